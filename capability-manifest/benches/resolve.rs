@@ -1,0 +1,2 @@
+//! How long resolution takes.
+fn main() {}

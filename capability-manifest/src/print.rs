@@ -1,0 +1,253 @@
+//! Values as TOML, so that what is suggested can be pasted and what is parsed can be printed.
+
+use std::fmt::Write as _;
+
+use crate::capability::Capability;
+use crate::manifest::{Compartment, EdgeGrants, EdgeKind, Limits, Manifest, Mount};
+use crate::scope::{ByteCount, Extent, Nanoseconds, PathPattern, Pattern, PatternSet, Scope};
+
+/// `a -> b -> c`, with the middle left out when it is long.
+pub fn path(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    if names.len() <= SHOWN {
+        return names.join(" -> ");
+    }
+    let (first, rest) = names.split_at(SHOWN / 2);
+    let last = &rest[rest.len() - SHOWN / 2..];
+    format!("{} -> ... ({} more) -> {}", first.join(" -> "), names.len() - SHOWN, last.join(" -> "))
+}
+
+/// One key as TOML, quoted where it must be.
+pub fn key(word: &str) -> String {
+    let is_bare =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if is_bare { word.to_owned() } else { string(word) }
+}
+
+/// A path of keys as TOML.
+pub fn key_path(words: &[String]) -> String {
+    words.iter().map(|word| key(word)).collect::<Vec<_>>().join(".")
+}
+
+/// A text as a TOML basic string.
+pub fn string(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn list<P: Pattern + std::fmt::Display>(set: &PatternSet<P>) -> String {
+    let entries: Vec<String> = set.iter().map(|pattern| string(&pattern.to_string())).collect();
+    format!("[{}]", entries.join(", "))
+}
+
+fn path_entry(pattern: &PathPattern, mounts: &[&Mount]) -> Vec<String> {
+    let path = string(pattern.path.as_str());
+    let word = match pattern.extent {
+        Extent::Tree => "path",
+        Extent::File => "file",
+    };
+    if mounts.is_empty() {
+        return vec![if pattern.extent == Extent::Tree { path } else { format!("{{ file = {path} }}") }];
+    }
+    mounts
+        .iter()
+        .map(|mount| format!("{{ {word} = {path}, at = {} }}", string(mount.guest.as_str())))
+        .collect()
+}
+
+/// The value of a capability's parameters, as it stands behind its action's key.
+fn value(scope: &Scope, mounts: &[Mount]) -> String {
+    match scope {
+        Scope::Flag | Scope::Count(None) | Scope::Resolution(0) => "true".to_owned(),
+        Scope::Paths { patterns, .. } => {
+            let mut entries = Vec::new();
+            for pattern in patterns {
+                let here: Vec<&Mount> = mounts.iter().filter(|mount| mount.source == *pattern).collect();
+                entries.extend(path_entry(pattern, &here));
+            }
+            // A mount whose path another entry covers is still a name of its own.
+            for mount in mounts.iter().filter(|mount| patterns.iter().all(|pattern| *pattern != mount.source))
+            {
+                entries.extend(path_entry(&mount.source, &[mount]));
+            }
+            format!("[{}]", entries.join(", "))
+        }
+        Scope::Hosts(set) => list(set),
+        Scope::HostNames(set) => list(set),
+        Scope::Names(set) => list(set),
+        Scope::Streams { streams, bytes: None } => list(streams),
+        Scope::Streams { streams, bytes: Some(bytes) } => {
+            format!("{{ streams = {}, bytes = {} }}", list(streams), string(&ByteCount(*bytes).to_string()))
+        }
+        Scope::Count(Some(max)) => format!("{{ max = {max} }}"),
+        Scope::Resolution(time) => format!("{{ resolution = {} }}", string(&Nanoseconds(*time).to_string())),
+    }
+}
+
+/// The keys under which a clause is written, and the TOML of its value.
+pub fn clause_parts(capability: &Capability, scope: &Scope) -> (Vec<String>, String) {
+    (capability.key_path(), value(scope, &[]))
+}
+
+/// One clause as a line: `filesystem = { read = ["assets"] }`.
+pub fn clause(capability: &Capability, scope: &Scope) -> String {
+    with_mounts(capability, scope, &[])
+}
+
+fn with_mounts(capability: &Capability, scope: &Scope, mounts: &[Mount]) -> String {
+    let keys = capability.key_path();
+    let mut text = value(scope, mounts);
+    if let Scope::Paths { quota: Some(quota), .. } = scope {
+        let quota = string(&ByteCount(*quota).to_string());
+        text = format!("{{ {} = {text}, quota = {quota} }}", key(&keys[keys.len() - 1]));
+        for word in keys[1..keys.len() - 1].iter().rev() {
+            text = format!("{{ {} = {text} }}", key(word));
+        }
+    } else {
+        for word in keys[1..].iter().rev() {
+            text = format!("{{ {} = {text} }}", key(word));
+        }
+    }
+    format!("{} = {text}", key(&keys[0]))
+}
+
+/// A clause under its full name, so that clauses of one class do not meet in one table: `"filesystem.read" = ["a"]`.
+fn full_name_clause(clause: &crate::manifest::Clause) -> String {
+    let (capability, scope) = (&clause.capability.value, &clause.scope.value);
+    if let Scope::Paths { quota: Some(_), .. } = scope {
+        return with_mounts(capability, scope, &clause.mounts);
+    }
+    format!("{} = {}", string(&capability.to_string()), value(scope, &clause.mounts))
+}
+
+/// A whole manifest as a `capabilities.toml`. Parsing it gives an equal manifest.
+pub fn manifest(manifest: &Manifest) -> String {
+    let mut out = String::new();
+    let line = |out: &mut String, text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
+    if let Some(workspace) = &manifest.workspace {
+        if let Some(roots) = &workspace.roots {
+            let roots: Vec<String> = roots.iter().map(|root| string(&root.value.to_string())).collect();
+            line(&mut out, &format!("roots = [{}]", roots.join(", ")));
+        }
+        if let Some(holds) = &workspace.holds {
+            line(&mut out, "\n[holds]");
+            holds.value.iter().for_each(|clause| line(&mut out, &full_name_clause(clause)));
+        }
+        for grant in &workspace.grants {
+            let from = grant.from.as_ref().map(ToString::to_string).unwrap_or_default();
+            let edge = format!("{from} -> {}", grant.to.value);
+            line(&mut out, &format!("\n[grants.{}]", string(&edge)));
+            line(&mut out, &edge_grants(grant));
+        }
+        for (name, compartment) in &workspace.compartments {
+            line(&mut out, &format!("\n[compartments.{}]", key(&name.value.to_string())));
+            line(&mut out, &compartment_lines(compartment));
+        }
+    }
+    for tables in &manifest.crates {
+        let name = format!("crates.{}", key(&tables.name.value.to_string()));
+        line(&mut out, &format!("\n[{name}]"));
+        for (section, kind) in [("dependencies", EdgeKind::Normal), ("build-dependencies", EdgeKind::Build)] {
+            let listed = tables.dependencies.iter().filter(|line| line.kind == kind);
+            let listed: Vec<String> = listed.map(|line| string(&line.to.value.to_string())).collect();
+            if !listed.is_empty() {
+                line(&mut out, &format!("{section} = [{}]", listed.join(", ")));
+            }
+        }
+        if !tables.consumes.is_empty() || tables.declared {
+            line(&mut out, &format!("\n[{name}.consumes]"));
+        }
+        for consume in &tables.consumes {
+            let reason = string(&consume.reason);
+            let value =
+                if consume.optional { format!("{{ reason = {reason}, optional = true }}") } else { reason };
+            line(&mut out, &format!("{} = {value}", string(&consume.capability.value.to_string())));
+        }
+        if !tables.exports.is_empty() {
+            line(&mut out, &format!("\n[{name}.exports]"));
+        }
+        for export in &tables.exports {
+            let items: Vec<String> = export.items.iter().map(|item| string(item)).collect();
+            let name = string(&export.capability.value.to_string());
+            line(
+                &mut out,
+                &format!(
+                    "{name} = {{ items = [{}], reason = {} }}",
+                    items.join(", "),
+                    string(&export.reason)
+                ),
+            );
+        }
+        if let Some(compartment) = &tables.compartment {
+            line(&mut out, &format!("\n[{name}.compartment]"));
+            line(&mut out, &compartment_lines(compartment));
+        }
+        for grant in &tables.grants {
+            line(&mut out, &format!("\n[{name}.grants.{}]", key(&grant.to.value.to_string())));
+            line(&mut out, &edge_grants(grant));
+        }
+    }
+    out
+}
+
+fn edge_grants(grant: &EdgeGrants) -> String {
+    let mut lines: Vec<String> = grant.clauses.iter().map(full_name_clause).collect();
+    lines.extend(grant.reason.as_ref().map(|reason| format!("reason = {}", string(reason))));
+    lines.extend(
+        grant.version.as_ref().map(|version| format!("version = {}", string(&version.value.to_string()))),
+    );
+    lines.extend(grant.checksum.as_ref().map(|checksum| format!("checksum = {}", string(&checksum.value))));
+    lines.join("\n")
+}
+
+fn compartment_lines(compartment: &Compartment) -> String {
+    let mut lines = Vec::new();
+    lines.extend(
+        compartment.backend.as_ref().map(|backend| format!("backend = {}", string(backend.value.name()))),
+    );
+    lines.extend(
+        compartment.world.as_ref().map(|world| {
+            format!("world = {}", string(&format!("{}#{}", world.value.path, world.value.world)))
+        }),
+    );
+    let limits = limits(&compartment.limits);
+    if !limits.is_empty() {
+        let limits: Vec<String> =
+            limits.iter().map(|(name, value)| format!("{name} = {}", limit_value(value))).collect();
+        lines.push(format!("limits = {{ {} }}", limits.join(", ")));
+    }
+    lines.join("\n")
+}
+
+fn limit_value(value: &str) -> String {
+    if value.bytes().all(|b| b.is_ascii_digit()) { value.to_owned() } else { string(value) }
+}
+
+/// The limits that are set, by their names in a manifest.
+pub fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
+    let set = [
+        ("memory", limits.memory.map(|value| value.to_string())),
+        ("call-deadline", limits.call_deadline.map(|value| value.to_string())),
+        ("cpu-time", limits.cpu_time.map(|value| value.to_string())),
+        ("output", limits.output.map(|value| value.to_string())),
+        ("handles", limits.handles.map(|value| value.to_string())),
+        ("calls-in-flight", limits.calls_in_flight.map(|value| value.to_string())),
+    ];
+    set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}

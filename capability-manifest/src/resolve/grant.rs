@@ -1,0 +1,123 @@
+//! The result of a resolution without denials: who may do what over which edge.
+
+use std::ops::Range;
+
+use crate::capability::Capability;
+use crate::project::CrateIndex;
+use crate::scope::{NormalPath, PathPattern, Scope};
+
+use super::trace::UnitIndex;
+
+/// Proof that a consumer granted a capability over an edge, out of what it held itself.
+///
+/// Only [`crate::resolve()`] makes one; it cannot be cloned, built or changed elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Grant {
+    from: CrateIndex,
+    to: CrateIndex,
+    capability: Capability,
+    scope: Scope,
+}
+
+impl Grant {
+    pub(super) fn new(from: CrateIndex, to: CrateIndex, capability: Capability, scope: Scope) -> Self {
+        Self { from, to, capability, scope }
+    }
+
+    /// The consumer, who grants.
+    pub fn from(&self) -> CrateIndex {
+        self.from
+    }
+
+    /// The dependency, which is granted.
+    pub fn to(&self) -> CrateIndex {
+        self.to
+    }
+
+    /// What.
+    pub fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    /// How much of it. Paths are the host's.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+/// A compartment that will exist: one per edge and context.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CompartmentGrant {
+    krate: CrateIndex,
+    consumer: CrateIndex,
+    consumer_unit: UnitIndex,
+    unit: UnitIndex,
+    mounts: Vec<(NormalPath, PathPattern)>,
+    grants: Range<usize>,
+}
+
+impl CompartmentGrant {
+    pub(super) fn new(
+        krate: CrateIndex,
+        consumer: CrateIndex,
+        (consumer_unit, unit): (UnitIndex, UnitIndex),
+        mounts: Vec<(NormalPath, PathPattern)>,
+        grants: Range<usize>,
+    ) -> Self {
+        Self { krate, consumer, consumer_unit, unit, mounts, grants }
+    }
+
+    /// The crate that runs in it.
+    pub fn krate(&self) -> CrateIndex {
+        self.krate
+    }
+
+    /// The crate that calls it.
+    pub fn consumer(&self) -> CrateIndex {
+        self.consumer
+    }
+
+    /// The unit in which the consumer runs.
+    pub fn consumer_unit(&self) -> UnitIndex {
+        self.consumer_unit
+    }
+
+    /// The unit that it is. Compartments of one crate with equal authority over different edges share a unit's number,
+    /// never an instance.
+    pub fn unit(&self) -> UnitIndex {
+        self.unit
+    }
+
+    /// Where it sees paths that it does not see under their own names, as (name inside, path on the host).
+    pub fn mounts(&self) -> &[(NormalPath, PathPattern)] {
+        &self.mounts
+    }
+}
+
+/// Every grant and every compartment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GrantGraph {
+    grants: Vec<Grant>,
+    compartments: Vec<CompartmentGrant>,
+}
+
+impl GrantGraph {
+    pub(super) fn new(grants: Vec<Grant>, compartments: Vec<CompartmentGrant>) -> Self {
+        Self { grants, compartments }
+    }
+
+    /// Every grant over every edge, in every context.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Every compartment.
+    pub fn compartments(&self) -> &[CompartmentGrant] {
+        &self.compartments
+    }
+
+    /// The grants of one compartment.
+    pub fn grants_of(&self, compartment: &CompartmentGrant) -> &[Grant] {
+        &self.grants[compartment.grants.clone()]
+    }
+}
