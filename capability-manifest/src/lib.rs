@@ -65,7 +65,10 @@ pub use denial::{Denial, DenialKind, Fix, Warning, WarningKind};
 pub use diagnostic::Diagnostic;
 pub use explain::{Explanation, Route, Step, explain};
 pub use manifest::Manifest;
-pub use page::{CapabilityPage, PageError};
+pub use page::{
+    AcquiredBy, ArgumentCondition, BuildRules, CapabilityPage, LandlockRule, PageError, PageSeverity, PageStage, ProcessRules,
+    SyscallAction, SyscallRule, WasmImport, WasmRules,
+};
 pub use parse::{Form, ManifestError, ManifestErrorKind, parse};
 pub use project::{
     CrateIndex, Edge, EdgeIndex, Package, Project, ProjectBuilder, ProjectError, ProjectErrorKind,

@@ -1,0 +1,205 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Decide, per dependency edge, what each crate may do.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", bin_name = "cofferdam", version, propagate_version = true, max_term_width = 110)]
+pub struct Arguments {
+    /// When to use colours. NO_COLOR is respected
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Resolve the whole graph and report everything that is denied
+    #[command(after_help = EXIT_CODES)]
+    Check(Check),
+    /// Say what a capability or a code means, or why a crate has a capability or has it not
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+    /// Draw the graph of crates and grants
+    Graph(Graph),
+    /// Print what would run: each compartment with its grants, mounts and system calls
+    Plan(Plan),
+    /// Print the JSON schema of a machine-readable output
+    Schema {
+        /// Of which command
+        #[arg(value_enum)]
+        of: Document,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// For which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder; it must exist
+        folder: PathBuf,
+    },
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 nothing is denied, 1 a fault of this program, 2 wrong usage, 3 an invalid manifest or workspace,
+4 denied, 5 this machine cannot enforce the plan.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  cofferdam explain network.connect               what the capability means
+  cofferdam explain capabilities                  the list of them
+  cofferdam explain not-granted                   what a code means
+  cofferdam explain memmap2                       everything a crate has
+  cofferdam explain memmap2 mmap.file             why it has it, or where it stops
+  cofferdam explain 'grep -> memmap2' mmap.file   the same over one edge";
+
+/// Which graph.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Read this `capabilities.toml` instead of a Cargo workspace. Runs no Cargo
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest_path", "target", "features", "all_features", "no_default_features", "locked", "offline", "frozen"])]
+    pub manifest: Option<PathBuf>,
+    /// The workspace's Cargo.toml
+    #[arg(long, value_name = "FILE")]
+    pub manifest_path: Option<PathBuf>,
+    /// Only dependencies for this platform; all platforms without it
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<String>,
+    /// Features to activate
+    #[arg(long, short = 'F', value_name = "FEATURES")]
+    pub features: Vec<String>,
+    /// Activate all features
+    #[arg(long)]
+    pub all_features: bool,
+    /// Do not activate the default features
+    #[arg(long)]
+    pub no_default_features: bool,
+    /// Require that Cargo.lock is up to date
+    #[arg(long)]
+    pub locked: bool,
+    /// Run without the network
+    #[arg(long)]
+    pub offline: bool,
+    /// Same as --locked and --offline
+    #[arg(long)]
+    pub frozen: bool,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// Write the suggested lines, after showing the diff
+    #[arg(long)]
+    pub fix: bool,
+    /// Fail on warnings too
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// List every undeclared crate
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A capability, a code, `capabilities`, `codes`, a crate, or an edge `'a -> b'`
+    pub subject: String,
+    /// The capability to explain for that crate or edge
+    pub capability: Option<String>,
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `graph`.
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// The output
+    #[arg(long, value_enum, default_value_t = GraphFormat::Svg)]
+    pub format: GraphFormat,
+    /// Only this crate and what is near it
+    #[arg(long, value_name = "CRATE")]
+    pub focus: Option<String>,
+    /// How near: edges away from the focus, in either direction
+    #[arg(long, value_name = "EDGES", default_value_t = 2, requires = "focus")]
+    pub depth: usize,
+    /// Also crates that have no part in any capability
+    #[arg(long)]
+    pub all: bool,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// Also every system call and interface
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Format {
+    Human,
+    Json,
+}
+
+/// How a graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum GraphFormat {
+    Svg,
+    Html,
+    Dot,
+    Mermaid,
+    Json,
+}
+
+/// A machine-readable output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Document {
+    Check,
+    Explain,
+    Graph,
+    Plan,
+}

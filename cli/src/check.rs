@@ -1,0 +1,101 @@
+//! `check`: resolves the graph and reports all that is denied.
+
+use std::io::Write as _;
+
+use ambient_authority::AmbientAuthority;
+use cofferdam::manifest::{Diagnostic, Project, Resolution, Severity, resolve};
+use cofferdam::{Loaded, verify_paths_ambient};
+
+use crate::arguments::{Check, Format};
+use crate::document::CheckDocument;
+use crate::exit::Exit;
+use crate::{Stop, fix, render};
+
+/// Names of undeclared crates that are listed without `--verbose`.
+const UNDECLARED_SHOWN: usize = 8;
+
+pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, Stop> {
+    let mut loaded = arguments.source.load(arguments.format, ambient)?;
+    let mut resolution = resolve(&loaded.project);
+    if arguments.fix {
+        (loaded, resolution) = fix::apply(arguments, loaded, resolution, ambient)?;
+    }
+    let findings = findings(&loaded, &resolution, ambient);
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let warnings = findings.len() - errors;
+    let undeclared = undeclared(&loaded.project, &resolution);
+    match arguments.format {
+        Format::Json => CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?,
+        Format::Human => say(arguments, &loaded.project, &resolution, &findings, &undeclared)?,
+    }
+    Ok(if errors > 0 || (arguments.deny_warnings && warnings > 0) { Exit::Denied } else { Exit::Ok })
+}
+
+/// Denials, then warnings; missing paths are warnings here, since another machine may have them.
+pub(crate) fn findings(loaded: &Loaded, resolution: &Resolution, ambient: AmbientAuthority) -> Vec<Diagnostic> {
+    let project = &loaded.project;
+    let mut findings: Vec<Diagnostic> =
+        resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
+    findings.extend(resolution.warnings().iter().map(|warning| Diagnostic::of_warning(project, warning)));
+    findings.extend(verify_paths_ambient(project, &loaded.folder, ambient).into_iter().map(|mut finding| {
+        finding.severity = Severity::Warning;
+        finding
+    }));
+    findings
+}
+
+/// The crates of the graph that say nothing about themselves.
+fn undeclared(project: &Project, resolution: &Resolution) -> Vec<String> {
+    let mut reached = vec![false; project.crates().len()];
+    let indices: Vec<_> = project.crates().collect();
+    for (_, holder) in resolution.trace().holders() {
+        if let Ok(at) = indices.binary_search(&holder.krate) {
+            reached[at] = true;
+        }
+    }
+    let silent = indices.iter().zip(reached).filter(|(index, reached)| *reached && project.tables(**index).is_none());
+    silent.map(|(index, _)| project.name(*index)).collect()
+}
+
+fn say(
+    arguments: &Check,
+    project: &Project,
+    resolution: &Resolution,
+    findings: &[Diagnostic],
+    undeclared: &[String],
+) -> Result<(), Stop> {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let text = render::all(project.files(), findings) + &render::totals(errors, findings.len() - errors);
+    anstream::stderr().write_all(text.as_bytes())?;
+    let mut out = anstream::stdout();
+    let crates = project.crates().len();
+    let edges = project.edges().len();
+    writeln!(out, "{}, {}", counted(crates, "crate"), counted(edges, "edge"))?;
+    if !undeclared.is_empty() {
+        let shown = if arguments.verbose { undeclared.len() } else { UNDECLARED_SHOWN.min(undeclared.len()) };
+        let more = undeclared.len() - shown;
+        let more = if more > 0 { format!(", and {more} more (--verbose lists them)") } else { String::new() };
+        let names: Vec<String> = undeclared[..shown].iter().map(|name| render::printable(name)).collect();
+        writeln!(out, "{} undeclared: {}{more}", counted(undeclared.len(), "crate"), names.join(", "))?;
+    }
+    if errors > 0 {
+        let denied = resolution.denials().len();
+        writeln!(out, "denied: {}", counted(denied, "finding"))?;
+    } else if !project.has_declarations() {
+        writeln!(out, "nothing is declared yet, so nothing is denied; start with `[package.metadata.capabilities]`")?;
+    } else if let Some(graph) = resolution.granted(project) {
+        let compartments = graph.compartments().len();
+        let grants = graph.grants().len();
+        writeln!(out, "granted: {} over edges, {}", counted(grants, "capability"), counted(compartments, "compartment"))?;
+    }
+    Ok(())
+}
+
+/// `1 crate`, `2 crates`, `2 capabilities`.
+pub(crate) fn counted(number: usize, word: &str) -> String {
+    match (number, word.strip_suffix('y')) {
+        (1, _) => format!("1 {word}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {word}s"),
+    }
+}

@@ -1,0 +1,325 @@
+//! The machine-readable outputs. Each document names its kind and version; docs/json.md describes them, and
+//! `cofferdam schema` prints their JSON schema. Within a version, fields are only added.
+
+use std::io::Write as _;
+
+use cofferdam::manifest::{Diagnostic, Files, Location, Project, Resolution, Severity, print};
+use schemars::{JsonSchema, schema_for};
+use serde::Serialize;
+
+use crate::Stop;
+use crate::arguments::Document;
+use crate::exit::Exit;
+
+/// Version of every document.
+pub(crate) const VERSION: u32 = 1;
+
+/// The output of `check --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam check")]
+pub(crate) struct CheckDocument {
+    /// Always `check`.
+    document: &'static str,
+    /// Version of this format.
+    version: u32,
+    /// `granted`, `denied`, or `invalid`.
+    outcome: &'static str,
+    /// Crates in the graph.
+    crates: usize,
+    /// Dependency edges in the graph.
+    edges: usize,
+    /// Compartments that would run; 0 unless granted.
+    compartments: usize,
+    /// Crates that say nothing about themselves.
+    undeclared: Vec<String>,
+    /// Everything found, errors first.
+    findings: Vec<Finding>,
+}
+
+/// One finding.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Finding {
+    /// Its stable code; `cofferdam explain CODE` says more.
+    code: &'static str,
+    /// `error` or `warning`.
+    severity: &'static str,
+    /// What is wrong.
+    message: String,
+    /// Where; the first place is the primary one.
+    places: Vec<Place>,
+    /// The edge that it is about.
+    edge: Option<EdgeName>,
+    /// The capability that it is about.
+    capability: Option<String>,
+    /// The crates from the root to the one that it is about.
+    chain: Vec<String>,
+    /// More about it.
+    notes: Vec<String>,
+    /// What to do next.
+    help: Vec<String>,
+    /// Lines that would mend it.
+    fixes: Vec<FixLine>,
+}
+
+/// A place in a manifest.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Place {
+    /// The file, relative to the workspace's root.
+    file: String,
+    /// Line, from 1.
+    line: usize,
+    /// Column in characters, from 1.
+    column: usize,
+    /// First byte, from 0.
+    start: usize,
+    /// The byte after the last.
+    end: usize,
+    /// What is there.
+    label: String,
+}
+
+/// The two ends of an edge.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct EdgeName {
+    /// The consumer.
+    pub(crate) from: String,
+    /// The dependency.
+    pub(crate) to: String,
+}
+
+/// A line that would mend a finding.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FixLine {
+    /// The file.
+    file: String,
+    /// The table's path of keys.
+    table: Vec<String>,
+    /// The line to add.
+    line: String,
+    /// Whether it can be used as it is; otherwise it holds an example to replace.
+    complete: bool,
+}
+
+fn place(files: &Files, at: Location, label: &str) -> Place {
+    let text = files.get(at.file);
+    let range = at.range();
+    let (line, column) = text.line_column(range.start);
+    Place { file: text.name().to_owned(), line, column, start: range.start, end: range.end, label: label.to_owned() }
+}
+
+impl Finding {
+    fn new(files: &Files, diagnostic: &Diagnostic) -> Self {
+        let places = diagnostic.primary.iter().chain(&diagnostic.secondary);
+        Self {
+            code: diagnostic.code.name(),
+            severity: match diagnostic.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            message: diagnostic.message.clone(),
+            places: places.map(|(at, label)| place(files, *at, label)).collect(),
+            edge: diagnostic.edge.clone().map(|(from, to)| EdgeName { from, to }),
+            capability: diagnostic.capability.clone(),
+            chain: diagnostic.chain.clone(),
+            notes: diagnostic.notes.clone(),
+            help: diagnostic.help.clone(),
+            fixes: diagnostic
+                .fixes
+                .iter()
+                .map(|fix| FixLine {
+                    file: files.get(fix.file).name().to_owned(),
+                    table: fix.table.clone(),
+                    line: print::clause(&fix.capability, &fix.scope),
+                    complete: fix.complete,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl CheckDocument {
+    pub(crate) fn new(
+        project: &Project,
+        resolution: &Resolution,
+        findings: &[Diagnostic],
+        undeclared: &[String],
+    ) -> Self {
+        let graph = resolution.granted(project);
+        Self {
+            document: "check",
+            version: VERSION,
+            outcome: if graph.is_some() { "granted" } else { "denied" },
+            crates: project.crates().len(),
+            edges: project.edges().len(),
+            compartments: graph.map_or(0, |graph| graph.compartments().len()),
+            undeclared: undeclared.to_vec(),
+            findings: findings.iter().map(|finding| Finding::new(project.files(), finding)).collect(),
+        }
+    }
+
+    /// The files are wrong, so that there is no graph.
+    pub(crate) fn invalid(files: &Files, diagnostics: &[Diagnostic]) -> Self {
+        let findings = diagnostics.iter().map(|diagnostic| Finding::new(files, diagnostic)).collect();
+        Self {
+            document: "check",
+            version: VERSION,
+            outcome: "invalid",
+            crates: 0,
+            edges: 0,
+            compartments: 0,
+            undeclared: Vec::new(),
+            findings,
+        }
+    }
+
+    /// There is nothing to judge, because it cannot be read.
+    pub(crate) fn unreadable(message: &str) -> Self {
+        let diagnostic = Diagnostic::new(cofferdam::manifest::Code::Unreadable, message.to_owned());
+        Self::invalid(&Files::default(), &[diagnostic])
+    }
+
+    pub(crate) fn print(&self) -> Result<(), Stop> {
+        print_json(self)
+    }
+}
+
+/// The output of `plan --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam plan")]
+pub(crate) struct PlanDocument {
+    /// Always `plan`.
+    document: &'static str,
+    /// Version of this format.
+    version: u32,
+    /// What would run.
+    #[serde(flatten)]
+    plan: cofferdam::Plan,
+}
+
+impl PlanDocument {
+    pub(crate) fn new(plan: cofferdam::Plan) -> Self {
+        Self { document: "plan", version: VERSION, plan }
+    }
+
+    pub(crate) fn print(&self) -> Result<(), Stop> {
+        print_json(self)
+    }
+}
+
+/// The output of `explain CRATE CAPABILITY --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam explain")]
+pub(crate) struct ExplainDocument {
+    /// Always `explain`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// The crate.
+    pub(crate) krate: String,
+    /// Only what comes from this consumer.
+    pub(crate) consumer: Option<String>,
+    /// The capability.
+    pub(crate) capability: String,
+    /// Whether it arrives over every route.
+    pub(crate) granted: bool,
+    /// One for each consumer and context.
+    pub(crate) routes: Vec<RouteDocument>,
+}
+
+/// One way from a root to the crate.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RouteDocument {
+    /// Whether the capability arrives.
+    pub(crate) arrives: bool,
+    /// The hops, the root's first; when it does not arrive, the last is the one where it stops.
+    pub(crate) steps: Vec<StepDocument>,
+    /// The crates behind the hop where it stops.
+    pub(crate) beyond: Vec<String>,
+}
+
+/// One hop.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StepDocument {
+    /// Who gives; nothing for the workspace.
+    pub(crate) from: Option<String>,
+    /// Who is given.
+    pub(crate) to: String,
+    /// What is given, empty when the capability has no parameters; nothing when it stops here.
+    pub(crate) scope: Option<String>,
+    /// The giver gives more than it holds.
+    pub(crate) exceeds: bool,
+    /// The line, as `file:line:column`.
+    pub(crate) at: Option<String>,
+    /// The reason that the table gives.
+    pub(crate) reason: Option<String>,
+}
+
+/// The output of `graph --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam graph")]
+pub(crate) struct GraphDocument {
+    /// Always `graph`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// The crates that are shown.
+    pub(crate) crates: Vec<CrateDocument>,
+    /// The edges between them.
+    pub(crate) edges: Vec<EdgeDocument>,
+    /// Crates of the graph that are not shown.
+    pub(crate) hidden: usize,
+}
+
+/// A crate.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CrateDocument {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Where it runs.
+    pub(crate) backend: &'static str,
+    /// It begins with the workspace's authority.
+    pub(crate) root: bool,
+    /// It says something about its capabilities.
+    pub(crate) declared: bool,
+    /// What it holds, by context.
+    pub(crate) holds: Vec<String>,
+}
+
+/// An edge.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct EdgeDocument {
+    /// Its ends.
+    #[serde(flatten)]
+    pub(crate) ends: EdgeName,
+    /// It exists only while the consumer is compiled.
+    pub(crate) build: bool,
+    /// What is granted over it.
+    pub(crate) grants: Vec<String>,
+    /// What is denied on it.
+    pub(crate) denied: Vec<String>,
+}
+
+/// Prints one document.
+pub(crate) fn print_json(document: &impl Serialize) -> Result<(), Stop> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, document).map_err(|error| match error.io_error_kind() {
+        Some(kind) => Stop::Output(kind.into()),
+        None => Stop::Json(error),
+    })?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Prints the schema of a document.
+pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
+    let schema = match of {
+        Document::Check => schema_for!(CheckDocument),
+        Document::Explain => schema_for!(ExplainDocument),
+        Document::Graph => schema_for!(GraphDocument),
+        Document::Plan => schema_for!(PlanDocument),
+    };
+    print_json(&schema)?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,26 @@
+//! The exit codes: one enum, documented in README.md, never renumbered.
+
+use std::process::ExitCode;
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Nothing is wrong.
+    Ok = 0,
+    /// A fault of this program.
+    Bug = 1,
+    /// The command line is wrong, or names something that is not there.
+    Usage = 2,
+    /// A manifest, or the workspace, is invalid or cannot be read.
+    Invalid = 3,
+    /// The resolver denies.
+    Denied = 4,
+    /// This machine cannot enforce the plan: a granted path is missing.
+    CannotEnforce = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,151 @@
+//! `check --fix`: writes the suggested lines into the manifests, keeping their format, after showing the diff.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use ambient_authority::AmbientAuthority;
+use cofferdam::Loaded;
+use cofferdam::manifest::scope::Scope;
+use cofferdam::manifest::{FileId, Fix, Resolution, print, resolve};
+use similar::{ChangeTag, TextDiff};
+use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
+
+use crate::Stop;
+use crate::arguments::Check;
+
+/// Mending one denial can show the next; this many rounds mend any chain that the suggestions cover.
+const ROUNDS_MAX: usize = 8;
+
+/// Applies suggestions until none is left, then loads everything anew.
+pub(crate) fn apply(
+    arguments: &Check,
+    loaded: Loaded,
+    resolution: Resolution,
+    ambient: AmbientAuthority,
+) -> Result<(Loaded, Resolution), Stop> {
+    let (mut loaded, mut resolution) = (loaded, resolution);
+    for _ in 0..ROUNDS_MAX {
+        let edited = edit(&loaded, &resolution)?;
+        if edited.is_empty() {
+            break;
+        }
+        for (file, text) in &edited {
+            show(loaded.project.files().get(*file).name(), loaded.project.files().get(*file).as_str(), text)?;
+        }
+        for (file, text) in edited {
+            let path = &loaded.paths[&file];
+            std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?;
+        }
+        loaded = arguments.source.load(arguments.format, ambient)?;
+        resolution = resolve(&loaded.project);
+    }
+    Ok((loaded, resolution))
+}
+
+/// The new text of every file that some complete suggestion changes.
+fn edit(loaded: &Loaded, resolution: &Resolution) -> Result<BTreeMap<FileId, String>, Stop> {
+    let mut by_file: BTreeMap<FileId, Vec<&Fix>> = BTreeMap::new();
+    for denial in resolution.denials() {
+        if denial.fixes.iter().all(|fix| fix.complete) {
+            for fix in &denial.fixes {
+                by_file.entry(fix.file).or_default().push(fix);
+            }
+        }
+    }
+    let mut edited = BTreeMap::new();
+    for (file, fixes) in by_file {
+        let text = loaded.project.files().get(file).as_str();
+        let mut document: DocumentMut =
+            text.parse().map_err(|error| Stop::Usage(format!("cannot edit this TOML: {error}")))?;
+        for fix in fixes {
+            add(&mut document, fix);
+        }
+        let new = document.to_string();
+        if new != text {
+            edited.insert(file, new);
+        }
+    }
+    Ok(edited)
+}
+
+/// Adds one clause to its table. What is there already stays.
+fn add(document: &mut DocumentMut, fix: &Fix) {
+    let Some(table) = table_at(document.as_table_mut(), &fix.table) else { return };
+    let (keys, value) = print::clause_parts(&fix.capability, &fix.scope);
+    let Ok(value) = value.parse::<Value>() else { return };
+    let (last, classes) = keys.split_last().expect("a capability has a name");
+    // An entry under the full name is the one to extend.
+    let full = keys.join(".");
+    if table.contains_key(&full) {
+        return extend(table, &full, value);
+    }
+    let mut at: &mut dyn TableLike = table;
+    for class in classes {
+        let item = at.entry(class).or_insert_with(|| Item::Value(Value::InlineTable(InlineTable::new())));
+        match item.as_table_like_mut() {
+            Some(inner) => at = inner,
+            None => return,
+        }
+    }
+    extend(at, last, value);
+    if let Scope::Paths { quota: Some(quota), .. } = &fix.scope
+        && !at.contains_key("quota")
+    {
+        let quota = cofferdam::manifest::scope::ByteCount(*quota).to_string();
+        at.insert("quota", Item::Value(quota.into()));
+    }
+}
+
+/// Sets a key, or appends to the list that is there.
+fn extend(table: &mut dyn TableLike, key: &str, value: Value) {
+    if !table.contains_key(key) {
+        table.insert(key, Item::Value(value));
+    } else if let (Some(list), Value::Array(more)) = (table.get_mut(key).and_then(Item::as_array_mut), value) {
+        for entry in &more {
+            if list.iter().all(|old| old.to_string().trim() != entry.to_string().trim()) {
+                list.push(entry.clone());
+            }
+        }
+    }
+}
+
+/// The table at a path of keys; missing ones are made, the last with a header of its own.
+fn table_at<'d>(root: &'d mut dyn TableLike, path: &[String]) -> Option<&'d mut dyn TableLike> {
+    let mut at = root;
+    for (index, key) in path.iter().enumerate() {
+        let last = index + 1 == path.len();
+        if !at.contains_key(key) {
+            let mut table = Table::new();
+            table.set_implicit(!last);
+            // Inside an inline table this becomes an inline table by itself.
+            at.insert(key, Item::Table(table));
+        }
+        at = at.get_mut(key)?.as_table_like_mut()?;
+    }
+    Some(at)
+}
+
+/// The diff, in the unified format, on standard error so that machine output stays clean.
+fn show(name: &str, old: &str, new: &str) -> Result<(), Stop> {
+    let mut out = anstream::stderr();
+    let (red, green, reset) = (
+        anstyle::AnsiColor::Red.on_default(),
+        anstyle::AnsiColor::Green.on_default(),
+        anstyle::Reset,
+    );
+    writeln!(out, "--- {name}\n+++ {name}")?;
+    for hunk in TextDiff::from_lines(old, new).unified_diff().context_radius(2).iter_hunks() {
+        writeln!(out, "{}", hunk.header())?;
+        for change in hunk.iter_changes() {
+            let line = change.to_string_lossy();
+            let line = line.trim_end_matches('\n');
+            match change.tag() {
+                ChangeTag::Delete => writeln!(out, "{red}-{line}{reset}")?,
+                ChangeTag::Insert => writeln!(out, "{green}+{line}{reset}")?,
+                ChangeTag::Equal => writeln!(out, " {line}")?,
+            }
+        }
+    }
+    writeln!(out)?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The commands `cofferdam` and `cargo cofferdam`.
+//!
+//! Each verb is a stage of the pipeline: `check` resolves, `explain` and `graph` read the resolution, `plan` lowers it.
+//! Nothing is decided here. The library exists so that both binaries, and the tests, share one implementation; its API is
+//! not meant for others.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod check;
+mod document;
+mod exit;
+mod explain;
+mod fix;
+mod graph;
+mod plan;
+mod render;
+mod source;
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use ambient_authority::AmbientAuthority;
+use clap::{CommandFactory as _, Parser as _};
+
+use arguments::{Arguments, Color, Command};
+pub use exit::Exit;
+
+/// Why a command stops early.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    /// Everything is said already.
+    #[error("")]
+    Said(Exit),
+    /// The command line names something that is not there.
+    #[error("{0}")]
+    Usage(String),
+    /// A file cannot be written.
+    #[error("cannot write `{0}`: {1}")]
+    Write(String, #[source] io::Error),
+    /// Standard output is gone or full.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// A page of ours is wrong.
+    #[error(transparent)]
+    Page(#[from] cofferdam::manifest::PageError),
+    /// A document of ours cannot be written.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Runs one command. The first argument is the program's name.
+///
+/// # Authority
+/// The caller's, for reading manifests, running `cargo metadata`, and writing what the user asked to be written.
+pub fn run(arguments: Vec<OsString>, ambient: AmbientAuthority) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
+        }
+    };
+    match arguments.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    match dispatch(arguments.command, ambient) {
+        Ok(exit) => exit.into(),
+        Err(stop) => end(&stop).into(),
+    }
+}
+
+/// Says why a command stopped.
+fn end(stop: &Stop) -> Exit {
+    let exit = match stop {
+        Stop::Said(exit) => return *exit,
+        // Whoever reads our output may stop reading: `cofferdam graph | head`.
+        Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
+        Stop::Usage(_) => Exit::Usage,
+        Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Page(_) | Stop::Json(_) => Exit::Bug,
+    };
+    let _ = writeln!(anstream::stderr(), "{}", render::plain_error(&stop.to_string()));
+    exit
+}
+
+fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
+    match command {
+        Command::Check(arguments) => check::run(&arguments, ambient),
+        Command::Explain(arguments) => explain::run(&arguments, ambient),
+        Command::Graph(arguments) => graph::run(&arguments, ambient),
+        Command::Plan(arguments) => plan::run(&arguments, ambient),
+        Command::Schema { of } => document::print_schema(of),
+        Command::Completions { shell } => {
+            let mut completions = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "cofferdam", &mut completions);
+            io::stdout().write_all(&completions)?;
+            Ok(Exit::Ok)
+        }
+        Command::Man { folder } => {
+            clap_mangen::generate_to(Arguments::command(), &folder)
+                .map_err(|error| Stop::Write(folder.display().to_string(), error))?;
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `plan`: prints what would run.
+
+use std::io::Write as _;
+
+use ambient_authority::AmbientAuthority;
+use cofferdam::manifest::{Diagnostic, resolve};
+use cofferdam::{CompartmentPlan, Plan, verify_paths_ambient};
+
+use crate::arguments::{self, Format};
+use crate::document::PlanDocument;
+use crate::exit::Exit;
+use crate::{Stop, render};
+
+pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Result<Exit, Stop> {
+    let loaded = arguments.source.load(arguments.format, ambient)?;
+    let project = &loaded.project;
+    let resolution = resolve(project);
+    let Some(graph) = resolution.granted(project) else {
+        let denials: Vec<_> = resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
+        let text = render::all(project.files(), &denials) + &render::totals(denials.len(), 0);
+        anstream::stderr().write_all(text.as_bytes())?;
+        return Ok(Exit::Denied);
+    };
+    let missing = verify_paths_ambient(project, &loaded.folder, ambient);
+    let plan = cofferdam::plan(project, &graph)?;
+    match arguments.format {
+        Format::Json => PlanDocument::new(plan).print()?,
+        Format::Human => say(&plan, arguments.verbose)?,
+    }
+    if missing.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let text = render::all(project.files(), &missing) + &render::totals(missing.len(), 0);
+    anstream::stderr().write_all(text.as_bytes())?;
+    Ok(Exit::CannotEnforce)
+}
+
+fn say(plan: &Plan, verbose: bool) -> Result<(), Stop> {
+    let mut out = anstream::stdout();
+    if plan.compartments.is_empty() {
+        writeln!(out, "no compartments: every crate is inline")?;
+    }
+    for compartment in &plan.compartments {
+        say_one(&mut out, compartment, verbose)?;
+    }
+    Ok(())
+}
+
+fn say_one(out: &mut impl std::io::Write, compartment: &CompartmentPlan, verbose: bool) -> std::io::Result<()> {
+    let CompartmentPlan { number, krate, version, consumer, backend, .. } = compartment;
+    let inside = compartment.inside.map_or("the host program".to_owned(), |inside| format!("compartment {inside}"));
+    writeln!(out, "{number}. {consumer} -> {krate} {version} ({backend}), called from {inside}")?;
+    if let Some(world) = &compartment.world {
+        writeln!(out, "   world   {world}")?;
+    }
+    if !compartment.limits.is_empty() {
+        let limits: Vec<String> = compartment.limits.iter().map(|limit| format!("{} {}", limit.name, limit.value)).collect();
+        writeln!(out, "   limits  {}", limits.join(", "))?;
+    }
+    if compartment.grants.is_empty() {
+        writeln!(out, "   grants  nothing")?;
+    }
+    for grant in &compartment.grants {
+        writeln!(out, "   grant   {} {}", grant.capability, render::printable(&grant.scope))?;
+    }
+    for mount in &compartment.mounts {
+        let kind = if mount.file { "file " } else { "" };
+        writeln!(out, "   sees    {kind}{} as {} ({})", mount.host, mount.at, mount.capabilities.join(", "))?;
+    }
+    if verbose {
+        for import in &compartment.wasm_imports {
+            writeln!(out, "   import  {} ({})", import.interface, import.because_of)?;
+        }
+        for call in &compartment.syscalls {
+            let when = if call.when.is_empty() { String::new() } else { format!(" when {}", call.when.join(" and ")) };
+            writeln!(out, "   call    {} {}{when} ({})", call.action, call.name, call.because_of)?;
+        }
+        for right in &compartment.landlock {
+            writeln!(out, "   right   {} ({})", right.right, right.because_of)?;
+        }
+    } else {
+        let (imports, calls) = (compartment.wasm_imports.len(), compartment.syscalls.len());
+        if imports + calls > 0 {
+            let rules = if imports > 0 { format!("{imports} WASI interfaces") } else { format!("{calls} system call rules") };
+            writeln!(out, "   adds    {rules} (--verbose lists them)")?;
+        }
+    }
+    Ok(())
+}

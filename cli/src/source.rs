@@ -1,0 +1,65 @@
+//! Loads the graph that the command line names, and says what is wrong with it.
+
+use std::io::Write as _;
+
+use ambient_authority::AmbientAuthority;
+use cofferdam::{LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
+
+use crate::arguments::{Format, Source};
+use crate::document::CheckDocument;
+use crate::exit::Exit;
+use crate::{Stop, render};
+
+impl Source {
+    /// The project, or every error said in the asked format.
+    pub(crate) fn load(&self, format: Format, ambient: AmbientAuthority) -> Result<Loaded, Stop> {
+        self.load_quietly(ambient).map_err(|error| self.say(&error, format).err().unwrap_or(Stop::Said(Exit::Invalid)))
+    }
+
+    /// The project, or what is wrong.
+    pub(crate) fn load_quietly(&self, ambient: AmbientAuthority) -> Result<Loaded, LoadError> {
+        match &self.manifest {
+            Some(path) => load_file_ambient(path, ambient),
+            None => load_workspace_ambient(&self.options(), ambient),
+        }
+    }
+
+    fn options(&self) -> LoadOptions {
+        let mut cargo_arguments = Vec::new();
+        for (given, flag) in [
+            (self.locked, "--locked"),
+            (self.offline, "--offline"),
+            (self.frozen, "--frozen"),
+            (self.all_features, "--all-features"),
+            (self.no_default_features, "--no-default-features"),
+        ] {
+            if given {
+                cargo_arguments.push(flag.to_owned());
+            }
+        }
+        if !self.features.is_empty() {
+            cargo_arguments.extend(["--features".to_owned(), self.features.join(",")]);
+        }
+        if let Some(target) = &self.target {
+            cargo_arguments.extend(["--filter-platform".to_owned(), target.clone()]);
+        }
+        LoadOptions { manifest_path: self.manifest_path.clone(), cargo_arguments }
+    }
+
+    fn say(&self, error: &LoadError, format: Format) -> Result<(), Stop> {
+        let text = match (error, format) {
+            (LoadError::Invalid { files, diagnostics }, Format::Human) => {
+                render::all(files, diagnostics) + &render::totals(diagnostics.len(), 0)
+            }
+            (LoadError::Invalid { files, diagnostics }, Format::Json) => {
+                return CheckDocument::invalid(files, diagnostics).print();
+            }
+            (error, Format::Json) => return CheckDocument::unreadable(&error.to_string()).print(),
+            // Cargo has said what is wrong on standard error itself, unless it could not even be started.
+            (LoadError::Cargo(failure), Format::Human) => render::plain_error(&format!("cargo metadata failed: {failure}")) + "\n",
+            (error, Format::Human) => render::plain_error(&error.to_string()) + "\n",
+        };
+        anstream::stderr().write_all(text.as_bytes())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! What would run: every compartment of a grant graph, with what it gets, lowered from the pages of its capabilities.
+//!
+//! A plan is data. It can be printed, and what is printed is what a later stage starts; it starts nothing itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ambient_authority::AmbientAuthority;
+use capability_manifest::scope::{Extent, PathPattern, PatternSet, Scope};
+use capability_manifest::{
+    Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability, PageError,
+    Project, Stage, UnitIndex, print,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Everything that would run beside the host program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Plan {
+    /// One per edge and context.
+    pub compartments: Vec<CompartmentPlan>,
+}
+
+/// One compartment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CompartmentPlan {
+    /// Its number in this plan, from 1.
+    pub number: usize,
+    /// The crate that runs in it.
+    pub krate: String,
+    /// Its version.
+    pub version: String,
+    /// The crate that calls it.
+    pub consumer: String,
+    /// The number of the compartment that the consumer runs in; `None` for the host program.
+    pub inside: Option<usize>,
+    /// `wasm` or `process`.
+    pub backend: String,
+    /// Its typed interface, as `path#world`.
+    pub world: Option<String>,
+    /// Its limits; what is not set has the runtime's default.
+    pub limits: Vec<LimitPlan>,
+    /// What it is granted.
+    pub grants: Vec<GrantPlan>,
+    /// What it sees of the host's file system.
+    pub mounts: Vec<MountPlan>,
+    /// WASI interfaces that are linked for it (wasm).
+    pub wasm_imports: Vec<WasmImportPlan>,
+    /// System calls beyond the baseline (process).
+    pub syscalls: Vec<SyscallPlan>,
+    /// Landlock rights on its mounts and ports (process).
+    pub landlock: Vec<LandlockPlan>,
+}
+
+/// One limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LimitPlan {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Its value, with unit.
+    pub value: String,
+}
+
+/// One grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GrantPlan {
+    /// The capability.
+    pub capability: String,
+    /// Its parameters, empty for none.
+    pub scope: String,
+}
+
+/// A path that is visible inside.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct MountPlan {
+    /// The name inside.
+    pub at: String,
+    /// The path on the host; relative paths begin in the workspace's root.
+    pub host: String,
+    /// Only this file, not a folder with all that is below it.
+    pub file: bool,
+    /// What may be done there: `filesystem.read`, ...
+    pub capabilities: Vec<String>,
+}
+
+/// A WASI interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WasmImportPlan {
+    /// Its name.
+    pub interface: String,
+    /// The capability that brings it.
+    pub because_of: String,
+}
+
+/// A rule of the seccomp filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SyscallPlan {
+    /// The call.
+    pub name: String,
+    /// `allow`, `notify`, or `errno NAME`.
+    pub action: String,
+    /// Conditions on arguments, such as `arg2 & 0x4 == 0x0`.
+    pub when: Vec<String>,
+    /// The capability that brings it.
+    pub because_of: String,
+}
+
+/// A Landlock right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LandlockPlan {
+    /// Its name.
+    pub right: String,
+    /// The capability that brings it.
+    pub because_of: String,
+}
+
+/// Lowers every compartment of a grant graph.
+///
+/// # Errors
+/// When a page under `policies/capabilities/` is wrong: a fault of this build, not of the manifest.
+pub fn plan(project: &Project, graph: &GrantGraph) -> Result<Plan, PageError> {
+    let mut number_of_unit: BTreeMap<UnitIndex, usize> = BTreeMap::new();
+    for (index, compartment) in graph.compartments().iter().enumerate() {
+        number_of_unit.entry(compartment.unit()).or_insert(index + 1);
+    }
+    let compartments = graph.compartments().iter().enumerate().map(|(index, compartment)| {
+        let inside = number_of_unit.get(&compartment.consumer_unit()).copied();
+        lower(project, graph, compartment, index + 1, inside)
+    });
+    Ok(Plan { compartments: compartments.collect::<Result<_, _>>()? })
+}
+
+fn lower(
+    project: &Project,
+    graph: &GrantGraph,
+    compartment: &CompartmentGrant,
+    number: usize,
+    inside: Option<usize>,
+) -> Result<CompartmentPlan, PageError> {
+    let krate = compartment.krate();
+    let backend = project.backend(krate);
+    let grants = graph.grants_of(compartment);
+    let mut plan = CompartmentPlan {
+        number,
+        krate: project.name(krate),
+        version: project.package(krate).version.to_string(),
+        consumer: project.name(compartment.consumer()),
+        inside,
+        backend: backend.to_string(),
+        world: project.world(krate).map(|world| format!("{}#{}", world.path, world.world)),
+        limits: print::limits(&project.limits(krate))
+            .into_iter()
+            .map(|(name, value)| LimitPlan { name: name.to_owned(), value })
+            .collect(),
+        grants: grants
+            .iter()
+            .map(|grant| GrantPlan { capability: grant.capability().to_string(), scope: grant.scope().to_string() })
+            .collect(),
+        mounts: mounts(graph, compartment),
+        wasm_imports: Vec::new(),
+        syscalls: Vec::new(),
+        landlock: Vec::new(),
+    };
+    for grant in grants {
+        if let Capability::Host(Stage::Run, host) = grant.capability() {
+            lower_page(&mut plan, *host, backend)?;
+            // A page's rules stand beside those of what it implies: who may write may also read.
+            for implied in HostCapability::all().filter(|other| other.implied_by() == Some(*host)) {
+                lower_page(&mut plan, implied, backend)?;
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// What one granted capability adds, as its page says.
+fn lower_page(plan: &mut CompartmentPlan, host: HostCapability, backend: Backend) -> Result<(), PageError> {
+    let page = CapabilityPage::load(host)?;
+    let because_of = || page.name.clone();
+    if let (Backend::Wasm, Some(rules)) = (backend, &page.wasm) {
+        for import in &rules.imports {
+            if plan.wasm_imports.iter().all(|other| other.interface != import.interface) {
+                let interface = import.interface.clone();
+                plan.wasm_imports.push(WasmImportPlan { interface, because_of: because_of() });
+            }
+        }
+    }
+    if let (Backend::Process, Some(rules)) = (backend, &page.process) {
+        plan.syscalls.extend(rules.syscalls.iter().map(|rule| SyscallPlan {
+            name: rule.name.clone(),
+            action: match (&rule.action, &rule.errno) {
+                (_, Some(errno)) => format!("errno {errno}"),
+                (capability_manifest::SyscallAction::Notify, None) => "notify".to_owned(),
+                (_, None) => "allow".to_owned(),
+            },
+            when: rule
+                .when
+                .iter()
+                .map(|when| format!("arg{} & {:#x} == {:#x}", when.argument, when.mask, when.equals))
+                .collect(),
+            because_of: because_of(),
+        }));
+        for rule in &rules.landlock {
+            plan.landlock.push(LandlockPlan { right: rule.right.clone(), because_of: because_of() });
+        }
+    }
+    Ok(())
+}
+
+/// The paths that a compartment sees, by the names it sees them under.
+fn mounts(graph: &GrantGraph, compartment: &CompartmentGrant) -> Vec<MountPlan> {
+    let grants = graph.grants_of(compartment);
+    let paths = grants.iter().filter_map(|grant| match grant.scope() {
+        Scope::Paths { patterns, .. } => Some((grant.capability(), patterns)),
+        _ => None,
+    });
+    let paths: Vec<(&Capability, &PatternSet<PathPattern>)> = paths.collect();
+    let named = compartment.mounts();
+    let mut sources: Vec<(String, PathPattern)> = if named.is_empty() {
+        let all = paths.iter().flat_map(|(_, patterns)| patterns.iter());
+        all.map(|pattern| (pattern.path.to_string(), pattern.clone())).collect()
+    } else {
+        named.iter().map(|(at, source)| (at.to_string(), source.clone())).collect()
+    };
+    sources.sort();
+    sources.dedup();
+    let mount = |(at, source): (String, PathPattern)| {
+        let covering = paths.iter().filter(|(_, patterns)| patterns.covers_pattern(&source));
+        MountPlan {
+            at,
+            host: source.path.to_string(),
+            file: source.extent == Extent::File,
+            capabilities: covering.map(|(capability, _)| capability.to_string()).collect(),
+        }
+    };
+    sources.into_iter().map(mount).filter(|mount| !mount.capabilities.is_empty()).collect()
+}
+
+/// The granted paths that do not exist, or that are granted as a file and are none.
+///
+/// # Authority
+/// Asks for the metadata of every path that the workspace holds or a table grants.
+pub fn verify_paths_ambient(project: &Project, folder: &Path, _: AmbientAuthority) -> Vec<Diagnostic> {
+    let workspace = project.workspace();
+    let holds = workspace.holds.iter().flat_map(|holds| &holds.value);
+    let mut findings = Vec::new();
+    // What is granted further on is below what is held, and begins to matter when it is opened; the root's own paths are
+    // what everything else stands on.
+    for clause in holds {
+        let Scope::Paths { patterns, .. } = &clause.scope.value else { continue };
+        for pattern in patterns {
+            let path = folder.join(pattern.path.as_str());
+            let problem = match std::fs::metadata(&path) {
+                Ok(found) if pattern.extent == Extent::File && !found.is_file() => "is not a file",
+                Ok(_) => continue,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
+                Err(_) => "cannot be looked at",
+            };
+            let message = format!("`{}`, which the workspace holds, {problem}", pattern.path);
+            let mut finding = Diagnostic::new(Code::PathMissing, message);
+            finding.primary = Some((clause.scope.at, String::new()));
+            finding.capability = Some(clause.capability.value.to_string());
+            finding.help.push("make it, or correct the path; it begins in the workspace's root".to_owned());
+            findings.push(finding);
+        }
+    }
+    findings
+}
