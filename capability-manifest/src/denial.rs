@@ -43,6 +43,7 @@ pub enum DenialKind {
         capability: Capability,
         excess: String,
         held: Option<String>,
+        narrowed: Option<String>,
     },
     /// The backend has no such power to give.
     #[error("a {backend} compartment cannot be given `{capability}`, and `{provider}` would be one")]
@@ -127,6 +128,12 @@ impl DenialKind {
                 } else {
                     format!("set `backend` to {}, which can", one_of(able.into_iter()))
                 }
+            }
+            K::ExceedsHoldings { consumer, narrowed: Some(line), .. } => {
+                format!("narrow it to what `{consumer}` holds, or see to it that `{consumer}` is given more:\n{line}")
+            }
+            K::ExceedsHoldings { consumer, .. } => {
+                format!("remove it, or see to it that `{consumer}` is given it first")
             }
             K::PlacementNeedsCompartment { .. } => "remove `at`, or run the crate in a compartment".to_owned(),
             K::UnknownCapability { suggestion: Some(name), .. } => format!("did you mean `{name}`?"),

@@ -66,8 +66,8 @@ pub use diagnostic::Diagnostic;
 pub use explain::{Explanation, Route, Step, explain};
 pub use manifest::Manifest;
 pub use page::{
-    AcquiredBy, ArgumentCondition, BuildRules, CapabilityPage, LandlockRule, PageError, PageSeverity, PageStage, ProcessRules,
-    SyscallAction, SyscallRule, WasmImport, WasmRules,
+    AcquiredBy, ArgumentCondition, BuildRules, CapabilityPage, LandlockRule, PageError, PageSeverity,
+    PageStage, ProcessRules, SyscallAction, SyscallRule, WasmImport, WasmRules,
 };
 pub use parse::{Form, ManifestError, ManifestErrorKind, parse};
 pub use project::{

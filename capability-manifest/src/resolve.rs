@@ -431,7 +431,7 @@ impl Resolver<'_> {
         let capability = refusal.capability;
         let mut other = Vec::new();
         let kind = match refusal.why {
-            lower::Why::Exceeds { excess, held } => {
+            lower::Why::Exceeds { excess, held, narrowed } => {
                 let upstream =
                     self.trace.holder(from).arrivals.first().map(|flow| self.trace.flow(*flow).edge);
                 let source = match upstream {
@@ -439,7 +439,7 @@ impl Resolver<'_> {
                     None => self.project.workspace().holds.as_ref().map(|holds| holds.at),
                 };
                 other.extend(source.map(|at| (at, format!("what `{consumer}` itself is given"))));
-                DenialKind::ExceedsHoldings { consumer, provider, capability, excess, held }
+                DenialKind::ExceedsHoldings { consumer, provider, capability, excess, held, narrowed }
             }
             lower::Why::Stage => DenialKind::StageMismatch { consumer, provider, capability },
             lower::Why::Placement => DenialKind::PlacementNeedsCompartment { provider },

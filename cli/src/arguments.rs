@@ -7,9 +7,15 @@ use clap_complete::Shell;
 
 /// Decide, per dependency edge, what each crate may do.
 #[derive(Debug, Parser)]
-#[command(name = "cofferdam", bin_name = "cofferdam", version, propagate_version = true, max_term_width = 110)]
-pub struct Arguments {
-    /// When to use colours. NO_COLOR is respected
+#[command(
+    name = "cofferdam",
+    bin_name = "cofferdam",
+    version,
+    propagate_version = true,
+    max_term_width = 110
+)]
+pub(crate) struct Arguments {
+    /// When to use colours; `NO_COLOR` is respected
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
     /// What to do
@@ -19,8 +25,7 @@ pub struct Arguments {
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Color {
+pub(crate) enum Color {
     Auto,
     Always,
     Never,
@@ -28,7 +33,7 @@ pub enum Color {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Resolve the whole graph and report everything that is denied
     #[command(after_help = EXIT_CODES)]
     Check(Check),
@@ -73,7 +78,8 @@ Examples:
 
 /// Which graph.
 #[derive(Debug, Args)]
-pub struct Source {
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(crate) struct Source {
     /// Read this `capabilities.toml` instead of a Cargo workspace. Runs no Cargo
     #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest_path", "target", "features", "all_features", "no_default_features", "locked", "offline", "frozen"])]
     pub manifest: Option<PathBuf>,
@@ -105,7 +111,7 @@ pub struct Source {
 
 /// `check`.
 #[derive(Debug, Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// Which graph
     #[command(flatten)]
     pub source: Source,
@@ -125,7 +131,7 @@ pub struct Check {
 
 /// `explain`.
 #[derive(Debug, Args)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// A capability, a code, `capabilities`, `codes`, a crate, or an edge `'a -> b'`
     pub subject: String,
     /// The capability to explain for that crate or edge
@@ -140,7 +146,7 @@ pub struct Explain {
 
 /// `graph`.
 #[derive(Debug, Args)]
-pub struct Graph {
+pub(crate) struct Graph {
     /// Which graph
     #[command(flatten)]
     pub source: Source,
@@ -163,7 +169,7 @@ pub struct Graph {
 
 /// `plan`.
 #[derive(Debug, Args)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Which graph
     #[command(flatten)]
     pub source: Source,
@@ -177,16 +183,14 @@ pub struct Plan {
 
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Format {
+pub(crate) enum Format {
     Human,
     Json,
 }
 
 /// How a graph is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum GraphFormat {
+pub(crate) enum GraphFormat {
     Svg,
     Html,
     Dot,
@@ -196,8 +200,7 @@ pub enum GraphFormat {
 
 /// A machine-readable output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Document {
+pub(crate) enum Document {
     Check,
     Explain,
     Graph,

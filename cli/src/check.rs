@@ -32,7 +32,11 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
 }
 
 /// Denials, then warnings; missing paths are warnings here, since another machine may have them.
-pub(crate) fn findings(loaded: &Loaded, resolution: &Resolution, ambient: AmbientAuthority) -> Vec<Diagnostic> {
+pub(crate) fn findings(
+    loaded: &Loaded,
+    resolution: &Resolution,
+    ambient: AmbientAuthority,
+) -> Vec<Diagnostic> {
     let project = &loaded.project;
     let mut findings: Vec<Diagnostic> =
         resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
@@ -53,7 +57,8 @@ fn undeclared(project: &Project, resolution: &Resolution) -> Vec<String> {
             reached[at] = true;
         }
     }
-    let silent = indices.iter().zip(reached).filter(|(index, reached)| *reached && project.tables(**index).is_none());
+    let silent =
+        indices.iter().zip(reached).filter(|(index, reached)| *reached && project.tables(**index).is_none());
     silent.map(|(index, _)| project.name(*index)).collect()
 }
 
@@ -82,11 +87,19 @@ fn say(
         let denied = resolution.denials().len();
         writeln!(out, "denied: {}", counted(denied, "finding"))?;
     } else if !project.has_declarations() {
-        writeln!(out, "nothing is declared yet, so nothing is denied; start with `[package.metadata.capabilities]`")?;
+        writeln!(
+            out,
+            "nothing is declared yet, so nothing is denied; start with `[package.metadata.capabilities]`"
+        )?;
     } else if let Some(graph) = resolution.granted(project) {
         let compartments = graph.compartments().len();
         let grants = graph.grants().len();
-        writeln!(out, "granted: {} over edges, {}", counted(grants, "capability"), counted(compartments, "compartment"))?;
+        writeln!(
+            out,
+            "granted: {} over edges, {}",
+            counted(grants, "capability"),
+            counted(compartments, "compartment")
+        )?;
     }
     Ok(())
 }

@@ -104,7 +104,14 @@ fn place(files: &Files, at: Location, label: &str) -> Place {
     let text = files.get(at.file);
     let range = at.range();
     let (line, column) = text.line_column(range.start);
-    Place { file: text.name().to_owned(), line, column, start: range.start, end: range.end, label: label.to_owned() }
+    Place {
+        file: text.name().to_owned(),
+        line,
+        column,
+        start: range.start,
+        end: range.end,
+        label: label.to_owned(),
+    }
 }
 
 impl Finding {

@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{
-    Capability, CapabilityPage, Code, CrateIndex, Explanation, HostCapability, Project, Resolution, Route, Stage,
-    explain, is_capability_name, resolve,
+    Capability, CapabilityPage, Code, CrateIndex, Explanation, HostCapability, Project, Resolution, Route,
+    Stage, explain, is_capability_name, resolve,
 };
 
 use crate::arguments::{Explain, Format};
@@ -98,10 +98,18 @@ fn capability_page(stage: Stage, host: HostCapability) -> Result<String, Stop> {
     let mut text = String::new();
     let twin = stage == Stage::Build && !host.is_build_only();
     if twin {
-        let _ = writeln!(text, "{on}build.{}{off}: `{}`, used while a crate is compiled.\n", page.name, page.name);
+        let _ = writeln!(
+            text,
+            "{on}build.{}{off}: `{}`, used while a crate is compiled.\n",
+            page.name, page.name
+        );
     }
     let severity = format!("{:?}", page.severity).to_lowercase();
-    let _ = writeln!(text, "{on}{}{off} (severity: {severity})\n\n{}\n\n{on}Risk{off}\n{}\n", page.name, page.meaning, page.risk);
+    let _ = writeln!(
+        text,
+        "{on}{}{off} (severity: {severity})\n\n{}\n\n{on}Risk{off}\n{}\n",
+        page.name, page.meaning, page.risk
+    );
     let _ = writeln!(text, "{on}Grant{off}\n    {}", page.example);
     for implied in &page.implies {
         let _ = writeln!(text, "    Includes `{implied}` of the same.");
@@ -124,11 +132,22 @@ fn capability_page(stage: Stage, host: HostCapability) -> Result<String, Stop> {
         for import in &wasm.imports {
             let _ = writeln!(text, "    {}: {}", import.interface, import.reason);
         }
-        let _ = writeln!(text, "\n{on}In a process compartment{off}: {}\n{}", yes(process.provided), process.note);
+        let _ = writeln!(
+            text,
+            "\n{on}In a process compartment{off}: {}\n{}",
+            yes(process.provided),
+            process.note
+        );
         for rule in &process.syscalls {
-            let action = rule.errno.as_deref().map_or(format!("{:?}", rule.action).to_lowercase(), |errno| format!("answers {errno}"));
-            let when: Vec<String> =
-                rule.when.iter().map(|when| format!("arg{} & {:#x} == {:#x}", when.argument, when.mask, when.equals)).collect();
+            let action = rule
+                .errno
+                .as_deref()
+                .map_or(format!("{:?}", rule.action).to_lowercase(), |errno| format!("answers {errno}"));
+            let when: Vec<String> = rule
+                .when
+                .iter()
+                .map(|when| format!("arg{} & {:#x} == {:#x}", when.argument, when.mask, when.equals))
+                .collect();
             let when = if when.is_empty() { String::new() } else { format!(" when {}", when.join(" and ")) };
             let _ = writeln!(text, "    {} ({action}{when}): {}", rule.name, rule.reason);
         }
@@ -186,9 +205,10 @@ fn ends(project: &Project, subject: &str) -> Result<(CrateIndex, Option<CrateInd
 fn known(project: &Project, name: &str) -> Result<Capability, Stop> {
     let capability = Capability::from_name(name);
     let exported = || {
-        project.crates().filter_map(|index| project.tables(index)).any(|tables| {
-            tables.exports.iter().any(|export| export.capability.value == capability)
-        })
+        project
+            .crates()
+            .filter_map(|index| project.tables(index))
+            .any(|tables| tables.exports.iter().any(|export| export.capability.value == capability))
     };
     if matches!(capability, Capability::Host(..)) || exported() {
         return Ok(capability);
@@ -202,7 +222,12 @@ fn known(project: &Project, name: &str) -> Result<Capability, Stop> {
 }
 
 /// Everything that a crate holds, edge by edge.
-fn everything(project: &Project, resolution: &Resolution, subject: CrateIndex, consumer: Option<CrateIndex>) -> String {
+fn everything(
+    project: &Project,
+    resolution: &Resolution,
+    subject: CrateIndex,
+    consumer: Option<CrateIndex>,
+) -> String {
     let trace = resolution.trace();
     let package = project.package(subject);
     let mut text = format!("{} {} ({})\n", package.name, package.version, project.backend(subject));
@@ -215,7 +240,12 @@ fn everything(project: &Project, resolution: &Resolution, subject: CrateIndex, c
                 let _ = writeln!(text, "  consumes {}{optional}: {reason}", consume.capability.value);
             }
             for export in &tables.exports {
-                let _ = writeln!(text, "  exports {}: {}", export.capability.value, render::printable(&export.reason));
+                let _ = writeln!(
+                    text,
+                    "  exports {}: {}",
+                    export.capability.value,
+                    render::printable(&export.reason)
+                );
             }
         }
     }
@@ -248,7 +278,9 @@ fn story(project: &Project, told: &Explanation) -> String {
         Some(at) => {
             let _ = writeln!(text, "  it asks for it at {}", render::place(project.files(), at));
         }
-        None if project.tables(told.subject).is_none() => text.push_str("  it is undeclared, and so asks for nothing\n"),
+        None if project.tables(told.subject).is_none() => {
+            text.push_str("  it is undeclared, and so asks for nothing\n")
+        }
         None => text.push_str("  it does not ask for it\n"),
     }
     if told.routes.is_empty() {
@@ -260,7 +292,10 @@ fn story(project: &Project, told: &Explanation) -> String {
     }
     if let Some(union) = told.union.as_ref().filter(|_| told.routes.iter().any(|route| !route.arrives)) {
         let scope = if union.is_empty() { String::new() } else { format!(" of {union}") };
-        let _ = writeln!(text, "\n  being inline and linked once, it can use {capability}{scope} over every edge");
+        let _ = writeln!(
+            text,
+            "\n  being inline and linked once, it can use {capability}{scope} over every edge"
+        );
     }
     text
 }

@@ -100,7 +100,8 @@ fn add(document: &mut DocumentMut, fix: &Fix) {
 fn extend(table: &mut dyn TableLike, key: &str, value: Value) {
     if !table.contains_key(key) {
         table.insert(key, Item::Value(value));
-    } else if let (Some(list), Value::Array(more)) = (table.get_mut(key).and_then(Item::as_array_mut), value) {
+    } else if let (Some(list), Value::Array(more)) = (table.get_mut(key).and_then(Item::as_array_mut), value)
+    {
         for entry in &more {
             if list.iter().all(|old| old.to_string().trim() != entry.to_string().trim()) {
                 list.push(entry.clone());
@@ -128,11 +129,8 @@ fn table_at<'d>(root: &'d mut dyn TableLike, path: &[String]) -> Option<&'d mut 
 /// The diff, in the unified format, on standard error so that machine output stays clean.
 fn show(name: &str, old: &str, new: &str) -> Result<(), Stop> {
     let mut out = anstream::stderr();
-    let (red, green, reset) = (
-        anstyle::AnsiColor::Red.on_default(),
-        anstyle::AnsiColor::Green.on_default(),
-        anstyle::Reset,
-    );
+    let (red, green, reset) =
+        (anstyle::AnsiColor::Red.on_default(), anstyle::AnsiColor::Green.on_default(), anstyle::Reset);
     writeln!(out, "--- {name}\n+++ {name}")?;
     for hunk in TextDiff::from_lines(old, new).unified_diff().context_radius(2).iter_hunks() {
         writeln!(out, "{}", hunk.header())?;

@@ -5,6 +5,10 @@
 //! not meant for others.
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "a drawing has few enough parts to be placed in floating point"
+)]
 
 mod arguments;
 mod check;

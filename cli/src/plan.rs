@@ -16,7 +16,8 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
     let project = &loaded.project;
     let resolution = resolve(project);
     let Some(graph) = resolution.granted(project) else {
-        let denials: Vec<_> = resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
+        let denials: Vec<_> =
+            resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
         let text = render::all(project.files(), &denials) + &render::totals(denials.len(), 0);
         anstream::stderr().write_all(text.as_bytes())?;
         return Ok(Exit::Denied);
@@ -46,15 +47,21 @@ fn say(plan: &Plan, verbose: bool) -> Result<(), Stop> {
     Ok(())
 }
 
-fn say_one(out: &mut impl std::io::Write, compartment: &CompartmentPlan, verbose: bool) -> std::io::Result<()> {
+fn say_one(
+    out: &mut impl std::io::Write,
+    compartment: &CompartmentPlan,
+    verbose: bool,
+) -> std::io::Result<()> {
     let CompartmentPlan { number, krate, version, consumer, backend, .. } = compartment;
-    let inside = compartment.inside.map_or("the host program".to_owned(), |inside| format!("compartment {inside}"));
+    let inside =
+        compartment.inside.map_or("the host program".to_owned(), |inside| format!("compartment {inside}"));
     writeln!(out, "{number}. {consumer} -> {krate} {version} ({backend}), called from {inside}")?;
     if let Some(world) = &compartment.world {
         writeln!(out, "   world   {world}")?;
     }
     if !compartment.limits.is_empty() {
-        let limits: Vec<String> = compartment.limits.iter().map(|limit| format!("{} {}", limit.name, limit.value)).collect();
+        let limits: Vec<String> =
+            compartment.limits.iter().map(|limit| format!("{} {}", limit.name, limit.value)).collect();
         writeln!(out, "   limits  {}", limits.join(", "))?;
     }
     if compartment.grants.is_empty() {
@@ -72,7 +79,11 @@ fn say_one(out: &mut impl std::io::Write, compartment: &CompartmentPlan, verbose
             writeln!(out, "   import  {} ({})", import.interface, import.because_of)?;
         }
         for call in &compartment.syscalls {
-            let when = if call.when.is_empty() { String::new() } else { format!(" when {}", call.when.join(" and ")) };
+            let when = if call.when.is_empty() {
+                String::new()
+            } else {
+                format!(" when {}", call.when.join(" and "))
+            };
             writeln!(out, "   call    {} {}{when} ({})", call.action, call.name, call.because_of)?;
         }
         for right in &compartment.landlock {
@@ -81,7 +92,11 @@ fn say_one(out: &mut impl std::io::Write, compartment: &CompartmentPlan, verbose
     } else {
         let (imports, calls) = (compartment.wasm_imports.len(), compartment.syscalls.len());
         if imports + calls > 0 {
-            let rules = if imports > 0 { format!("{imports} WASI interfaces") } else { format!("{calls} system call rules") };
+            let rules = if imports > 0 {
+                format!("{imports} WASI interfaces")
+            } else {
+                format!("{calls} system call rules")
+            };
             writeln!(out, "   adds    {rules} (--verbose lists them)")?;
         }
     }

@@ -15,7 +15,10 @@ pub(crate) fn one(files: &Files, diagnostic: &Diagnostic) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = level.primary_title(printable(&diagnostic.message)).id(diagnostic.code.name()).elements(Vec::<Origin<'_>>::new());
+    let mut group = level
+        .primary_title(printable(&diagnostic.message))
+        .id(diagnostic.code.name())
+        .elements(Vec::<Origin<'_>>::new());
     for snippet in snippets(files, diagnostic) {
         group = group.element(snippet);
     }
@@ -43,7 +46,8 @@ pub(crate) fn totals(errors: usize, warnings: usize) -> String {
         1 => Some(format!("1 {word}")),
         _ => Some(format!("{number} {word}s")),
     };
-    let parts: Vec<String> = [count(errors, "error"), count(warnings, "warning")].into_iter().flatten().collect();
+    let parts: Vec<String> =
+        [count(errors, "error"), count(warnings, "warning")].into_iter().flatten().collect();
     if parts.is_empty() { String::new() } else { format!("{}\n", parts.join(", ")) }
 }
 
@@ -58,14 +62,20 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// The source lines of a finding. Only the lines around the annotations are handed on, so that a large file costs nothing.
-fn snippets<'f>(files: &'f Files, diagnostic: &'f Diagnostic) -> Vec<Snippet<'f, annotate_snippets::Annotation<'f>>> {
+fn snippets<'f>(
+    files: &'f Files,
+    diagnostic: &'f Diagnostic,
+) -> Vec<Snippet<'f, annotate_snippets::Annotation<'f>>> {
     let mut labels: Vec<(Location, &str, AnnotationKind)> = Vec::new();
     labels.extend(diagnostic.primary.iter().map(|(at, text)| (*at, text.as_str(), AnnotationKind::Primary)));
-    labels.extend(diagnostic.secondary.iter().map(|(at, text)| (*at, text.as_str(), AnnotationKind::Context)));
+    labels
+        .extend(diagnostic.secondary.iter().map(|(at, text)| (*at, text.as_str(), AnnotationKind::Context)));
     let mut groups: Vec<Vec<(Location, &str, AnnotationKind)>> = Vec::new();
     for label in labels {
         let near = |group: &&mut Vec<(Location, &str, AnnotationKind)>| {
-            group.iter().all(|(at, ..)| at.file == label.0.file && at.range().start.abs_diff(label.0.range().start) < WINDOW_BYTES)
+            group.iter().all(|(at, ..)| {
+                at.file == label.0.file && at.range().start.abs_diff(label.0.range().start) < WINDOW_BYTES
+            })
         };
         match groups.iter_mut().find(near) {
             Some(group) => group.push(label),
@@ -87,7 +97,8 @@ fn snippet<'f>(
     let window_start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
     let window_end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
     let line_start = 1 + text[..window_start].bytes().filter(|byte| *byte == b'\n').count();
-    let mut snippet = Snippet::source(&text[window_start..window_end]).line_start(line_start).path(file.name());
+    let mut snippet =
+        Snippet::source(&text[window_start..window_end]).line_start(line_start).path(file.name());
     for ((_, label, kind), range) in labels.iter().zip(ranges) {
         let mut annotation = kind.span(range.start - window_start..range.end - window_start);
         if !label.is_empty() {

@@ -13,7 +13,8 @@ use crate::{Stop, render};
 impl Source {
     /// The project, or every error said in the asked format.
     pub(crate) fn load(&self, format: Format, ambient: AmbientAuthority) -> Result<Loaded, Stop> {
-        self.load_quietly(ambient).map_err(|error| self.say(&error, format).err().unwrap_or(Stop::Said(Exit::Invalid)))
+        self.load_quietly(ambient)
+            .map_err(|error| say(&error, format).err().unwrap_or(Stop::Said(Exit::Invalid)))
     }
 
     /// The project, or what is wrong.
@@ -45,21 +46,24 @@ impl Source {
         }
         LoadOptions { manifest_path: self.manifest_path.clone(), cargo_arguments }
     }
+}
 
-    fn say(&self, error: &LoadError, format: Format) -> Result<(), Stop> {
-        let text = match (error, format) {
-            (LoadError::Invalid { files, diagnostics }, Format::Human) => {
-                render::all(files, diagnostics) + &render::totals(diagnostics.len(), 0)
-            }
-            (LoadError::Invalid { files, diagnostics }, Format::Json) => {
-                return CheckDocument::invalid(files, diagnostics).print();
-            }
-            (error, Format::Json) => return CheckDocument::unreadable(&error.to_string()).print(),
-            // Cargo has said what is wrong on standard error itself, unless it could not even be started.
-            (LoadError::Cargo(failure), Format::Human) => render::plain_error(&format!("cargo metadata failed: {failure}")) + "\n",
-            (error, Format::Human) => render::plain_error(&error.to_string()) + "\n",
-        };
-        anstream::stderr().write_all(text.as_bytes())?;
-        Ok(())
-    }
+/// Says what is wrong.
+fn say(error: &LoadError, format: Format) -> Result<(), Stop> {
+    let text = match (error, format) {
+        (LoadError::Invalid { files, diagnostics }, Format::Human) => {
+            render::all(files, diagnostics) + &render::totals(diagnostics.len(), 0)
+        }
+        (LoadError::Invalid { files, diagnostics }, Format::Json) => {
+            return CheckDocument::invalid(files, diagnostics).print();
+        }
+        (error, Format::Json) => return CheckDocument::unreadable(&error.to_string()).print(),
+        // Cargo has said what is wrong on standard error itself, unless it could not even be started.
+        (LoadError::Cargo(failure), Format::Human) => {
+            render::plain_error(&format!("cargo metadata failed: {failure}")) + "\n"
+        }
+        (error, Format::Human) => render::plain_error(&error.to_string()) + "\n",
+    };
+    anstream::stderr().write_all(text.as_bytes())?;
+    Ok(())
 }

@@ -45,7 +45,7 @@ impl View {
 /// Why a clause is refused.
 pub(super) enum Why {
     /// More than the granter holds.
-    Exceeds { excess: String, held: Option<String> },
+    Exceeds { excess: String, held: Option<String>, narrowed: Option<String> },
     /// A run-time power over a build edge.
     Stage,
     /// `at` for an inline crate.
@@ -214,11 +214,16 @@ impl<'p> Lowering<'p, '_> {
                 excess.extend(scope.excess(held));
             }
             let excess = described(&capability, &excess.join(", "));
+            let plain_names = self.trace.unit(self.trace.holder(self.from).unit).view.mounts().is_empty();
+            let narrowed = held.as_ref().filter(|_| plain_names).map(|held| {
+                let narrowed = scope.meet(held).unwrap_or_else(|| held.clone().into_owned());
+                crate::print::clause(written, &narrowed)
+            });
             let held = held.map(|held| described(&capability, &self.visible(&held)));
             self.refusals.push(Refusal {
                 clause,
                 capability: capability.clone(),
-                why: Why::Exceeds { excess, held },
+                why: Why::Exceeds { excess, held, narrowed },
             });
         }
         Some((capability, scope))

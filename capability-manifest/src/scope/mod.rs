@@ -181,6 +181,8 @@ impl Scope {
                 }
                 excess
             }
+            (Self::Count(None), _) if !held.covers(self) => vec!["any number".to_owned()],
+            (Self::Resolution(0), _) if !held.covers(self) => vec!["full resolution".to_owned()],
             (Self::Count(_) | Self::Resolution(_), _) if !held.covers(self) => vec![format!("`{self}`")],
             _ => Vec::new(),
         }

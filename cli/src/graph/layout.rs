@@ -60,7 +60,8 @@ struct Slot {
 /// The lines that are written on an edge.
 fn label(link: &super::model::Link) -> Vec<String> {
     let denied = link.denied.iter().map(|what| format!("\u{2717} {what}"));
-    let mut lines: Vec<String> = denied.chain(link.grants.iter().cloned()).map(|line| shortened(&line)).collect();
+    let mut lines: Vec<String> =
+        denied.chain(link.grants.iter().cloned()).map(|line| shortened(&line)).collect();
     if lines.len() > LABEL_LINES_MAX {
         let more = lines.len() - LABEL_LINES_MAX + 1;
         lines.truncate(LABEL_LINES_MAX - 1);
@@ -101,7 +102,8 @@ pub(super) fn lay_out(drawing: &Drawing) -> Layout {
             chain
         })
         .collect();
-    let mut neighbours: Vec<(Vec<usize>, Vec<usize>)> = slots.iter().map(|_| (Vec::new(), Vec::new())).collect();
+    let mut neighbours: Vec<(Vec<usize>, Vec<usize>)> =
+        slots.iter().map(|_| (Vec::new(), Vec::new())).collect();
     for pair in chains.iter().flat_map(|chain| chain.windows(2)) {
         neighbours[pair[0]].1.push(pair[1]);
         neighbours[pair[1]].0.push(pair[0]);
@@ -117,7 +119,8 @@ pub(super) fn lay_out(drawing: &Drawing) -> Layout {
     let (boxes, column_right, column_label) = measure(drawing, &labels, &columns, &slots, count);
     let mut ports = vec![0.0; drawing.edges.len()];
     for (target, rectangle) in boxes.iter().enumerate() {
-        let mut incoming: Vec<usize> = (0..drawing.edges.len()).filter(|edge| drawing.edges[*edge].to == target).collect();
+        let mut incoming: Vec<usize> =
+            (0..drawing.edges.len()).filter(|edge| drawing.edges[*edge].to == target).collect();
         incoming.sort_by(|a, b| {
             let before = |edge: &usize| center(&slots[chains[*edge][chains[*edge].len() - 2]]);
             before(a).total_cmp(&before(b))
@@ -196,7 +199,8 @@ fn order(by_column: &mut [Vec<usize>], neighbours: &[(Vec<usize>, Vec<usize>)]) 
                     near.iter().map(|other| place[*other]).sum::<f64>() / near.len() as f64
                 }
             };
-            let mut sorted: Vec<(f64, usize)> = by_column[column].iter().map(|slot| (mean(slot), *slot)).collect();
+            let mut sorted: Vec<(f64, usize)> =
+                by_column[column].iter().map(|slot| (mean(slot), *slot)).collect();
             sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
             by_column[column] = sorted.into_iter().map(|(_, slot)| slot).collect();
             number(&by_column[column..=column], &mut place);
@@ -294,7 +298,12 @@ fn measure(
     }
     let boxes = drawing.crates.iter().enumerate().map(|(index, _)| {
         let slot = &slots[index];
-        Rectangle { x: left[slot.column], y: MARGIN + slot.y, width: box_width[slot.column], height: slot.height }
+        Rectangle {
+            x: left[slot.column],
+            y: MARGIN + slot.y,
+            width: box_width[slot.column],
+            height: slot.height,
+        }
     });
     (boxes.collect(), right, label)
 }

@@ -50,12 +50,17 @@ pub(crate) fn run(arguments: &Graph, ambient: AmbientAuthority) -> Result<Exit, 
         GraphFormat::Json => serde_json::to_string_pretty(&drawing.document())? + "\n",
     };
     match &arguments.output {
-        Some(path) => std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?,
+        Some(path) => {
+            std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?
+        }
         None => std::io::stdout().write_all(text.as_bytes())?,
     }
     if drawing.hidden > 0 {
         let hidden = crate::check::counted(drawing.hidden, "crate");
-        writeln!(anstream::stderr(), "{hidden} without a part in any capability not shown (--all shows them)")?;
+        writeln!(
+            anstream::stderr(),
+            "{hidden} without a part in any capability not shown (--all shows them)"
+        )?;
     }
     Ok(Exit::Ok)
 }

@@ -66,13 +66,17 @@ impl Drawing {
         for denial in resolution.denials() {
             involved.extend(&denial.chain);
             if let Some(edge) = denial.edge {
-                let what = denial.kind.capability().map_or_else(|| denial.kind.code().to_string(), ToString::to_string);
+                let what = denial
+                    .kind
+                    .capability()
+                    .map_or_else(|| denial.kind.code().to_string(), ToString::to_string);
                 denied.entry(edge).or_default().insert(what);
             }
         }
         let chosen = choose(project, resolution, focus, all, &involved);
         let reached: BTreeSet<CrateIndex> = trace.holders().map(|(_, holder)| holder.krate).collect();
-        let places: BTreeMap<CrateIndex, usize> = chosen.iter().enumerate().map(|(place, index)| (*index, place)).collect();
+        let places: BTreeMap<CrateIndex, usize> =
+            chosen.iter().enumerate().map(|(place, index)| (*index, place)).collect();
         let crates = chosen.iter().map(|&index| Node {
             name: project.name(index),
             version: project.package(index).version.to_string(),
@@ -119,7 +123,10 @@ impl Drawing {
                 .edges
                 .iter()
                 .map(|link| EdgeDocument {
-                    ends: EdgeName { from: self.crates[link.from].name.clone(), to: self.crates[link.to].name.clone() },
+                    ends: EdgeName {
+                        from: self.crates[link.from].name.clone(),
+                        to: self.crates[link.to].name.clone(),
+                    },
                     build: link.build,
                     grants: link.grants.clone(),
                     denied: link.denied.clone(),

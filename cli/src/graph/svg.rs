@@ -113,7 +113,8 @@ fn edge_group(out: &mut String, drawing: &Drawing, edge: usize, wire: &Wire) {
     for grant in &link.grants {
         let _ = write!(tip, "\n{grant}");
     }
-    let names = link.grants.iter().chain(&link.denied).map(|grant| grant.split(' ').next().unwrap_or_default());
+    let names =
+        link.grants.iter().chain(&link.denied).map(|grant| grant.split(' ').next().unwrap_or_default());
     let names: Vec<&str> = names.collect();
     let _ = write!(
         out,
@@ -126,7 +127,7 @@ fn edge_group(out: &mut String, drawing: &Drawing, edge: usize, wire: &Wire) {
         path(&wire.points)
     );
     if let Some((x, y)) = wire.points.last() {
-        let _ = write!(out, "<path class=\"tip{state}\" d=\"M{:.1} {:.1}l-7 -3.5v7z\"/>", x, y);
+        let _ = write!(out, "<path class=\"tip{state}\" d=\"M{x:.1} {y:.1}l-7 -3.5v7z\"/>");
         let count = wire.label.len() as f64;
         for (line, text) in wire.label.iter().enumerate() {
             let class = if line < link.denied.len() { "label denied" } else { "label" };
@@ -162,7 +163,11 @@ fn path(points: &[(f64, f64)]) -> String {
 fn legend(out: &mut String, top: f64) {
     let y = top + 8.0;
     let _ = write!(out, "<g class=\"legend\">");
-    let boxes = [("inline", 3, "inline: no isolation"), ("wasm", 9, "wasm compartment"), ("process", 9, "process compartment")];
+    let boxes = [
+        ("inline", 3, "inline: no isolation"),
+        ("wasm", 9, "wasm compartment"),
+        ("process", 9, "process compartment"),
+    ];
     let mut x = 24.0;
     for (class, radius, text) in boxes {
         let _ = write!(
@@ -174,7 +179,9 @@ fn legend(out: &mut String, top: f64) {
         );
         x += 50.0 + text.len() as f64 * 5.6;
     }
-    for (class, text) in [("granted", "granted"), ("denied", "denied"), ("build", "while compiling"), ("", "no grants")] {
+    for (class, text) in
+        [("granted", "granted"), ("denied", "denied"), ("build", "while compiling"), ("", "no grants")]
+    {
         let _ = write!(
             out,
             "<path class=\"wire {class}\" d=\"M{x} {}h26\"/><text class=\"what\" x=\"{}\" y=\"{}\">{text}</text>",

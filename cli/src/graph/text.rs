@@ -24,7 +24,11 @@ pub(super) fn dot(drawing: &Drawing) -> String {
         let _ = writeln!(out, "  {} [label={}{style}{root}];", quoted(&node.name), quoted(&node.name));
     }
     for link in &drawing.edges {
-        let text = label(link).iter().map(|line| quoted(line).trim_matches('"').to_owned()).collect::<Vec<_>>().join("\\n");
+        let text = label(link)
+            .iter()
+            .map(|line| quoted(line).trim_matches('"').to_owned())
+            .collect::<Vec<_>>()
+            .join("\\n");
         let color = match (link.denied.is_empty(), link.grants.is_empty()) {
             (false, _) => "red",
             (true, false) => "darkgreen",
@@ -40,7 +44,9 @@ pub(super) fn dot(drawing: &Drawing) -> String {
 
 pub(super) fn mermaid(drawing: &Drawing) -> String {
     // Mermaid ends a label at a quote and reads `#name;` as an entity.
-    let safe = |text: &str| text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;");
+    let safe = |text: &str| {
+        text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;")
+    };
     let mut out = String::from("flowchart LR\n");
     for (index, node) in drawing.crates.iter().enumerate() {
         let (open, close) = match node.backend {

@@ -174,8 +174,7 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
             Ok(relative) => relative.display().to_string(),
             Err(_) => format!("{}-{}/Cargo.toml", package.name, package.version),
         };
-        let manifest =
-            if member || speaks { reading.manifest(path, &name, Form::CargoToml)? } else { None };
+        let manifest = if member || speaks { reading.manifest(path, &name, Form::CargoToml)? } else { None };
         let mut file = None;
         let mut own = None;
         if let Some(mut manifest) = manifest {
@@ -257,7 +256,10 @@ fn checksums(path: &Path) -> Result<HashMap<(String, String), String>, LoadError
     let text = std::fs::read_to_string(path).map_err(failed)?;
     let lock: Lock = toml::from_str(&text).map_err(|error| {
         let message = format!("`{}`: {}", path.display(), error.message());
-        LoadError::Invalid { files: Files::default(), diagnostics: vec![Diagnostic::new(Code::Unreadable, message)] }
+        LoadError::Invalid {
+            files: Files::default(),
+            diagnostics: vec![Diagnostic::new(Code::Unreadable, message)],
+        }
     })?;
     Ok(lock
         .package

@@ -8,8 +8,8 @@ use std::path::Path;
 use ambient_authority::AmbientAuthority;
 use capability_manifest::scope::{Extent, PathPattern, PatternSet, Scope};
 use capability_manifest::{
-    Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability, PageError,
-    Project, Stage, UnitIndex, print,
+    Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability,
+    PageError, Project, Stage, UnitIndex, print,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -154,7 +154,10 @@ fn lower(
             .collect(),
         grants: grants
             .iter()
-            .map(|grant| GrantPlan { capability: grant.capability().to_string(), scope: grant.scope().to_string() })
+            .map(|grant| GrantPlan {
+                capability: grant.capability().to_string(),
+                scope: grant.scope().to_string(),
+            })
             .collect(),
         mounts: mounts(graph, compartment),
         wasm_imports: Vec::new(),
@@ -186,19 +189,21 @@ fn lower_page(plan: &mut CompartmentPlan, host: HostCapability, backend: Backend
         }
     }
     if let (Backend::Process, Some(rules)) = (backend, &page.process) {
-        plan.syscalls.extend(rules.syscalls.iter().map(|rule| SyscallPlan {
-            name: rule.name.clone(),
-            action: match (&rule.action, &rule.errno) {
-                (_, Some(errno)) => format!("errno {errno}"),
-                (capability_manifest::SyscallAction::Notify, None) => "notify".to_owned(),
-                (_, None) => "allow".to_owned(),
-            },
-            when: rule
-                .when
-                .iter()
-                .map(|when| format!("arg{} & {:#x} == {:#x}", when.argument, when.mask, when.equals))
-                .collect(),
-            because_of: because_of(),
+        plan.syscalls.extend(rules.syscalls.iter().map(|rule| {
+            SyscallPlan {
+                name: rule.name.clone(),
+                action: match (&rule.action, &rule.errno) {
+                    (_, Some(errno)) => format!("errno {errno}"),
+                    (capability_manifest::SyscallAction::Notify, None) => "notify".to_owned(),
+                    (_, None) => "allow".to_owned(),
+                },
+                when: rule
+                    .when
+                    .iter()
+                    .map(|when| format!("arg{} & {:#x} == {:#x}", when.argument, when.mask, when.equals))
+                    .collect(),
+                because_of: because_of(),
+            }
         }));
         for rule in &rules.landlock {
             plan.landlock.push(LandlockPlan { right: rule.right.clone(), because_of: because_of() });
