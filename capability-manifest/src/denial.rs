@@ -132,6 +132,9 @@ impl DenialKind {
             K::ExceedsHoldings { consumer, narrowed: Some(line), .. } => {
                 format!("narrow it to what `{consumer}` holds, or see to it that `{consumer}` is given more:\n{line}")
             }
+            K::ExceedsHoldings { consumer, held: Some(_), .. } => {
+                format!("name paths as `{consumer}` sees them, or see to it that `{consumer}` is given more")
+            }
             K::ExceedsHoldings { consumer, .. } => {
                 format!("remove it, or see to it that `{consumer}` is given it first")
             }
@@ -203,6 +206,11 @@ impl WarningKind {
             Self::InlineUnion { .. } => Code::InlineUnion,
             Self::UnusedHolding { .. } => Code::UnusedHolding,
         }
+    }
+
+    /// Whether it says that something granted or held is not used.
+    pub fn is_about_unused(&self) -> bool {
+        matches!(self, Self::UnusedGrant { .. } | Self::UnusedHolding { .. })
     }
 
     /// The capability it is about, if one.

@@ -88,7 +88,11 @@ pub fn resolve(project: &Project) -> Resolution {
         }
         resolver.visit(index);
     }
-    let warnings = if resolver.halted { Vec::new() } else { warn::warnings(project, &resolver.trace) };
+    let mut warnings = if resolver.halted { Vec::new() } else { warn::warnings(project, &resolver.trace) };
+    // Where something is missing, what seems unused may be what was meant.
+    if !resolver.denials.is_empty() {
+        warnings.retain(|warning| !warning.kind.is_about_unused());
+    }
     resolver.finish(warnings)
 }
 
@@ -280,6 +284,9 @@ impl Resolver<'_> {
             self.trace.unit(unit).owner.map_or(Backend::Inline, |owner| self.project.backend(owner));
         for consume in &tables.consumes {
             let capability = self.trace.in_unit(unit, &consume.capability.value);
+            if matches!(capability, Capability::Exported(_)) && !self.exporters.is_exported(&capability) {
+                continue; // nobody could grant it: `check_names` has said so
+            }
             let mut granted = false;
             if self.trace.holder(holder).is_root {
                 if self.trace.holder(holder).root_authority().scope(&capability).is_some() {
@@ -289,9 +296,11 @@ impl Resolver<'_> {
                 }
             }
             for arrival in self.trace.holder(holder).arrivals.clone() {
-                if self.trace.flow(arrival).authority.scope(&capability).is_some() {
+                let flow = self.trace.flow(arrival);
+                let refused_already = flow.unusable || flow.refused.contains(&capability);
+                if flow.authority.scope(&capability).is_some() {
                     granted = true;
-                } else if !consume.optional && !self.trace.flow(arrival).unusable {
+                } else if !consume.optional && !refused_already {
                     self.deny_not_granted(arrival, &capability, consume.capability.at);
                 }
             }
@@ -309,7 +318,7 @@ impl Resolver<'_> {
         let owner = self.trace.unit(self.trace.holder(holder).unit).owner;
         let backend_line = owner
             .and_then(|owner| self.project.located_backend(owner))
-            .map(|backend| (backend.at, format!("`{}` runs here", backend.value)));
+            .map(|backend| (backend.at, format!("`{}` is chosen here", backend.value)));
         self.deny(Denial {
             kind,
             edge,
@@ -373,10 +382,13 @@ impl Resolver<'_> {
             Flow::nothing(from, edge)
         } else {
             let sent = self.written.send(self.project, &self.trace, from, edge);
+            let exceeding =
+                sent.refusals.iter().filter(|refusal| matches!(refusal.why, lower::Why::Exceeds { .. }));
+            let refused = exceeding.map(|refusal| refusal.capability.clone()).collect();
             for refusal in sent.refusals {
                 self.refuse(from, edge, refusal);
             }
-            Flow::new(from, edge, sent.authority, sent.view)
+            Flow { refused, ..Flow::new(from, edge, sent.authority, sent.view) }
         };
         let flow = self.trace.add_flow(Flow { unusable, ..flow });
         self.check_backend(flow, to);

@@ -279,7 +279,7 @@ fn story(project: &Project, told: &Explanation) -> String {
             let _ = writeln!(text, "  it asks for it at {}", render::place(project.files(), at));
         }
         None if project.tables(told.subject).is_none() => {
-            text.push_str("  it is undeclared, and so asks for nothing\n")
+            text.push_str("  it is undeclared, and so asks for nothing\n");
         }
         None => text.push_str("  it does not ask for it\n"),
     }

@@ -2,8 +2,9 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::clauses::{byte_count, duration, unknown_capability};
+use super::clauses::unknown_capability;
 use super::error::ManifestErrorKind;
+use super::parameters::{byte_count, duration};
 use super::reader::{Key, Reader, Value, printable};
 use crate::capability::{Backend, Capability, HostCapability, Stage, is_capability_name, is_host_class};
 use crate::limits::{LIST_ENTRIES_MAX, PATH_BYTES_MAX};
@@ -128,8 +129,7 @@ pub(super) fn exports(reader: &mut Reader, value: &Value<'_>) -> Vec<Export> {
             }
             _ => {}
         }
-        if name.split('.').next() == Some("build") {
-            let why = "`build` is the host's, for what happens while a crate is compiled";
+        if let Some(why) = forbidden(&name) {
             reader.error(reader.at(key), ManifestErrorKind::ExportForbidden { name, why });
             continue;
         }
@@ -144,6 +144,19 @@ pub(super) fn exports(reader: &mut Reader, value: &Value<'_>) -> Vec<Export> {
     });
     twice(reader, exports.iter().map(|export| &export.capability));
     bounded(reader, value, exports)
+}
+
+/// Why a name may not be exported, if it may not.
+fn forbidden(name: &str) -> Option<&'static str> {
+    let class = name.split('.').next().unwrap_or_default();
+    let is_host = matches!(Capability::from_name(name), Capability::Host(..)) || is_host_class(name);
+    if class == "build" {
+        Some("`build` is the host's, for what happens while a crate is compiled")
+    } else if is_host_class(class) && !is_host {
+        Some("the names in this class are the host's")
+    } else {
+        None
+    }
 }
 
 fn item_names(reader: &mut Reader, value: &Value<'_>) -> Option<Vec<String>> {

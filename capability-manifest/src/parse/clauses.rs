@@ -1,32 +1,18 @@
-//! The grammar of `holds` and of grants tables: capability names, nested or dotted, and their parameters.
+//! The grammar of `holds` and of grants tables: capability names, nested or dotted.
 
 use toml::de::{DeTable, DeValue};
 
 use super::error::ManifestErrorKind;
+use super::parameters::{Shared, needed, scope, shared_keys};
 use super::reader::{Key, Reader, Value, printable};
 use crate::capability::{
     Capability, HostCapability, ParameterKind, Stage, is_capability_name, is_host_class,
 };
-use crate::limits::{LIST_ENTRIES_MAX, PATH_BYTES_MAX};
+use crate::limits::LIST_ENTRIES_MAX;
 use crate::manifest::{Clause, Mount};
-use crate::scope::{
-    ByteCount, Extent, HostPattern, HostPort, NamePattern, Nanoseconds, NormalPath, PathPattern, PatternSet,
-    Scope, Stream,
-};
+use crate::scope::{PathPattern, Scope};
 use crate::suggest::nearest;
 use crate::text::{Located, Location};
-
-const STREAM_KEYS: &[&str] = &["streams", "bytes"];
-const CLOCK_KEYS: &[&str] = &["resolution"];
-const THREAD_KEYS: &[&str] = &["max"];
-const PATH_KEYS: &[&str] = &["path", "file", "at"];
-
-/// What a class's table says about all the paths in it.
-#[derive(Default)]
-struct Shared {
-    guest: Option<Located<NormalPath>>,
-    quota: Option<Located<u64>>,
-}
 
 /// Reads the clauses of a table; `reserved` keys are the caller's.
 pub(super) fn clauses(
@@ -121,6 +107,12 @@ fn class(reader: &mut Reader, key: &Key<'_>, value: &Value<'_>, name: &str, out:
         DeValue::Boolean(true) if name != "build" => {
             let (stage, class) =
                 name.strip_prefix("build.").map_or((Stage::Run, name), |class| (Stage::Build, class));
+            if let Some((what, example)) =
+                HostCapability::of_class(class).find_map(|host| needed(host.parameter()))
+            {
+                let kind = ManifestErrorKind::ParameterMissing { capability: name.to_owned(), what, example };
+                return reader.error(reader.at(value), kind);
+            }
             for host in HostCapability::of_class(class) {
                 one(reader, key, value, Capability::Host(stage, host), &Shared::default(), out);
             }
@@ -173,18 +165,6 @@ fn paths_of(scope: &Scope) -> Vec<PathPattern> {
     }
 }
 
-fn shared_keys(reader: &mut Reader, table: &DeTable<'_>) -> Shared {
-    let guest = table.get("at").and_then(|value| {
-        let guest = guest_path(reader, value)?;
-        Some(Located { value: guest, at: reader.at(value) })
-    });
-    let quota = table.get("quota").and_then(|value| {
-        let quota = byte_count(reader, value)?;
-        Some(Located { value: quota, at: reader.at(value) })
-    });
-    Shared { guest, quota }
-}
-
 fn unknown_action(reader: &mut Reader, key: &Key<'_>, name: &str) {
     let kind = unknown_capability(name);
     reader.error(reader.at(key), kind);
@@ -192,14 +172,18 @@ fn unknown_action(reader: &mut Reader, key: &Key<'_>, name: &str) {
 
 /// The error for a name inside a class of the host's that is none of its actions.
 pub(super) fn unknown_capability(name: &str) -> ManifestErrorKind {
-    let run_name = name.strip_prefix("build.").unwrap_or(name);
-    let suggestion = nearest(run_name, HostCapability::all().map(HostCapability::name)).map(|found| {
-        if run_name.len() == name.len() || found.starts_with("build.") {
-            found.to_owned()
-        } else {
-            format!("build.{found}")
-        }
+    let (stage, run_name) = name.strip_prefix("build.").map_or(("", name), |run_name| ("build.", run_name));
+    let (class, action) = run_name.split_once('.').unwrap_or(("build", run_name));
+    let actions = HostCapability::of_class(class).filter_map(|host| host.name().split_once('.'));
+    let in_class = nearest(action, actions.map(|(_, action)| action)).map(|action| {
+        if run_name.contains('.') { format!("{stage}{class}.{action}") } else { format!("build.{action}") }
     });
+    let whole = || {
+        nearest(run_name, HostCapability::all().map(HostCapability::name))
+            .map(|found| format!("{stage}{found}"))
+    };
+    let suggestion =
+        in_class.or_else(|| if HostCapability::of_class(class).next().is_none() { whole() } else { None });
     ManifestErrorKind::UnknownCapability { name: name.to_owned(), suggestion }
 }
 
@@ -265,270 +249,24 @@ fn one(
     shared: &Shared,
     out: &mut Vec<Clause>,
 ) {
-    if let DeValue::Boolean(false) = value.get_ref() {
-        let kind = ManifestErrorKind::FalseGrant { capability: capability.to_string() };
-        return reader.error(reader.at(value), kind);
-    }
-    let name = capability.to_string();
-    let mut mounts = Vec::new();
-    let scope = match capability.parameter() {
-        ParameterKind::Flag => flag(reader, value, &name).then_some(Scope::Flag),
-        ParameterKind::Paths => paths(reader, value, &name, shared, &mut mounts)
-            .map(|patterns| Scope::Paths { patterns, quota: None }),
-        ParameterKind::PathsWithQuota => {
-            let quota = shared.quota.as_ref().map(|quota| quota.value);
-            paths(reader, value, &name, shared, &mut mounts).map(|patterns| Scope::Paths { patterns, quota })
+    match (value.get_ref(), needed(capability.parameter())) {
+        (DeValue::Boolean(false), _) => {
+            let kind = ManifestErrorKind::FalseGrant { capability: capability.to_string() };
+            return reader.error(reader.at(value), kind);
         }
-        ParameterKind::Hosts => patterns(
-            reader,
-            value,
-            &name,
-            ("hosts and ports", "network = { connect = [\"img.example.org:443\"] }"),
-            |text| {
-                HostPort::parse(text)
-                    .map_err(|error| ManifestErrorKind::BadHost { text: text.to_owned(), error })
-            },
-        )
-        .map(Scope::Hosts),
-        ParameterKind::HostNames => patterns(
-            reader,
-            value,
-            &name,
-            ("host names", "network = { dns = [\"img.example.org\"] }"),
-            |text| {
-                HostPattern::parse(text)
-                    .and_then(|host| match host {
-                        HostPattern::Block(_) => Err(crate::scope::HostError::Name(text.to_owned())),
-                        name => Ok(name),
-                    })
-                    .map_err(|error| match error {
-                        _ if text.contains(':') => crate::scope::HostError::PortUnwanted,
-                        error => error,
-                    })
-                    .map_err(|error| ManifestErrorKind::BadHost { text: text.to_owned(), error })
-            },
-        )
-        .map(Scope::HostNames),
-        ParameterKind::Names => patterns(
-            reader,
-            value,
-            &name,
-            ("variables", "environment = { read = [\"HTTP_PROXY\"] }"),
-            |text| {
-                NamePattern::parse(text)
-                    .map_err(|error| ManifestErrorKind::BadVariable { text: text.to_owned(), error })
-            },
-        )
-        .map(Scope::Names),
-        ParameterKind::Streams => streams(reader, value),
-        ParameterKind::Count => count(reader, value),
-        ParameterKind::Resolution => resolution(reader, value),
-    };
-    if let Some(scope) = scope {
+        (DeValue::Boolean(true), Some((what, example))) => {
+            let kind =
+                ManifestErrorKind::ParameterMissing { capability: capability.to_string(), what, example };
+            return reader.error(reader.at(value), kind);
+        }
+        _ => {}
+    }
+    let mut mounts = Vec::new();
+    if let Some(scope) = scope(reader, value, &capability, shared, &mut mounts) {
         out.push(Clause {
             capability: Located { value: capability, at: reader.at(key) },
             scope: Located { value: scope, at: reader.at(value) },
             mounts,
         });
     }
-}
-
-fn flag(reader: &mut Reader, value: &Value<'_>, name: &str) -> bool {
-    let is_true = matches!(value.get_ref(), DeValue::Boolean(true));
-    if !is_true {
-        reader.wrong_type(value, format!("`{name}`"), "`true`");
-    }
-    is_true
-}
-
-/// Whether the value is `true`, which says too little for a capability with parameters.
-fn says_everything(
-    reader: &mut Reader,
-    value: &Value<'_>,
-    name: &str,
-    what: (&'static str, &'static str),
-) -> bool {
-    let everything = matches!(value.get_ref(), DeValue::Boolean(true));
-    if everything {
-        let kind = ManifestErrorKind::ParameterMissing {
-            capability: name.to_owned(),
-            what: what.0,
-            example: what.1,
-        };
-        reader.error(reader.at(value), kind);
-    }
-    everything
-}
-
-/// A list of strings, each a pattern.
-fn patterns<P: crate::scope::Pattern>(
-    reader: &mut Reader,
-    value: &Value<'_>,
-    name: &str,
-    what: (&'static str, &'static str),
-    parse: impl Fn(&str) -> Result<P, ManifestErrorKind>,
-) -> Option<PatternSet<P>> {
-    if says_everything(reader, value, name, what) {
-        return None;
-    }
-    let mut patterns = Vec::new();
-    for entry in reader.list(value, what.0)? {
-        let Some(text) = reader.name(entry, "an entry of this list") else { continue };
-        match parse(text) {
-            Ok(pattern) => patterns.push(pattern),
-            Err(kind) => reader.error(reader.at(entry), kind),
-        }
-    }
-    Some(PatternSet::new(patterns))
-}
-
-/// A list of paths: a string, `{ path, at }`, or `{ file, at }` for one file alone.
-fn paths(
-    reader: &mut Reader,
-    value: &Value<'_>,
-    name: &str,
-    shared: &Shared,
-    mounts: &mut Vec<Mount>,
-) -> Option<PatternSet<PathPattern>> {
-    if says_everything(reader, value, name, ("which paths", "filesystem = { read = [\"assets\"] }")) {
-        return None;
-    }
-    let mut patterns = Vec::new();
-    for entry in reader.list(value, "paths")? {
-        let (source, guest) = match entry.get_ref() {
-            DeValue::Table(table) => {
-                reader.only_keys(table, "a path's table", PATH_KEYS);
-                let (text, extent) = match (table.get("path"), table.get("file")) {
-                    (Some(path), None) => (path, Extent::Tree),
-                    (None, Some(file)) => (file, Extent::File),
-                    (Some(_), Some(file)) => {
-                        let kind =
-                            ManifestErrorKind::Twice { what: "the path".to_owned(), first: reader.at(entry) };
-                        reader.error(reader.at(file), kind);
-                        continue;
-                    }
-                    (None, None) => {
-                        let kind =
-                            ManifestErrorKind::KeyMissing { what: "a path's table".to_owned(), key: "path" };
-                        reader.error(reader.at(entry), kind);
-                        continue;
-                    }
-                };
-                let guest = table.get("at").and_then(|at| guest_path(reader, at));
-                (host_path(reader, text).map(|path| PathPattern { path, extent }), guest)
-            }
-            _ => (host_path(reader, entry).map(PathPattern::tree), None),
-        };
-        let Some(source) = source else { continue };
-        if let Some(guest) = guest.or_else(|| shared.guest.as_ref().map(|guest| guest.value.clone())) {
-            mounts.push(Mount { source: source.clone(), guest });
-        }
-        patterns.push(source);
-    }
-    mounts.sort_by(|a, b| a.guest.cmp(&b.guest));
-    Some(PatternSet::new(patterns))
-}
-
-fn host_path(reader: &mut Reader, value: &Value<'_>) -> Option<NormalPath> {
-    // A path's own errors are clearer than those of a string, so only its type and length are checked first.
-    let DeValue::String(text) = value.get_ref() else {
-        reader.wrong_type(value, "a path", "a string, or a table with `path` or `file`");
-        return None;
-    };
-    NormalPath::parse(text)
-        .map_err(|error| {
-            let text = printable(text);
-            reader.error(reader.at(value), ManifestErrorKind::BadPath { text, error });
-        })
-        .ok()
-}
-
-fn guest_path(reader: &mut Reader, value: &Value<'_>) -> Option<NormalPath> {
-    reader.string(value, "`at`", PATH_BYTES_MAX)?;
-    let path = host_path(reader, value)?;
-    if path.is_absolute() {
-        return Some(path);
-    }
-    reader.error(reader.at(value), ManifestErrorKind::AtRelative);
-    None
-}
-
-/// `true`, a list of streams, or `{ streams = [...], bytes = "1MiB" }`.
-fn streams(reader: &mut Reader, value: &Value<'_>) -> Option<Scope> {
-    let (listed, bytes) = match value.get_ref() {
-        DeValue::Boolean(true) => (None, None),
-        DeValue::Table(table) => {
-            reader.only_keys(table, "`stdio`", STREAM_KEYS);
-            let bytes = match table.get("bytes") {
-                Some(value) => Some(byte_count(reader, value)?),
-                None => None,
-            };
-            (table.get("streams"), bytes)
-        }
-        _ => (Some(value), None),
-    };
-    let Some(listed) = listed else {
-        return Some(Scope::Streams { streams: PatternSet::new(Stream::ALL), bytes });
-    };
-    let mut streams = Vec::new();
-    for entry in reader.list(listed, "streams")? {
-        let Some(text) = reader.name(entry, "a stream") else { continue };
-        match Stream::ALL.into_iter().find(|stream| stream.name() == text) {
-            Some(stream) => streams.push(stream),
-            None => reader.error(reader.at(entry), ManifestErrorKind::BadStream { text: text.to_owned() }),
-        }
-    }
-    (!streams.is_empty()).then(|| Scope::Streams { streams: PatternSet::new(streams), bytes })
-}
-
-/// `true`, or `{ max = 4 }`.
-fn count(reader: &mut Reader, value: &Value<'_>) -> Option<Scope> {
-    if let DeValue::Boolean(true) = value.get_ref() {
-        return Some(Scope::Count(None));
-    }
-    let table = reader.table(value, "`thread`")?;
-    reader.only_keys(table, "`thread`", THREAD_KEYS);
-    let Some(max) = table.get("max") else {
-        let kind = ManifestErrorKind::KeyMissing { what: "`thread`".to_owned(), key: "max" };
-        reader.error(reader.at(value), kind);
-        return None;
-    };
-    reader.count(max, "`max`", u64::from(u32::MAX)).map(|max| Scope::Count(Some(max)))
-}
-
-/// `true`, or `{ resolution = "1ms" }`.
-fn resolution(reader: &mut Reader, value: &Value<'_>) -> Option<Scope> {
-    if let DeValue::Boolean(true) = value.get_ref() {
-        return Some(Scope::Resolution(0));
-    }
-    let table = reader.table(value, "`clock`")?;
-    reader.only_keys(table, "`clock`", CLOCK_KEYS);
-    let Some(resolution) = table.get("resolution") else {
-        let kind = ManifestErrorKind::KeyMissing { what: "`clock`".to_owned(), key: "resolution" };
-        reader.error(reader.at(value), kind);
-        return None;
-    };
-    duration(reader, resolution).map(Scope::Resolution)
-}
-
-pub(super) fn byte_count(reader: &mut Reader, value: &Value<'_>) -> Option<u64> {
-    let text = reader.name(value, "a size")?;
-    ByteCount::parse(text)
-        .map(|bytes| bytes.0)
-        .map_err(|error| {
-            let kind = ManifestErrorKind::BadQuantity { text: text.to_owned(), what: "a size", error };
-            reader.error(reader.at(value), kind);
-        })
-        .ok()
-}
-
-pub(super) fn duration(reader: &mut Reader, value: &Value<'_>) -> Option<u64> {
-    let text = reader.name(value, "a duration")?;
-    Nanoseconds::parse(text)
-        .map(|time| time.0)
-        .map_err(|error| {
-            let kind = ManifestErrorKind::BadQuantity { text: text.to_owned(), what: "a duration", error };
-            reader.error(reader.at(value), kind);
-        })
-        .ok()
 }

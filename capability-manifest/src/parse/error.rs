@@ -105,6 +105,9 @@ pub enum ManifestErrorKind {
     /// Not a version requirement.
     #[error("`{text}` is not a version requirement: {error}")]
     BadVersion { text: String, error: String },
+    /// A crate declared with a part of its version.
+    #[error("`{text}` is declared without its whole version")]
+    PartialVersion { text: String },
     /// Not a SHA-256.
     #[error("`{text}` is not a SHA-256 checksum: 64 hexadecimal digits, as in Cargo.lock")]
     BadChecksum { text: String },
@@ -155,7 +158,7 @@ impl ManifestErrorKind {
             K::BadQuantity { .. } | K::BadCount { .. } => Code::BadQuantity,
             K::BadCrate { .. } => Code::BadCrate,
             K::BadEdge { .. } => Code::BadEdge,
-            K::BadVersion { .. } => Code::BadVersion,
+            K::BadVersion { .. } | K::PartialVersion { .. } => Code::BadVersion,
             K::BadChecksum { .. } => Code::BadChecksum,
             K::UnknownBackend { .. } => Code::UnknownBackend,
             K::BadWorld { .. } => Code::BadWorld,
@@ -194,6 +197,7 @@ impl ManifestErrorKind {
             K::BadStream { .. } => "the streams are `stdin`, `stdout` and `stderr`".to_owned(),
             K::BadEdge { .. } => "write it as `\"consumer -> dependency\"`".to_owned(),
             K::BadVersion { .. } => "write it as in `[dependencies]`, for example `version = \"0.9\"`".to_owned(),
+            K::PartialVersion { .. } => "write all of it, as in `zlib@1.2.3`, or leave it out".to_owned(),
             K::UnknownBackend { .. } => "the backends are `inline`, `wasm` and `process`".to_owned(),
             K::WrongType { expected: "a list", found: "a string", .. } => "put it in brackets: `[\"...\"]`".to_owned(),
             K::TooMany { .. } | K::TooLong { .. } => "SPECIFICATION.md lists the limits and their reasons".to_owned(),

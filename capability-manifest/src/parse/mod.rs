@@ -3,6 +3,7 @@
 mod claims;
 mod clauses;
 mod error;
+mod parameters;
 mod reader;
 
 pub use error::{ManifestError, ManifestErrorKind};
@@ -174,8 +175,7 @@ fn standalone(reader: &mut Reader, root: &DeTable<'_>, manifest: &mut Manifest) 
         let Some(name) = key_spec(reader, key) else { continue };
         if name.value.version.as_deref().is_some_and(|version| semver::Version::parse(version).is_err()) {
             let text = printable(key.get_ref());
-            let error = "a crate is declared with its whole version, as in `zlib@1.2.3`".to_owned();
-            reader.error(reader.at(key), ManifestErrorKind::BadVersion { text, error });
+            reader.error(reader.at(key), ManifestErrorKind::PartialVersion { text });
             continue;
         }
         let Some(table) = reader.table(value, "a crate") else { continue };

@@ -150,7 +150,7 @@ impl ProjectBuilder {
         let order = topological_order(&project);
         match order {
             Ok(order) => project.order = order,
-            Err(kind) => self.error(None, kind),
+            Err((at, kind)) => self.error(at, kind),
         }
         if self.errors.is_empty() {
             self.choose_roots(&mut project);
@@ -383,7 +383,7 @@ impl ProjectBuilder {
 }
 
 /// Kahn's algorithm; among crates that are ready the lowest number goes first. Also bounds the depth.
-fn topological_order(project: &Project) -> Result<Vec<CrateIndex>, ProjectErrorKind> {
+fn topological_order(project: &Project) -> Result<Vec<CrateIndex>, (Option<Location>, ProjectErrorKind)> {
     let mut waiting = vec![0_u32; project.packages.len()];
     for edge in &project.edges {
         waiting[edge.to.0 as usize] += 1;
@@ -405,26 +405,30 @@ fn topological_order(project: &Project) -> Result<Vec<CrateIndex>, ProjectErrorK
         }
     }
     if order.len() < project.packages.len() {
-        return Err(ProjectErrorKind::Cycle { cycle: find_cycle(project, &waiting) });
+        let (at, cycle) = find_cycle(project, &waiting);
+        return Err((at, ProjectErrorKind::Cycle { cycle }));
     }
     match depth.into_iter().max() {
-        Some(found) if found > DEPENDENCY_DEPTH_MAX => Err(ProjectErrorKind::TooMany {
-            what: "edges in one chain of dependencies",
-            found,
-            max: DEPENDENCY_DEPTH_MAX,
-        }),
+        Some(found) if found > DEPENDENCY_DEPTH_MAX => Err((
+            None,
+            ProjectErrorKind::TooMany {
+                what: "edges in one chain of dependencies",
+                found,
+                max: DEPENDENCY_DEPTH_MAX,
+            },
+        )),
         _ => Ok(order),
     }
 }
 
 /// Walks backwards among the crates that never became ready: each of them still waits for a consumer that is also there.
-fn find_cycle(project: &Project, waiting: &[u32]) -> String {
+fn find_cycle(project: &Project, waiting: &[u32]) -> (Option<Location>, String) {
     let stuck = |index: CrateIndex| waiting[index.0 as usize] > 0;
     let mut consumer: Vec<Option<CrateIndex>> = vec![None; waiting.len()];
     for edge in project.edges.iter().filter(|edge| stuck(edge.from) && stuck(edge.to)) {
         consumer[edge.to.0 as usize].get_or_insert(edge.from);
     }
-    let Some(mut at) = project.crates().find(|index| stuck(*index)) else { return String::new() };
+    let Some(mut at) = project.crates().find(|index| stuck(*index)) else { return (None, String::new()) };
     let mut seen = vec![false; waiting.len()];
     while !std::mem::replace(&mut seen[at.0 as usize], true) {
         at = consumer[at.0 as usize].expect("a crate waits for a consumer that waits too");
@@ -443,11 +447,14 @@ fn find_cycle(project: &Project, waiting: &[u32]) -> String {
     cycle.reverse();
     let lowest = cycle.iter().enumerate().min_by_key(|(_, index)| **index).map_or(0, |(at, _)| at);
     cycle.rotate_left(lowest);
+    let next = cycle[1 % length];
+    let line = project.edges_from(cycle[0]).map(|edge| project.edge(edge)).find(|edge| edge.to == next);
+    let at = line.and_then(|edge| edge.line);
     let mut names: Vec<String> =
         cycle.iter().take(CYCLE_SHOWN).map(|index| format!("`{}`", project.name(*index))).collect();
     if length > CYCLE_SHOWN {
         names.push(format!("... ({} more)", length - CYCLE_SHOWN));
     }
     names.push(format!("`{}`", project.name(cycle[0])));
-    names.join(" -> ")
+    (at, names.join(" -> "))
 }

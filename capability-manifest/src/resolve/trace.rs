@@ -91,6 +91,8 @@ pub struct Flow {
     pub view: Arc<View>,
     /// A pin does not fit, so the tables about this edge do not count.
     pub unusable: bool,
+    /// Capabilities that a table tries to grant and cannot: refused already, where they are granted.
+    pub refused: Vec<Capability>,
 }
 
 impl Flow {
@@ -100,7 +102,7 @@ impl Flow {
         authority: Arc<Authority>,
         view: Arc<View>,
     ) -> Self {
-        Self { edge, from, to: None, authority, view, unusable: false }
+        Self { edge, from, to: None, authority, view, unusable: false, refused: Vec::new() }
     }
 
     pub(super) fn nothing(from: HolderIndex, edge: EdgeIndex) -> Self {

@@ -46,6 +46,9 @@ pub enum HostError {
     /// A name that resolvers read as an address (all digits, or `0x`): WHATWG URL, "ends in a number".
     #[error("`{0}` could be read as an address in another notation; write it as `a.b.c.d`")]
     Numeric(String),
+    /// An IPv6 address in front of a port, without brackets.
+    #[error("an IPv6 address stands in brackets; write `{0}`")]
+    Brackets(String),
     /// Not an address or block.
     #[error("`{0}` is no address")]
     Address(String),
@@ -242,7 +245,7 @@ impl HostPort {
             _ => return Err(HostError::PortMissing(text.to_owned())),
         };
         if host.contains(':') && !host.starts_with('[') {
-            return Err(HostError::Address(format!("{text}` without brackets; write `[{host}]:{ports}")));
+            return Err(HostError::Brackets(format!("[{host}]:{ports}")));
         }
         let host = HostPattern::parse(host)?;
         let (first, last) = ports.split_once('-').unwrap_or((ports, ports));

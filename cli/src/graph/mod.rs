@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Graph, ambient: AmbientAuthority) -> Result<Exit, 
     };
     match &arguments.output {
         Some(path) => {
-            std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?
+            std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?;
         }
         None => std::io::stdout().write_all(text.as_bytes())?,
     }

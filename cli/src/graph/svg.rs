@@ -177,7 +177,7 @@ fn legend(out: &mut String, top: f64) {
             x + 28.0,
             y + 11.0
         );
-        x += 50.0 + text.len() as f64 * 5.6;
+        x += 50.0 + text.len() as f64 * 6.3;
     }
     for (class, text) in
         [("granted", "granted"), ("denied", "denied"), ("build", "while compiling"), ("", "no grants")]
@@ -189,7 +189,7 @@ fn legend(out: &mut String, top: f64) {
             x + 32.0,
             y + 11.0
         );
-        x += 52.0 + text.len() as f64 * 5.6;
+        x += 52.0 + text.len() as f64 * 6.3;
     }
     out.push_str("</g>\n");
 }
