@@ -294,6 +294,51 @@ impl Pattern for HostPort {
             last: self.last.max(other.last),
         })
     }
+
+    /// The ports of every pattern whose hosts include this one's, taken together.
+    fn is_covered_by(&self, patterns: &[Self]) -> bool {
+        if patterns.iter().any(|pattern| pattern.covers(self)) {
+            return true;
+        }
+        uncovered(self, patterns.iter().filter(|pattern| pattern.host.covers(&self.host))).is_empty()
+    }
+
+    /// A port that a wider host pattern gives is not said again for a narrower one.
+    fn reduce(patterns: &mut Vec<Self>) {
+        let wider = |pattern: &Self| {
+            let host = pattern.host.clone();
+            patterns.iter().filter(move |other| other.host != host && other.host.covers(&host))
+        };
+        let reduced = patterns.iter().flat_map(|pattern| uncovered(pattern, wider(pattern))).collect();
+        *patterns = reduced;
+    }
+}
+
+/// The ports of a pattern that none of the others has, in ranges.
+fn uncovered<'p>(pattern: &HostPort, others: impl Iterator<Item = &'p HostPort>) -> Vec<HostPort> {
+    let mut ranges: Vec<(u16, u16)> = others.map(|other| (other.first, other.last)).collect();
+    ranges.sort_unstable();
+    let mut rest = Vec::new();
+    let mut next = u32::from(pattern.first);
+    for (first, last) in ranges {
+        if u32::from(first) > next {
+            rest.push((next, u32::from(first) - 1));
+        }
+        next = next.max(u32::from(last) + 1);
+    }
+    rest.push((next, u32::from(u16::MAX)));
+    let last = u32::from(pattern.last);
+    rest.into_iter()
+        .map(|(from, to)| (from, to.min(last)))
+        .filter(|(from, to)| from <= to)
+        .filter_map(|(from, to)| {
+            Some(HostPort {
+                host: pattern.host.clone(),
+                first: from.try_into().ok()?,
+                last: to.try_into().ok()?,
+            })
+        })
+        .collect()
 }
 
 impl fmt::Display for HostPort {
@@ -381,6 +426,16 @@ mod tests {
         assert_eq!(host("a.b:1-5").join(&host("a.b:6-9")), Some(host("a.b:1-9")));
         assert_eq!(host("a.b:1-5").join(&host("a.b:7-9")), None);
         assert_eq!(host("a.b:1-5").join(&host("c.b:6-9")), None);
+    }
+
+    #[test]
+    fn ports_are_covered_by_several_patterns_together() {
+        let set = super::super::PatternSet::new([host("*.b:1-5"), host("a.b:6-9"), host("x.b:2-7")]);
+        assert!(set.covers_pattern(&host("a.b:2-8")));
+        assert!(!set.covers_pattern(&host("c.b:2-8")));
+        assert!(!set.covers_pattern(&host("a.b:2-10")));
+        let printed: Vec<String> = set.iter().map(ToString::to_string).collect();
+        assert_eq!(printed, ["a.b:6-9", "x.b:6-7", "*.b:1-5"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sets of patterns, ordered by what they cover.
 //!
 //! A set stands for everything that at least one of its patterns covers. It is kept as an antichain: no pattern in it
-//! covers another, and they are sorted, so that equal authority has one spelling.
+//! covers another or a piece of another, and they are sorted, so that equal authority has one spelling.
 
 /// One pattern: a partial order by `covers`, in which any two patterns have a meet or nothing in common.
 pub trait Pattern: Clone + Ord {
@@ -21,6 +21,15 @@ pub trait Pattern: Clone + Ord {
             None
         }
     }
+
+    /// Whether the patterns together cover `self`. Where one pattern can be covered piecewise, this says how.
+    fn is_covered_by(&self, patterns: &[Self]) -> bool {
+        patterns.iter().any(|pattern| pattern.covers(self))
+    }
+
+    /// Takes from each pattern what others of the set cover, so that equal sets have one spelling. Nothing to do for
+    /// patterns that are covered whole or not at all.
+    fn reduce(_patterns: &mut Vec<Self>) {}
 }
 
 /// A set of patterns in canonical form.
@@ -35,6 +44,8 @@ impl<P: Pattern> PatternSet<P> {
             patterns.sort();
             patterns.dedup();
             absorb(&mut patterns);
+            P::reduce(&mut patterns);
+            patterns.sort();
         }
         Self(patterns)
     }
@@ -49,12 +60,12 @@ impl<P: Pattern> PatternSet<P> {
         self.0.iter()
     }
 
-    /// Whether one pattern of the set covers `pattern`.
+    /// Whether the set covers `pattern`.
     pub fn covers_pattern(&self, pattern: &P) -> bool {
-        self.0.iter().any(|mine| mine.covers(pattern))
+        pattern.is_covered_by(&self.0)
     }
 
-    /// Whether each pattern of `other` is covered by one of `self`. Sound: true only when nothing grows.
+    /// Whether the set covers each pattern of `other`. True only when nothing grows.
     pub fn covers(&self, other: &Self) -> bool {
         self.0 == other.0 || other.0.iter().all(|theirs| self.covers_pattern(theirs))
     }
@@ -98,7 +109,6 @@ fn absorb<P: Pattern>(patterns: &mut Vec<P>) {
             next += 1;
         }
     }
-    patterns.sort();
 }
 
 impl<'a, P: Pattern> IntoIterator for &'a PatternSet<P> {

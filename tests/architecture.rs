@@ -1,0 +1,160 @@
+//! The arrows and the invariants of ARCHITECTURE.md, read from what is there.
+
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use harness::root;
+
+/// Who may depend on whom. Nothing else, and every crate of the workspace is here.
+const ARROWS: [(&str, &[&str]); 3] = [
+    ("capability-manifest", &[]),
+    ("cofferdam", &["capability-manifest"]),
+    ("cofferdam-cli", &["cofferdam"]),
+];
+
+/// What a pure crate may depend on: nothing that reaches the world.
+const PURE: &[&str] = &["semver", "serde", "strsim", "thiserror", "toml"];
+
+fn metadata() -> serde_json::Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs the tests");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Each package of the workspace with its dependencies that ship.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("a list");
+    packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().expect("a list").iter();
+            let shipped = dependencies
+                .filter(|one| one["kind"] != "dev")
+                .map(|one| one["name"].as_str().expect("text").to_owned());
+            (package["name"].as_str().expect("text").to_owned(), shipped.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn crates_depend_only_along_the_arrows() {
+    let dependencies = dependencies();
+    let ours: BTreeSet<&str> = dependencies.keys().map(String::as_str).collect();
+    let drawn: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(ours, drawn, "every crate of the workspace has its arrows here and in ARCHITECTURE.md");
+    for (name, allowed) in ARROWS {
+        let found: BTreeSet<&str> =
+            dependencies[name].iter().map(String::as_str).filter(|other| ours.contains(other)).collect();
+        assert_eq!(found, allowed.iter().copied().collect(), "{name}");
+    }
+}
+
+#[test]
+fn the_pure_crate_has_only_pure_dependencies() {
+    let found = &dependencies()["capability-manifest"];
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), PURE);
+}
+
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+                found.push((name, std::fs::read_to_string(&path).expect("readable")));
+            }
+        }
+    }
+    found
+}
+
+/// The part of a file before its unit tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
+}
+
+#[test]
+fn the_pure_crate_names_nothing_of_the_world() {
+    for (name, text) in sources("capability-manifest/src") {
+        for word in [
+            "std::fs",
+            "std::env",
+            "std::net",
+            "std::process",
+            "std::thread",
+            "std::time",
+            "std::io",
+            "SystemTime",
+            "Instant",
+        ] {
+            for (number, line) in shipped(&text).lines().enumerate() {
+                let code = line.trim_start();
+                let is_text = code.starts_with("//") || code.starts_with('"');
+                assert!(is_text || !code.contains(word), "{name}:{}: {word}", number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_grant_is_made_in_one_place() {
+    let mut makers = BTreeSet::new();
+    for folder in ["capability-manifest/src", "runtime/host/src", "cli/src"] {
+        for (name, text) in sources(folder) {
+            if shipped(&text).contains("Grant::new(") {
+                makers.insert(name);
+            }
+        }
+    }
+    assert_eq!(makers.into_iter().collect::<Vec<_>>(), ["capability-manifest/src/resolve.rs"]);
+    let grant =
+        std::fs::read_to_string(root().join("capability-manifest/src/resolve/grant.rs")).expect("readable");
+    let declaration =
+        grant.split("pub struct Grant {").next().expect("there").lines().last().expect("a derive");
+    assert!(declaration.contains("derive") && !declaration.contains("Clone"), "{declaration}");
+    assert!(grant.contains("pub(super) fn new(from: CrateIndex"), "only the resolver can call it");
+}
+
+#[test]
+fn only_the_programs_make_ambient_authority() {
+    let mut makers = BTreeSet::new();
+    for folder in ["capability-manifest/src", "runtime/host/src", "cli/src"] {
+        for (name, text) in sources(folder) {
+            if text.contains("ambient_authority()") {
+                makers.insert(name);
+            }
+        }
+    }
+    assert_eq!(makers.into_iter().collect::<Vec<_>>(), ["cli/src/bin/cargo-cofferdam.rs", "cli/src/main.rs"]);
+}
+
+#[test]
+fn unsafe_code_is_forbidden_where_nothing_needs_it() {
+    for name in ["capability-manifest/src/lib.rs", "runtime/host/src/lib.rs", "cli/src/lib.rs"] {
+        let text = std::fs::read_to_string(root().join(name)).expect("readable");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{name}");
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason_beside_it() {
+    let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("readable");
+    let section =
+        text.split("[workspace.dependencies]").nth(1).expect("there").split("\n[").next().expect("there");
+    for line in section.lines().filter(|line| {
+        line.contains(" = ") && !line.trim_start().starts_with('#') && !line.contains("path = ")
+    }) {
+        let reason = line.split_once(" # ").map(|(_, reason)| reason.trim());
+        assert!(reason.is_some_and(|reason| reason.len() > 10), "{line}");
+    }
+}

@@ -1,0 +1,526 @@
+//! The commands on real Cargo workspaces, as a user meets them.
+
+mod harness;
+
+use harness::{Workspace, cofferdam, root};
+
+/// The place in `text` of each part, in that order.
+fn in_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            panic!("`{part}` is not there, or not in this order, in:\n{text}")
+        };
+        rest = &rest[at + part.len()..];
+    }
+}
+
+#[test]
+fn nothing_declared_is_nothing_denied() {
+    let run = Workspace::three_crates().run(&["check"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.stdout.contains("3 crates undeclared: app, codec, util"), "{run}");
+}
+
+#[test]
+fn a_wish_without_a_grant_points_at_both_ends() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "util/Cargo.toml",
+        "\n[package.metadata.capabilities]\nconsumes = { \"filesystem.read\" = \"opens the index\" }\n",
+    );
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    in_order(
+        &run.stderr,
+        &[
+            "error[not-granted]: `codec` does not grant `filesystem.read` to `util`, which needs it",
+            "util/Cargo.toml:9:14",
+            "`filesystem.read` is asked for here",
+            "codec/Cargo.toml:7:1",
+            "`codec` grants it nothing",
+            "path from the root: app -> codec -> util",
+            "[package.metadata.capabilities.grants.util]",
+        ],
+    );
+}
+
+#[test]
+fn pasting_the_suggested_lines_mends_it() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "util/Cargo.toml",
+        "\n[package.metadata.capabilities]\nconsumes = { \"filesystem.read\" = \"opens the index\" }\n",
+    );
+    let run = workspace.run(&["check", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let fixes = document["findings"][0]["fixes"].as_array().expect("a list");
+    assert_eq!(fixes.len(), 3, "one for each hop: {document}");
+    for fix in fixes {
+        let table: Vec<&str> =
+            fix["table"].as_array().expect("a list").iter().map(|key| key.as_str().expect("text")).collect();
+        let file = fix["file"].as_str().expect("text");
+        workspace
+            .append(file, &format!("\n[{}]\n{}\n", table.join("."), fix["line"].as_str().expect("text")));
+    }
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(0), "{run}");
+}
+
+#[test]
+fn fix_writes_the_lines_and_shows_the_diff() {
+    let workspace = Workspace::three_crates();
+    workspace.write(
+        "util/Cargo.toml",
+        "# a comment that stays\n[package]\nname    = \"util\" # and odd spacing\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [package.metadata.capabilities]\nconsumes = { clock = \"stamps\", \"filesystem.write\" = \"keeps a cache\" }\n",
+    );
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nfilesystem = { read = [\"data\"], write = [\"cache\"], quota = \"1MiB\" } # decided by us\n");
+    workspace.write("data/x", "");
+    workspace.write("cache/x", "");
+    let run = workspace.run(&["check", "--fix"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    in_order(&run.stderr, &["--- app/Cargo.toml", "+[package.metadata.capabilities.grants.codec]"]);
+    in_order(&run.stderr, &["--- Cargo.toml", " filesystem = { read", "+clock = true"]);
+    assert!(workspace.read("Cargo.toml").contains("# decided by us"));
+    let codec = workspace.read("codec/Cargo.toml");
+    assert!(codec.contains("filesystem = { write = [\"cache\"], quota = \"1MiB\" }"), "{codec}");
+    assert!(
+        workspace
+            .read("util/Cargo.toml")
+            .starts_with("# a comment that stays\n[package]\nname    = \"util\" # and odd spacing")
+    );
+    let again = workspace.run(&["check", "--fix"]);
+    assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""), "nothing is left to mend");
+}
+
+#[test]
+fn fix_leaves_alone_what_only_a_person_can_say() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "util/Cargo.toml",
+        "\n[package.metadata.capabilities]\nconsumes = { \"network.connect\" = \"downloads\" }\n",
+    );
+    let before: Vec<String> =
+        ["Cargo.toml", "app/Cargo.toml", "codec/Cargo.toml"].map(|file| workspace.read(file)).into();
+    let run = workspace.run(&["check", "--fix"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    assert!(run.stderr.contains("put what it really needs in the place of the example"), "{run}");
+    let after: Vec<String> =
+        ["Cargo.toml", "app/Cargo.toml", "codec/Cargo.toml"].map(|file| workspace.read(file)).into();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn fix_extends_what_is_already_granted() {
+    let workspace = Workspace::three_crates();
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities]\nholds = { environment = { read = [\"A\"] }, clock = true, mmap.file = true }\ngrants = { \"codec->util\" = { clock = true } }\n");
+    workspace.append(
+        "app/Cargo.toml",
+        "\n[package.metadata.capabilities.grants]\ncodec = { clock = true, mmap = { file = true } }\n",
+    );
+    workspace.append("util/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { \"environment.read\" = \"x\", clock = \"y\", \"mmap.file\" = \"z\" }\n");
+    let run = workspace.run(&["check", "--fix"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let root = workspace.read("Cargo.toml");
+    assert!(root.contains("\"codec->util\" = { clock = true"), "the key stays as it was written: {root}");
+    assert!(!root.contains("\"codec -> util\""), "{root}");
+}
+
+#[test]
+fn widening_beyond_what_the_consumer_holds_names_the_hop() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "Cargo.toml",
+        "\n[workspace.metadata.capabilities.holds]\nfilesystem = { read = [\"data\"] }\n",
+    );
+    workspace.append(
+        "app/Cargo.toml",
+        "\n[package.metadata.capabilities.grants.codec]\nfilesystem = { read = [\"data/small\"] }\n",
+    );
+    workspace.append(
+        "codec/Cargo.toml",
+        "\n[package.metadata.capabilities.grants.util]\nfilesystem = { read = [\"data\"] }\n",
+    );
+    workspace.append(
+        "util/Cargo.toml",
+        "\n[package.metadata.capabilities]\nconsumes = { \"filesystem.read\" = \"x\" }\n",
+    );
+    workspace.write("data/x", "");
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    in_order(
+        &run.stderr,
+        &[
+            "error[grant-exceeds-holdings]: `codec` grants `filesystem.read` of `data` to `util`, but `codec` itself holds only `filesystem.read` of `data/small`",
+            "codec/Cargo.toml:10:23",
+            "filesystem = { read = [\"data/small\"] }",
+        ],
+    );
+}
+
+#[test]
+fn slips_of_the_hand_are_errors_with_the_right_spelling() {
+    for (file, text, message, help) in [
+        (
+            "util/Cargo.toml",
+            "[package.metadata.capabilities]\nconsume = {}\n",
+            "unknown key `consume`",
+            "did you mean `consumes`?",
+        ),
+        (
+            "util/Cargo.toml",
+            "[package.metadata.capabilties]\nconsumes = {}\n",
+            "unknown key `capabilties`",
+            "did you mean `capabilities`?",
+        ),
+        (
+            "Cargo.toml",
+            "[workspace.metadata.capability]\nholds = {}\n",
+            "unknown key `capability`",
+            "did you mean `capabilities`?",
+        ),
+        (
+            "util/Cargo.toml",
+            "[package.metadata.capabilities]\nconsumes = { \"filesystem.raed\" = \"x\" }\n",
+            "there is no capability `filesystem.raed`",
+            "did you mean `filesystem.read`?",
+        ),
+        (
+            "app/Cargo.toml",
+            "[package.metadata.capabilities.grants.codex]\nclock = true\n",
+            "`app` does not depend on `codex`",
+            "did you mean `codec`?",
+        ),
+        (
+            "Cargo.toml",
+            "[workspace.metadata.capabilities.grants.\"codec -> utli\"]\nclock = true\n",
+            "`codec` does not depend on `utli`",
+            "did you mean `util`?",
+        ),
+        (
+            "util/Cargo.toml",
+            "[package.metadata.capabilities.holds]\nclock = true\n",
+            "`holds` does not belong in [package.metadata.capabilities]",
+            "[workspace.metadata.capabilities]",
+        ),
+        (
+            "Cargo.toml",
+            "[workspace.metadata.capabilities.compartments.utl]\nbackend = \"wasm\"\n",
+            "there is no crate `utl`",
+            "did you mean `util`?",
+        ),
+    ] {
+        let workspace = Workspace::three_crates();
+        workspace.append(file, &format!("\n{text}"));
+        let run = workspace.run(&["check"]);
+        assert_eq!(run.code, Some(3), "{run}");
+        in_order(&run.stderr, &[message, file, help]);
+    }
+}
+
+#[test]
+fn a_missing_path_is_a_warning_for_check_and_an_error_for_plan() {
+    let workspace = Workspace::three_crates();
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nfilesystem = { read = [\"nowhere\", { file = \"app\" }] }\n");
+    workspace.append(
+        "app/Cargo.toml",
+        "\n[package.metadata.capabilities]\nconsumes = { \"filesystem.read\" = \"x\" }\n",
+    );
+    let check = workspace.run(&["check"]);
+    assert_eq!(check.code, Some(0), "{check}");
+    assert!(
+        check.stderr.contains("warning[path-missing]: `nowhere`, which the workspace holds, does not exist"),
+        "{check}"
+    );
+    assert!(check.stderr.contains("`app`, which the workspace holds, is not a file"), "{check}");
+    assert_eq!(workspace.run(&["check", "--deny-warnings"]).code, Some(4));
+    assert_eq!(workspace.run(&["plan"]).code, Some(5));
+    workspace.write("nowhere/x", "");
+    workspace.append("Cargo.toml", "\n");
+    let text = workspace.read("Cargo.toml").replace(", { file = \"app\" }", ", { file = \"Cargo.toml\" }");
+    workspace.write("Cargo.toml", &text);
+    assert_eq!(workspace.run(&["plan"]).code, Some(0));
+}
+
+#[test]
+fn a_build_dependency_and_a_proc_macro_use_build_stage_powers() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", "[workspace]\nmembers = [\"app\", \"tool\", \"derive\"]\nresolver = \"3\"\n"),
+        (
+            "app/Cargo.toml",
+            "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\nderive = { path = \"../derive\" }\n[build-dependencies]\ntool = { path = \"../tool\" }\n",
+        ),
+        (
+            "tool/Cargo.toml",
+            "[package]\nname = \"tool\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[package.metadata.capabilities]\nconsumes = { \"process.spawn\" = \"runs cc\" }\n",
+        ),
+        (
+            "derive/Cargo.toml",
+            "[package]\nname = \"derive\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\nproc-macro = true\n[package.metadata.capabilities]\nconsumes = { \"environment.read\" = \"reads DEBUG\" }\n",
+        ),
+    ]);
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    assert!(run.stderr.contains("`app` does not grant `build.process.spawn` to `tool`"), "{run}");
+    assert!(run.stderr.contains("`app` does not grant `build.environment.read` to `derive`"), "{run}");
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds.build]\nprocess = { spawn = [\"/usr/bin/cc\"] }\nenvironment = { read = [\"DEBUG\"] }\n");
+    workspace.append("app/Cargo.toml", "\n[package.metadata.capabilities.grants]\ntool = { build = { process = { spawn = [\"/usr/bin/cc\"] } } }\nderive = { build = { environment = { read = [\"DEBUG\"] } } }\n");
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(0), "{run}");
+}
+
+#[test]
+fn development_dependencies_are_no_edges() {
+    let workspace = Workspace::three_crates();
+    let app = workspace.read("app/Cargo.toml").replace("[dependencies]", "[dev-dependencies]");
+    workspace.write("app/Cargo.toml", &app);
+    workspace.append("util/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { clock = \"x\" }\n");
+    let run = workspace.run(&["check"]);
+    assert!(
+        run.stderr.contains("path from the root: codec -> util")
+            || run.stderr.contains("`codec` does not grant `clock`"),
+        "{run}"
+    );
+    assert!(!run.stderr.contains("app ->"), "{run}");
+}
+
+#[test]
+fn roots_can_be_named_and_a_workspace_without_roots_says_so() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "Cargo.toml",
+        "\n[workspace.metadata.capabilities]\nroots = [\"util\"]\nholds = { clock = true }\n",
+    );
+    workspace.append("util/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { clock = \"x\" }\n");
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let told = workspace.run(&["explain", "util", "clock"]);
+    assert!(told.stdout.contains("the workspace holds for util clock"), "{told}");
+}
+
+#[test]
+fn a_checksum_pin_is_held_against_the_lock_file() {
+    let workspace = Workspace::three_crates();
+    workspace.append("Cargo.toml", &format!("\n[workspace.metadata.capabilities]\nholds = {{ clock = true }}\n[workspace.metadata.capabilities.grants.\"codec -> util\"]\nclock = true\nchecksum = \"{}\"\n", "0".repeat(64)));
+    workspace.append("app/Cargo.toml", "\n[package.metadata.capabilities.grants.codec]\nclock = true\n");
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    assert!(
+        run.stderr.contains("error[pin-mismatch]") && run.stderr.contains("the graph has no checksum"),
+        "{run}"
+    );
+}
+
+#[test]
+fn explain_tells_the_chain_and_the_hop_where_it_stops() {
+    let example = "examples/thumbnailer/capabilities.toml";
+    let told = cofferdam(&["explain", "--manifest", example, "icc-profile", "filesystem.read"]);
+    in_order(
+        &told.stdout,
+        &[
+            "the workspace holds for thumbnailer filesystem.read of assets, photos, thumbs",
+            "thumbnailer gives png-decode filesystem.read of assets/icc\n",
+            "png-decode gives icc-profile filesystem.read of assets/icc/v4",
+        ],
+    );
+    let stops = cofferdam(&[
+        "explain",
+        "--manifest",
+        "tests/invalid/consumed_deep_below.toml",
+        "codec -> clocks",
+        "clock",
+    ]);
+    in_order(
+        &stops.stdout,
+        &[
+            "the workspace holds for app no clock   <- it stops here",
+            "not reached: library -> codec -> clocks",
+        ],
+    );
+    let exceeds = cofferdam(&[
+        "explain",
+        "--manifest",
+        "tests/invalid/grant_exceeds_at_the_second_hop.toml",
+        "codec",
+        "filesystem.read",
+    ]);
+    in_order(
+        &exceeds.stdout,
+        &["library gives codec filesystem.read of assets, more than it holds itself   <- it stops here"],
+    );
+    let json =
+        cofferdam(&["explain", "--manifest", example, "icc-profile", "filesystem.read", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(document["granted"], true);
+    assert_eq!(document["routes"][0]["steps"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn explain_prints_pages_and_codes_and_says_what_it_does_not_know() {
+    let page = cofferdam(&["explain", "network.connect"]);
+    in_order(
+        &page.stdout,
+        &[
+            "network.connect",
+            "Risk",
+            "Grant",
+            "Acquired by",
+            "std::net::TcpStream::connect",
+            "In a wasm compartment",
+            "wasi:sockets",
+            "In a process compartment",
+        ],
+    );
+    let twin = cofferdam(&["explain", "build.network.connect"]);
+    assert!(twin.stdout.contains("used while a crate is compiled"), "{twin}");
+    assert!(cofferdam(&["explain", "filesystem"]).stdout.contains("filesystem.watch"));
+    assert!(cofferdam(&["explain", "capabilities"]).stdout.lines().count() > 36);
+    let workspace = Workspace::three_crates();
+    let unknown = workspace.run(&["explain", "utli"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("did you mean `util`?"), "{unknown}");
+    let class = workspace.run(&["explain", "util", "filesystem"]);
+    assert!(class.stderr.contains("`filesystem` is a class; name one of its actions"), "{class}");
+    let edge = workspace.run(&["explain", "app -> util", "clock"]);
+    assert!(edge.stderr.contains("`app` does not depend on `util`"), "{edge}");
+}
+
+#[test]
+fn graphs_are_drawn_in_every_format() {
+    let example = "examples/thumbnailer/capabilities.toml";
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(root().join("tests/snapshots/graphs"));
+    settings.set_prepend_module_to_snapshot(false);
+    for format in ["svg", "dot", "mermaid", "json"] {
+        let run = cofferdam(&["graph", "--manifest", example, "--format", format]);
+        assert_eq!(run.code, Some(0), "{run}");
+        settings.bind(|| insta::assert_snapshot!(format!("thumbnailer_{format}"), run.stdout));
+    }
+    let html = cofferdam(&["graph", "--manifest", example, "--format", "html"]);
+    in_order(
+        &html.stdout,
+        &[
+            "<!doctype html>",
+            "<option>network.connect</option>",
+            "<svg ",
+            "data-crate=\"thumbnailer\"",
+            "<script>",
+        ],
+    );
+    assert!(
+        !html.stdout.contains("http://") || html.stdout.matches("http://").count() == 1,
+        "only the SVG namespace is an address"
+    );
+    let denied = cofferdam(&["graph", "--manifest", "tests/invalid/grant_exceeds_path.toml"]);
+    assert!(
+        denied.stdout.contains("wire denied") && denied.stdout.contains("\u{2717} filesystem.read"),
+        "{denied}"
+    );
+    let focus = cofferdam(&[
+        "graph",
+        "--manifest",
+        example,
+        "--focus",
+        "memmap2",
+        "--depth",
+        "1",
+        "--format",
+        "json",
+    ]);
+    let document: serde_json::Value = serde_json::from_str(&focus.stdout).expect("JSON");
+    let names: Vec<&str> = document["crates"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    assert_eq!(names, ["memmap2", "photo-index"]);
+}
+
+#[test]
+fn names_from_manifests_cannot_leave_their_place_in_a_drawing() {
+    let text = "[holds]\nfilesystem = { read = [\"<script>&\"] }\n[crates.app]\ndependencies = [\"b\"]\n[crates.app.grants.b]\nfilesystem = { read = [\"<script>&\", \"#quot;]\"] }\n[crates.b]\nconsumes = { \"filesystem.read\" = \"x\" }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capabilities.toml");
+    std::fs::write(&file, text).expect("writable");
+    for format in ["svg", "html", "mermaid", "dot"] {
+        let run = cofferdam(&["graph", "--manifest", file.to_str().expect("UTF-8"), "--format", format]);
+        assert!(!run.stdout.contains("<script>&"), "{format}: {run}");
+        if format == "mermaid" {
+            assert!(!run.stdout.contains("#quot;]\""), "{run}");
+        }
+    }
+}
+
+#[test]
+fn the_plan_is_what_would_run() {
+    let run =
+        cofferdam(&["plan", "--manifest", "examples/thumbnailer/capabilities.toml", "--format", "json"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let compartments = document["compartments"].as_array().expect("a list");
+    let named =
+        |name: &str| compartments.iter().find(|one| one["krate"] == name).unwrap_or_else(|| panic!("{name}"));
+    assert_eq!(compartments.len(), 7);
+    assert_eq!(named("jpeg-decode")["grants"].as_array().map(Vec::len), Some(0));
+    assert_eq!(named("jpeg-decode")["syscalls"].as_array().map(Vec::len), Some(0));
+    assert_eq!(named("icc-profile")["mounts"][0]["at"], "/icc/v4");
+    assert_eq!(named("icc-profile")["mounts"][0]["host"], "assets/icc/v4");
+    assert_eq!(named("icc-profile")["inside"], named("png-decode")["number"]);
+    let imports = named("image-fetch")["wasm_imports"].as_array().expect("a list");
+    assert!(imports.iter().any(|import| import["interface"] == "wasi:sockets/tcp"));
+    let denied = cofferdam(&["plan", "--manifest", "tests/invalid/grant_exceeds_path.toml"]);
+    assert_eq!(
+        (denied.code, denied.stdout.as_str()),
+        (Some(4), ""),
+        "nothing is planned when something is denied"
+    );
+}
+
+#[test]
+fn colours_are_for_terminals_and_can_be_forced() {
+    let arguments = ["check", "--manifest", "tests/invalid/misspelt_flag.toml"];
+    assert!(!cofferdam(&arguments).stderr.contains('\u{1b}'), "a pipe gets no colours");
+    let forced = [&arguments[..], &["--color", "always"]].concat();
+    assert!(cofferdam(&forced).stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn usage_errors_have_their_own_exit_code() {
+    for arguments in [
+        &["chekc"][..],
+        &["check", "--manifest", "x", "--locked"],
+        &["graph", "--format", "png"],
+        &["explain"],
+        &["graph", "--depth", "1"],
+    ] {
+        assert_eq!(cofferdam(arguments).code, Some(2), "{arguments:?}");
+    }
+    assert_eq!(cofferdam(&["check", "--manifest", "there/is/no.toml"]).code, Some(3));
+    assert_eq!(cofferdam(&["--help"]).code, Some(0));
+    assert_eq!(cofferdam(&["--version"]).code, Some(0));
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(cofferdam(&["completions", shell]).stdout.contains("cofferdam"));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = cofferdam(&["man", folder.path().to_str().expect("UTF-8")]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let page = std::fs::read_to_string(folder.path().join("cofferdam-check.1")).expect("written");
+    assert!(page.contains("Resolve the whole graph"), "{page}");
+}
+
+#[test]
+fn it_works_as_a_subcommand_of_cargo() {
+    let folder = root();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_cargo-cofferdam"))
+        .current_dir(&folder)
+        .args(["cofferdam", "check", "--manifest", "tests/valid/exported_names.toml"])
+        .output()
+        .expect("built");
+    assert_eq!(run.status.code(), Some(0));
+}

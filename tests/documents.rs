@@ -1,0 +1,124 @@
+//! The documents say what the program does: what is generated is fresh, and every command in the README runs.
+
+mod harness;
+
+use harness::{cofferdam, root};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Compares a generated document with its file; `COFFERDAM_BLESS=1` writes it instead.
+fn fresh(path: &str, made: &str) {
+    if std::env::var_os("COFFERDAM_BLESS").is_some() {
+        let path = root().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(path, made).expect("writable");
+    }
+    assert!(
+        read(path) == made,
+        "{path} is stale; run the tests with COFFERDAM_BLESS=1 and review the difference"
+    );
+}
+
+#[test]
+fn the_page_of_codes_is_fresh() {
+    let mut made = String::from(
+        "# Codes\n\nEvery message of `cofferdam` has one of these codes. A code is never renamed and never used for something else.\n\
+         `cofferdam explain CODE` prints the same text. This page is made from the program; a test keeps it fresh.\n",
+    );
+    for line in cofferdam(&["explain", "codes"]).stdout.lines() {
+        let code = line.split_whitespace().next().expect("a code");
+        let page = cofferdam(&["explain", code]).stdout;
+        let (title, text) = page.split_once("\n\n").expect("a title and a text");
+        let (severity, summary) = title.split_once(": ").expect("a severity and a summary");
+        let severity = severity.split('[').next().expect("a severity");
+        made.push_str(&format!("\n## {code}\n\n*{severity}.* {summary}\n\n{}\n", text.trim_end()));
+    }
+    fresh("docs/codes.md", &made);
+}
+
+#[test]
+fn the_schemas_are_fresh() {
+    for document in ["check", "explain", "graph", "plan"] {
+        let run = cofferdam(&["schema", document]);
+        assert_eq!(run.code, Some(0), "{run}");
+        fresh(&format!("docs/schema/{document}-1.json"), &run.stdout);
+    }
+}
+
+#[test]
+fn the_picture_of_the_example_is_fresh() {
+    let run = cofferdam(&["graph", "--manifest", "examples/thumbnailer/capabilities.toml"]);
+    fresh("docs/images/thumbnailer.svg", &run.stdout);
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let readme = read("README.md");
+    let commands: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("cargo run -q -- "))
+        .map(|line| line.split(" #").next().unwrap_or(line).split(" > ").next().unwrap_or(line).trim())
+        .collect();
+    assert!(commands.len() >= 3, "the README shows {} commands", commands.len());
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+        let run = cofferdam(&words);
+        assert_eq!(run.code, Some(0), "`{command}`: {run}");
+    }
+}
+
+#[test]
+fn the_manifest_of_the_readme_is_granted() {
+    let readme = read("README.md");
+    let block =
+        readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a manifest");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capabilities.toml");
+    std::fs::create_dir_all(folder.path().join("assets")).expect("writable");
+    std::fs::write(&file, block).expect("writable");
+    let run = cofferdam(&["check", "--deny-warnings", "--manifest", file.to_str().expect("UTF-8")]);
+    assert_eq!(run.code, Some(0), "{run}");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents =
+        vec!["README.md", "ARCHITECTURE.md", "SPECIFICATION.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+            .into_iter()
+            .map(|name| root().join(name))
+            .collect::<Vec<_>>();
+    let mut folders = vec![root().join("docs"), root().join("policies")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                documents.push(path);
+            }
+        }
+    }
+    for document in documents {
+        let text = std::fs::read_to_string(&document).expect("readable");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if path.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = document.parent().expect("a folder").join(path);
+            assert!(target.exists(), "{}: `{link}` leads nowhere", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_limit_is_in_the_specification() {
+    let specification = read("SPECIFICATION.md");
+    let limits = read("capability-manifest/src/limits.rs");
+    for line in limits.lines().filter_map(|line| line.strip_prefix("pub const ")) {
+        let name = line.split(':').next().expect("a name");
+        assert!(specification.contains(name), "SPECIFICATION.md does not name {name}");
+    }
+}
