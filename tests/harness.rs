@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the repository").to_owned()
 }
 
 /// What a run of the program left behind.
-pub struct Run {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
@@ -37,7 +37,7 @@ impl fmt::Display for Run {
 }
 
 /// Runs `cofferdam` in a folder.
-pub fn cofferdam_in(folder: &Path, arguments: &[&str]) -> Run {
+pub(crate) fn cofferdam_in(folder: &Path, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
     command.current_dir(folder).args(arguments);
     // Nothing of the machine's may show in what is compared.
@@ -50,18 +50,18 @@ pub fn cofferdam_in(folder: &Path, arguments: &[&str]) -> Run {
 }
 
 /// Runs `cofferdam` in the repository's root.
-pub fn cofferdam(arguments: &[&str]) -> Run {
+pub(crate) fn cofferdam(arguments: &[&str]) -> Run {
     cofferdam_in(&root(), arguments)
 }
 
 /// A Cargo workspace in a folder of its own.
-pub struct Workspace {
+pub(crate) struct Workspace {
     folder: tempfile::TempDir,
 }
 
 impl Workspace {
     /// Makes a workspace from `(path, text)`; every package gets an empty library.
-    pub fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let workspace = Self { folder };
         for (path, text) in files {
@@ -75,7 +75,7 @@ impl Workspace {
     }
 
     /// Three crates in a row, `app -> codec -> util`, with nothing declared.
-    pub fn three_crates() -> Self {
+    pub(crate) fn three_crates() -> Self {
         let package = |name: &str, dependency: &str| {
             let dependencies = match dependency {
                 "" => String::new(),
@@ -93,26 +93,26 @@ impl Workspace {
         ])
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path().join(path);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
         std::fs::write(path, text).expect("writable");
     }
 
-    pub fn append(&self, path: &str, text: &str) {
+    pub(crate) fn append(&self, path: &str, text: &str) {
         let old = self.read(path);
         self.write(path, &(old + text));
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.path().join(path)).expect("readable")
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         cofferdam_in(self.path(), arguments)
     }
 }

@@ -133,29 +133,40 @@ fn lists_that_are_too_long() {
 
 #[test]
 fn more_compartments_than_can_run() {
-    // Each level doubles the contexts: every crate has two consumers, and each hands on different authority.
+    // Each level doubles the contexts: every crate has two consumers, and each hands on a different half of what it sees.
     let mut text = String::from(
-        "[holds]\nfilesystem = { read = [\"a\"] }\n[crates.l0a]\ndependencies = [\"l1a\", \"l1b\"]\n",
+        "[holds]\nfilesystem = { read = [\"x\"] }\n[crates.l0]\ndependencies = [\"l1a\", \"l1b\"]\n",
     );
+    let grant = |text: &mut String, from: &str, to: String, path: String| {
+        let _ = writeln!(
+            text,
+            "[crates.{from}.grants.{to}]\nfilesystem = {{ read = [\"{path}\"], at = \"/x\" }}"
+        );
+    };
     for side in ["a", "b"] {
-        let _ = writeln!(text, "[crates.l0a.grants.l1{side}]\nfilesystem = {{ read = [\"a/{side}\"] }}");
+        grant(&mut text, "l0", format!("l1{side}"), format!("x/{side}"));
     }
     for level in 1..15 {
+        let next = level + 1;
         for side in ["a", "b"] {
-            let next = level + 1;
             let _ = writeln!(text, "[crates.l{level}{side}]\ncompartment = {{ backend = \"wasm\" }}");
             let _ = writeln!(text, "dependencies = [\"l{next}a\", \"l{next}b\"]");
             for other in ["a", "b"] {
-                let _ = writeln!(
-                    text,
-                    "[crates.l{level}{side}.grants.l{next}{other}]\nfilesystem = {{ read = [{{ path = \"a\", at = \"/{side}{other}{level}\" }}] }}"
+                grant(
+                    &mut text,
+                    &format!("l{level}{side}"),
+                    format!("l{next}{other}"),
+                    format!("/x/{other}"),
                 );
             }
         }
     }
-    text.push_str("[crates.l15a]\n[crates.l15b]\n");
+    for side in ["a", "b"] {
+        let _ = writeln!(text, "[crates.l15{side}]\ncompartment = {{ backend = \"wasm\" }}");
+    }
     let (code, said) = check(text.as_bytes());
     assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("compartments: 4097 where at most 4096 are resolved"), "{said}");
 }
 
 #[test]
