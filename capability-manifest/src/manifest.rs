@@ -3,8 +3,11 @@
 //! A [`Manifest`] is well-formed but decides nothing: the crates it names may not exist, and what it grants may exceed what
 //! the granter holds. [`crate::resolve()`] judges that. Equality ignores where values are written.
 
+use std::sync::Arc;
+
 use semver::VersionReq;
 
+use crate::authority::Authority;
 use crate::capability::{Backend, Capability};
 use crate::scope::{ByteCount, Nanoseconds, NormalPath, PathPattern, Scope};
 use crate::text::{FileId, Located};
@@ -176,6 +179,8 @@ pub struct EdgeGrants {
     pub to: Located<CrateSpec>,
     /// What is granted.
     pub clauses: Vec<Clause>,
+    /// The same as one authority, in the namespace of the crate that wrote it. Shared by all tables that say the same.
+    pub authority: Arc<Authority>,
     /// Why.
     pub reason: Option<String>,
     /// The grant is good only for these versions of the dependency.

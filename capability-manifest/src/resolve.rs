@@ -27,7 +27,7 @@ use crate::limits::{
 use crate::manifest::Clause;
 use crate::project::{CrateIndex, EdgeIndex, Project};
 use crate::text::Location;
-use lower::Written;
+use lower::Shared;
 
 /// What the resolver decided.
 #[derive(Debug)]
@@ -65,10 +65,9 @@ impl Resolution {
 pub fn resolve(project: &Project) -> Resolution {
     let mut resolver = Resolver {
         project,
-        written: Written::new(project),
+        shared: Shared::new(project),
         trace: Trace::new(),
         pending: vec![Vec::new(); project.crates().len()],
-        holder_at: HashMap::new(),
         unit_of: HashMap::new(),
         compartments: 0,
         denials: Vec::new(),
@@ -98,11 +97,10 @@ pub fn resolve(project: &Project) -> Resolution {
 
 struct Resolver<'p> {
     project: &'p Project,
-    written: Written<'p>,
+    shared: Shared,
     trace: Trace,
     /// Flows that have reached each crate and wait for its visit.
     pending: Vec<Vec<FlowIndex>>,
-    holder_at: HashMap<(CrateIndex, UnitIndex), HolderIndex>,
     unit_of: HashMap<(CrateIndex, Arc<Authority>, Arc<View>), UnitIndex>,
     compartments: usize,
     denials: Vec<Denial>,
@@ -190,9 +188,8 @@ impl Resolver<'_> {
     fn visit(&mut self, index: CrateIndex) {
         let mut holders: Vec<HolderIndex> = Vec::new();
         if self.project.roots().binary_search(&index).is_ok() {
-            let authority = self.written.holds();
+            let authority = self.shared.holds();
             holders.push(self.trace.add_holder(Holder::root(index, authority)));
-            self.holder_at.insert((index, UnitIndex::HOST), holders[0]);
         }
         let mut arrivals = std::mem::take(&mut self.pending[index.0 as usize]);
         arrivals.sort_by_key(|flow| {
@@ -201,10 +198,7 @@ impl Resolver<'_> {
         });
         for arrival in arrivals {
             let unit = self.unit_for(index, arrival);
-            let holder = self.receive(index, unit, arrival);
-            if !holders.contains(&holder) {
-                holders.push(holder);
-            }
+            self.receive(index, unit, arrival, &mut holders);
             if self.halted {
                 return;
             }
@@ -251,11 +245,18 @@ impl Resolver<'_> {
         unit
     }
 
-    /// Joins a flow into the holder of a crate in a unit.
-    fn receive(&mut self, index: CrateIndex, unit: UnitIndex, arrival: FlowIndex) -> HolderIndex {
+    /// Joins a flow into the holder of a crate in a unit: one of `holders`, or a new one.
+    fn receive(
+        &mut self,
+        index: CrateIndex,
+        unit: UnitIndex,
+        arrival: FlowIndex,
+        holders: &mut Vec<HolderIndex>,
+    ) {
         let authority = Arc::clone(&self.trace.flow(arrival).authority);
-        let holder = if let Some(holder) = self.holder_at.get(&(index, unit)) {
-            let holder = *holder;
+        // Most crates have one holder; those of compartments are found by their unit, which is new more often than not.
+        let known = holders.iter().rev().find(|holder| self.trace.holder(**holder).unit == unit).copied();
+        let holder = if let Some(holder) = known {
             let joined = lower::join(&self.trace.holder(holder).authority, &authority);
             if joined.patterns_max() > UNION_PATTERNS_MAX {
                 self.halt(
@@ -267,12 +268,10 @@ impl Resolver<'_> {
             self.trace.widen(holder, joined);
             holder
         } else {
-            let holder = self.trace.add_holder(Holder::new(index, unit, authority));
-            self.holder_at.insert((index, unit), holder);
-            holder
+            holders.push(self.trace.add_holder(Holder::new(index, unit, authority)));
+            holders[holders.len() - 1]
         };
         self.trace.arrive(arrival, holder);
-        holder
     }
 
     /// Rule 3: what a crate consumes must be granted over each edge by which it is reached. Rule 6: its unit must provide it.
@@ -295,7 +294,8 @@ impl Resolver<'_> {
                     self.deny_not_held(index, &capability, consume.capability.at);
                 }
             }
-            for arrival in self.trace.holder(holder).arrivals.clone() {
+            for at in 0..self.trace.holder(holder).arrivals.len() {
+                let arrival = self.trace.holder(holder).arrivals[at];
                 let flow = self.trace.flow(arrival);
                 let refused_already = flow.unusable || flow.refused.contains(&capability);
                 if flow.authority.scope(&capability).is_some() {
@@ -381,7 +381,7 @@ impl Resolver<'_> {
         let flow = if unusable {
             Flow::nothing(from, edge)
         } else {
-            let sent = self.written.send(self.project, &self.trace, from, edge);
+            let sent = self.shared.send(self.project, &self.trace, from, edge);
             let exceeding =
                 sent.refusals.iter().filter(|refusal| matches!(refusal.why, lower::Why::Exceeds { .. }));
             let refused = exceeding.map(|refusal| refusal.capability.clone()).collect();

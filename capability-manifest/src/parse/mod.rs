@@ -8,12 +8,15 @@ mod reader;
 
 pub use error::{ManifestError, ManifestErrorKind};
 
+use std::sync::Arc;
+
 use semver::VersionReq;
 use toml::de::{DeTable, DeValue};
 
+use crate::authority::Authority;
 use crate::limits::{CRATES_MAX, EDGES_MAX, NAME_BYTES_MAX};
 use crate::manifest::{
-    CrateSpec, CrateTables, DependencyLine, EdgeGrants, EdgeKind, Manifest, WorkspaceTables,
+    Clause, CrateSpec, CrateTables, DependencyLine, EdgeGrants, EdgeKind, Manifest, WorkspaceTables,
 };
 use crate::suggest::nearest;
 use crate::text::{FileId, Located, Location, ManifestText};
@@ -289,6 +292,11 @@ fn workspace_tables(reader: &mut Reader, table: &DeTable<'_>) -> WorkspaceTables
     workspace
 }
 
+/// The authority that clauses speak of, in the namespace of whoever wrote them.
+pub(crate) fn authority_of(clauses: &[Clause]) -> Authority {
+    Authority::new(clauses.iter().map(|clause| (clause.capability.value.clone(), clause.scope.value.clone())))
+}
+
 /// The body of one grants table.
 fn edge_grants(
     reader: &mut Reader,
@@ -326,7 +334,8 @@ fn edge_grants(
             ManifestErrorKind::EmptyList { what: "capabilities in this grants table".to_owned() },
         );
     }
-    Some(EdgeGrants { from, to, clauses, reason, version, checksum })
+    let authority = Arc::new(authority_of(&clauses));
+    Some(EdgeGrants { from, to, clauses, authority, reason, version, checksum })
 }
 
 fn edge_twice(reader: &mut Reader, grants: &[EdgeGrants]) {

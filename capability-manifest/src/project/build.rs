@@ -1,8 +1,10 @@
 //! Puts packages, edges and tables together, and checks that every name means something.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{CrateIndex, Edge, Package, Project, ProjectError, ProjectErrorKind};
+use crate::authority::Authority;
 use crate::limits::{CRATES_MAX, DEPENDENCY_DEPTH_MAX, EDGES_MAX, FINDINGS_MAX};
 use crate::manifest::{CrateSpec, CrateTables, EdgeGrants, EdgeKind, Manifest, WorkspaceTables};
 use crate::suggest::nearest;
@@ -155,6 +157,7 @@ impl ProjectBuilder {
         if self.errors.is_empty() {
             self.choose_roots(&mut project);
         }
+        Self::share_authorities(&mut project);
         self.link_grants(&mut project);
         if self.errors.is_empty() {
             return Ok(project);
@@ -247,6 +250,18 @@ impl ProjectBuilder {
         project.roots = project.crates().filter(|index| is_root[index.0 as usize]).collect();
         if project.roots.is_empty() && !project.packages.is_empty() {
             self.error(None, ProjectErrorKind::NoRoots);
+        }
+    }
+
+    /// Tables that say the same share one authority: they are compared and joined by the thousand.
+    fn share_authorities(project: &mut Project) {
+        let mut seen: HashSet<Arc<Authority>> = HashSet::new();
+        let own = project.tables.iter_mut().flatten().flat_map(|tables| &mut tables.grants);
+        for grant in own.chain(&mut project.workspace.grants) {
+            match seen.get(&grant.authority) {
+                Some(same) => grant.authority = Arc::clone(same),
+                None => drop(seen.insert(Arc::clone(&grant.authority))),
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::authority::Authority;
 use crate::capability::{Backend, Capability, Stage};
 use crate::manifest::{Clause, EdgeGrants, EdgeKind, Mount};
+use crate::parse::authority_of;
 use crate::project::{EdgeIndex, Project};
 use crate::scope::{NormalPath, PathPattern, Pattern, PatternSet, Scope};
 
@@ -66,23 +67,18 @@ pub(super) struct Sent<'p> {
     pub(super) refusals: Vec<Refusal<'p>>,
 }
 
-/// Every table's authority as written, made once: most tables need no lowering and are shared by all contexts.
-pub(super) struct Written<'p> {
+/// What the workspace holds, and the values that most edges share.
+pub(super) struct Shared {
     holds: Arc<Authority>,
-    tables: Vec<Vec<(&'p EdgeGrants, Arc<Authority>)>>,
     nothing: Arc<Authority>,
     identity: Arc<View>,
 }
 
-impl<'p> Written<'p> {
-    pub(super) fn new(project: &'p Project) -> Self {
-        let clauses = project.workspace().holds.iter().flat_map(|holds| &holds.value);
-        let tables = project.edges().map(|edge| {
-            project.grants(edge).map(|grant| (grant, Arc::new(authority_of(&grant.clauses)))).collect()
-        });
+impl Shared {
+    pub(super) fn new(project: &Project) -> Self {
+        let holds = project.workspace().holds.as_ref().map(|holds| holds.value.as_slice());
         Self {
-            holds: Arc::new(authority_of(clauses)),
-            tables: tables.collect(),
+            holds: Arc::new(authority_of(holds.unwrap_or_default())),
             nothing: Arc::new(Authority::NOTHING),
             identity: Arc::new(View::Identity),
         }
@@ -94,34 +90,34 @@ impl<'p> Written<'p> {
     }
 
     /// What a holder grants over an edge.
-    pub(super) fn send(
+    pub(super) fn send<'p>(
         &self,
-        project: &Project,
+        project: &'p Project,
         trace: &Trace,
         from: HolderIndex,
         edge: EdgeIndex,
     ) -> Sent<'p> {
-        let tables = &self.tables[edge.0 as usize];
         let holder = trace.holder(from);
         let unit = trace.unit(holder.unit);
         let in_build = holder.unit == UnitIndex::BUILD || project.is_build_edge(edge);
         let inline = in_build || project.backend(project.edge(edge).to) == Backend::Inline;
         let view = if inline { &unit.view } else { &self.identity };
-        if tables.is_empty() {
+        if project.grants(edge).next().is_none() {
             return Sent {
                 authority: Arc::clone(&self.nothing),
                 view: Arc::clone(view),
                 refusals: Vec::new(),
             };
         }
+        let held = &holder.authority;
         let plain = !in_build
             && *unit.view == View::Identity
-            && tables.iter().all(|(grant, written)| {
+            && project.grants(edge).all(|grant| {
                 grant.clauses.iter().all(|clause| clause.mounts.is_empty())
-                    && holder.authority.covers(written)
+                    && (Arc::ptr_eq(held, &grant.authority) || held.covers(&grant.authority))
             });
         if plain {
-            let authority = meet_all(tables.iter().map(|(_, written)| Arc::clone(written)));
+            let authority = meet_all(project.grants(edge).map(|grant| Arc::clone(&grant.authority)));
             return Sent { authority, view: Arc::clone(view), refusals: Vec::new() };
         }
         let mut lowering = Lowering {
@@ -134,22 +130,16 @@ impl<'p> Written<'p> {
             refusals: Vec::new(),
             names: Vec::new(),
         };
-        let authority = meet_all(tables.iter().map(|(grant, _)| Arc::new(lowering.table(grant))));
+        let authority = meet_all(project.grants(edge).map(|grant| Arc::new(lowering.table(grant))));
         let view = if inline { Arc::clone(view) } else { Arc::new(lowering.view(&authority)) };
         Sent { authority, view, refusals: lowering.refusals }
     }
 }
 
-fn authority_of<'c>(clauses: impl IntoIterator<Item = &'c Clause>) -> Authority {
-    Authority::new(
-        clauses.into_iter().map(|clause| (clause.capability.value.clone(), clause.scope.value.clone())),
-    )
-}
-
 /// The consumer's own table and the workspace's: each can only narrow the other.
 fn meet_all(tables: impl Iterator<Item = Arc<Authority>>) -> Arc<Authority> {
     tables
-        .reduce(|a, b| if a == b { a } else { Arc::new(a.meet(&b)) })
+        .reduce(|a, b| if Arc::ptr_eq(&a, &b) || a == b { a } else { Arc::new(a.meet(&b)) })
         .unwrap_or_else(|| Arc::new(Authority::NOTHING))
 }
 
