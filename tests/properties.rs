@@ -546,3 +546,17 @@ fn the_printed_examples_parse_to_themselves() {
         assert_eq!(parse_text(&print::manifest(&manifest)), manifest, "{}", path.display());
     }
 }
+
+/// Found by the fuzz target `parse_resolve`: the order of the tables followed the spelling of their keys.
+#[test]
+fn the_spelling_of_an_edge_is_no_part_of_what_a_manifest_says() {
+    let parse_text = |text: &str| {
+        let mut files = Files::default();
+        let file = files.add(ManifestText::from_bytes("x", text.into()).expect("small"));
+        parse(file, files.get(file), Form::Standalone).unwrap_or_else(|errors| panic!("{}", errors[0].kind))
+    };
+    let manifest = parse_text("[grants.\"a->b\"]\nclock = true\n[grants.\"a -> c\"]\nentropy = true\n");
+    assert_eq!(parse_text(&print::manifest(&manifest)), manifest);
+    let spaced = parse_text("[grants.\"a  ->  b\"]\nclock = true\n[grants.\"a->c\"]\nentropy = true\n");
+    assert_eq!(spaced, manifest);
+}

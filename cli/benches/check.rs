@@ -23,7 +23,8 @@ fn main() {
     let cargo = || time(env!("CARGO"), &["metadata", "--format-version=1"]);
     let check = || time(env!("CARGO_BIN_EXE_cofferdam"), &["check"]);
     (cargo(), check());
-    let (mut alone, mut checked): (Vec<Duration>, Vec<Duration>) = (0..ROUNDS).map(|_| (cargo(), check())).unzip();
+    let (mut alone, mut checked): (Vec<Duration>, Vec<Duration>) =
+        (0..ROUNDS).map(|_| (cargo(), check())).unzip();
     alone.sort();
     checked.sort();
     let show = |name: &str, times: &[Duration]| {

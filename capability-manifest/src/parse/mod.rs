@@ -279,6 +279,8 @@ fn workspace_tables(reader: &mut Reader, table: &DeTable<'_>) -> WorkspaceTables
                 workspace.grants.push(grant);
             }
         }
+        // The tree is in the order of the keys' text, and `a->b` is another text than `a -> b`.
+        workspace.grants.sort_by(|a, b| (&a.from, &a.to.value).cmp(&(&b.from, &b.to.value)));
         edge_twice(reader, &workspace.grants);
     }
     if let Some(compartments) =
