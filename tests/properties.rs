@@ -118,7 +118,7 @@ fn pattern_laws<P: Pattern + std::fmt::Debug>(a: &P, b: &P, c: &P) -> Result<(),
             }
         }
         None => {
-            prop_assert!(!(a.covers(c) && b.covers(c)), "{a:?} and {b:?} both cover {c:?}, and have no meet")
+            prop_assert!(!(a.covers(c) && b.covers(c)), "{a:?} and {b:?} both cover {c:?}, and have no meet");
         }
     }
     if let Some(joined) = a.join(b) {
@@ -344,7 +344,9 @@ impl World {
 
 fn lines(clauses: &[(usize, usize)]) -> String {
     let chosen: BTreeMap<usize, usize> = clauses.iter().copied().collect();
-    chosen.iter().map(|(at, line)| format!("\"{}\" = {}\n", CLAUSES[*at].0, CLAUSES[*at].1[*line])).collect()
+    let lines =
+        chosen.iter().map(|(at, line)| format!("\"{}\" = {}\n", CLAUSES[*at].0, CLAUSES[*at].1[*line]));
+    lines.collect::<Vec<_>>().concat()
 }
 
 fn project(text: &str) -> Project {

@@ -24,6 +24,13 @@ pub struct Denial {
     pub fixes: Vec<Fix>,
 }
 
+impl Denial {
+    /// A refusal of which nothing more is known.
+    pub(crate) fn new(kind: DenialKind) -> Self {
+        Self { kind, edge: None, chain: Vec::new(), at: None, other: Vec::new(), fixes: Vec::new() }
+    }
+}
+
 /// Why the resolver refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

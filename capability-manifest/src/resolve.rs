@@ -4,6 +4,7 @@
 //! in which they are linked. A context is a *unit*: the host program, the build, or a compartment with its authority.
 //! Code that is inline is visited once in each unit that links it, and has the union of what its consumers there give it.
 
+mod exporters;
 mod fix;
 mod grant;
 mod lower;
@@ -14,7 +15,7 @@ pub use grant::{CompartmentGrant, Grant, GrantGraph};
 pub use lower::View;
 pub use trace::{Flow, FlowIndex, Holder, HolderIndex, Trace, Unit, UnitIndex};
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::authority::Authority;
@@ -27,6 +28,7 @@ use crate::limits::{
 use crate::manifest::Clause;
 use crate::project::{CrateIndex, EdgeIndex, Project};
 use crate::text::Location;
+use exporters::Exporters;
 use lower::Shared;
 
 /// What the resolver decided.
@@ -77,7 +79,7 @@ pub fn resolve(project: &Project) -> Resolution {
         halted: false,
     };
     resolver.check_names();
-    let names = resolver.exporters.names.len();
+    let names = resolver.exporters.len();
     if names > EXPORTED_NAMES_MAX {
         resolver.halt("names beside the host's", names, EXPORTED_NAMES_MAX);
     }
@@ -127,28 +129,14 @@ impl Resolver<'_> {
     fn halt(&mut self, what: &'static str, found: usize, max: usize) {
         self.halted = true;
         let kind = DenialKind::TooMany { what, found, max };
-        self.deny(Denial {
-            kind,
-            edge: None,
-            chain: Vec::new(),
-            at: None,
-            other: Vec::new(),
-            fixes: Vec::new(),
-        });
+        self.deny(Denial::new(kind));
     }
 
     fn finish(mut self, warnings: Vec<Warning>) -> Resolution {
         self.denials.sort_by_key(|denial| (denial.at.is_none(), denial.at, denial.edge));
         if self.unlisted > 0 {
             let kind = DenialKind::More { count: self.unlisted };
-            self.denials.push(Denial {
-                kind,
-                edge: None,
-                chain: Vec::new(),
-                at: None,
-                other: Vec::new(),
-                fixes: Vec::new(),
-            });
+            self.denials.push(Denial::new(kind));
         }
         Resolution { denials: self.denials, warnings, trace: self.trace }
     }
@@ -173,14 +161,7 @@ impl Resolver<'_> {
         for (capability, at) in unknown {
             let suggestion = self.exporters.nearest(&capability.to_string());
             let kind = DenialKind::UnknownCapability { capability, suggestion };
-            self.deny(Denial {
-                kind,
-                edge: None,
-                chain: Vec::new(),
-                at: Some(at),
-                other: Vec::new(),
-                fixes: Vec::new(),
-            });
+            self.deny(Denial { at: Some(at), ..Denial::new(kind) });
         }
     }
 
@@ -319,14 +300,7 @@ impl Resolver<'_> {
         let backend_line = owner
             .and_then(|owner| self.project.located_backend(owner))
             .map(|backend| (backend.at, format!("`{}` is chosen here", backend.value)));
-        self.deny(Denial {
-            kind,
-            edge,
-            chain,
-            at,
-            other: backend_line.into_iter().collect(),
-            fixes: Vec::new(),
-        });
+        self.deny(Denial { edge, chain, at, other: backend_line.into_iter().collect(), ..Denial::new(kind) });
     }
 
     fn deny_not_held(&mut self, index: CrateIndex, capability: &Capability, at: Location) {
@@ -339,12 +313,11 @@ impl Resolver<'_> {
             .map(|holds| (holds.at, "what the workspace holds".to_owned()));
         let fixes = fix::hold(self.project, capability).into_iter().collect();
         self.deny(Denial {
-            kind,
-            edge: None,
             chain: vec![index],
             at: Some(at),
             other: other.into_iter().collect(),
             fixes,
+            ..Denial::new(kind)
         });
     }
 
@@ -371,7 +344,14 @@ impl Resolver<'_> {
         chain.push(edge.to);
         let fixes = fix::grant(self.project, &self.trace, arrival, capability);
         let edge = Some(flow.edge);
-        self.deny(Denial { kind, edge, chain, at: Some(at), other: other.unwrap_or_default(), fixes });
+        self.deny(Denial {
+            edge,
+            chain,
+            at: Some(at),
+            other: other.unwrap_or_default(),
+            fixes,
+            ..Denial::new(kind)
+        });
     }
 
     /// Rules 2 and 6: lowers what the tables about an edge say into the holder's terms, checks it, and lets it flow.
@@ -421,14 +401,7 @@ impl Resolver<'_> {
         let (consumer, provider) = self.ends(edge);
         let kind = DenialKind::PinMismatch { consumer, provider, wanted, found };
         let chain = self.trace.chain_over(self.project, from, edge);
-        self.deny(Denial {
-            kind,
-            edge: Some(edge),
-            chain,
-            at: Some(at),
-            other: Vec::new(),
-            fixes: Vec::new(),
-        });
+        self.deny(Denial { edge: Some(edge), chain, at: Some(at), ..Denial::new(kind) });
         true
     }
 
@@ -458,7 +431,7 @@ impl Resolver<'_> {
         };
         let chain = self.trace.chain_over(self.project, from, edge);
         let at = Some(clause.scope.at);
-        self.deny(Denial { kind, edge: Some(edge), chain, at, other, fixes: Vec::new() });
+        self.deny(Denial { edge: Some(edge), chain, at, other, ..Denial::new(kind) });
     }
 
     /// Rule 6 for what a compartment is given, and rule about exported names: somebody below must be able to use them.
@@ -505,12 +478,11 @@ impl Resolver<'_> {
         };
         let chain = self.trace.chain_over(self.project, from, edge);
         self.deny(Denial {
-            kind,
             edge: Some(edge),
             chain,
             at,
             other: other.into_iter().collect(),
-            fixes: Vec::new(),
+            ..Denial::new(kind)
         });
     }
 }
@@ -524,67 +496,6 @@ impl Project {
                     || clause.capability.value.implied_by().as_ref() == Some(capability)
             },
         )
-    }
-}
-
-/// Which crates export or consume the names that are not the host's.
-struct Exporters {
-    names: Vec<(Capability, Vec<CrateIndex>)>,
-    exported: Vec<bool>,
-    reach: HashMap<usize, Vec<bool>>,
-}
-
-impl Exporters {
-    fn new(project: &Project) -> Self {
-        let mut users: BTreeMap<Capability, (bool, Vec<CrateIndex>)> = BTreeMap::new();
-        for index in project.crates() {
-            let Some(tables) = project.tables(index) else { continue };
-            let exports = tables.exports.iter().map(|export| (&export.capability.value, true));
-            let consumes = tables.consumes.iter().map(|consume| (&consume.capability.value, false));
-            for (name, exported) in
-                exports.chain(consumes).filter(|(name, _)| matches!(name, Capability::Exported(_)))
-            {
-                let entry = users.entry(name.clone()).or_default();
-                entry.0 |= exported;
-                entry.1.push(index);
-            }
-        }
-        let exported = users.values().map(|(exported, _)| *exported).collect();
-        let names = users.into_iter().map(|(name, (_, users))| (name, users)).collect();
-        Self { names, exported, reach: HashMap::new() }
-    }
-
-    fn place(&self, capability: &Capability) -> Option<usize> {
-        self.names.binary_search_by(|(name, _)| name.cmp(capability)).ok()
-    }
-
-    fn is_exported(&self, capability: &Capability) -> bool {
-        self.place(capability).is_some_and(|at| self.exported[at])
-    }
-
-    fn nearest(&self, name: &str) -> Option<String> {
-        let exported = self.names.iter().zip(&self.exported).filter(|(_, exported)| **exported);
-        let exported: Vec<String> = exported.map(|((name, _), _)| name.to_string()).collect();
-        let host = crate::HostCapability::all().flat_map(|host| [host.name(), host.class()]);
-        crate::suggest::nearest(name, host.chain(exported.iter().map(String::as_str))).map(str::to_owned)
-    }
-
-    /// Whether `from` or anything below it exports or consumes the name.
-    fn reaches(&mut self, project: &Project, from: CrateIndex, capability: &Capability) -> bool {
-        let Some(at) = self.place(capability) else { return false };
-        let users = &self.names[at].1;
-        let reach = self.reach.entry(at).or_insert_with(|| {
-            let mut reach = vec![false; project.crates().len()];
-            for user in users {
-                reach[user.0 as usize] = true;
-            }
-            for &index in project.in_order().iter().rev() {
-                let below = project.edges_from(index).any(|edge| reach[project.edge(edge).to.0 as usize]);
-                reach[index.0 as usize] |= below;
-            }
-            reach
-        });
-        reach[from.0 as usize]
     }
 }
 

@@ -22,7 +22,8 @@ fn main() {
     };
     let cargo = || time(env!("CARGO"), &["metadata", "--format-version=1"]);
     let check = || time(env!("CARGO_BIN_EXE_cofferdam"), &["check"]);
-    (cargo(), check());
+    cargo();
+    check();
     let (mut alone, mut checked): (Vec<Duration>, Vec<Duration>) =
         (0..ROUNDS).map(|_| (cargo(), check())).unzip();
     alone.sort();

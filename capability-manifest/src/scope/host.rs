@@ -200,16 +200,6 @@ impl Pattern for HostPattern {
             _ => false,
         }
     }
-
-    fn meet(&self, other: &Self) -> Option<Self> {
-        if self.covers(other) {
-            Some(other.clone())
-        } else if other.covers(self) {
-            Some(self.clone())
-        } else {
-            None
-        }
-    }
 }
 
 impl fmt::Display for HostPattern {

@@ -60,16 +60,6 @@ impl Pattern for NamePattern {
             (Self::Exact(_), Self::Prefix(_)) => false,
         }
     }
-
-    fn meet(&self, other: &Self) -> Option<Self> {
-        if self.covers(other) {
-            Some(other.clone())
-        } else if other.covers(self) {
-            Some(self.clone())
-        } else {
-            None
-        }
-    }
 }
 
 impl fmt::Display for NamePattern {
@@ -107,10 +97,6 @@ impl Stream {
 impl Pattern for Stream {
     fn covers(&self, other: &Self) -> bool {
         self == other
-    }
-
-    fn meet(&self, other: &Self) -> Option<Self> {
-        (self == other).then_some(*self)
     }
 }
 

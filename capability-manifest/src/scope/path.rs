@@ -152,16 +152,6 @@ impl Pattern for PathPattern {
             (Extent::File, Extent::Tree) => false,
         }
     }
-
-    fn meet(&self, other: &Self) -> Option<Self> {
-        if self.covers(other) {
-            Some(other.clone())
-        } else if other.covers(self) {
-            Some(self.clone())
-        } else {
-            None
-        }
-    }
 }
 
 impl fmt::Display for PathPattern {

@@ -8,8 +8,17 @@ pub trait Pattern: Clone + Ord {
     /// Whether everything that `other` matches is matched by `self`. Reflexive, transitive, antisymmetric.
     fn covers(&self, other: &Self) -> bool;
 
-    /// What both match; `None` when nothing is.
-    fn meet(&self, other: &Self) -> Option<Self>;
+    /// What both match; `None` when nothing is. The default is for patterns of which two match nothing in common unless
+    /// one covers the other, as folders do.
+    fn meet(&self, other: &Self) -> Option<Self> {
+        if self.covers(other) {
+            Some(other.clone())
+        } else if other.covers(self) {
+            Some(self.clone())
+        } else {
+            None
+        }
+    }
 
     /// The one pattern that matches exactly what the two match together, when there is one (adjacent port ranges).
     fn join(&self, other: &Self) -> Option<Self> {
