@@ -2,6 +2,8 @@
 
 mod harness;
 
+use std::fmt::Write as _;
+
 use harness::{cofferdam, root};
 
 fn read(path: &str) -> String {
@@ -33,7 +35,7 @@ fn the_page_of_codes_is_fresh() {
         let (title, text) = page.split_once("\n\n").expect("a title and a text");
         let (severity, summary) = title.split_once(": ").expect("a severity and a summary");
         let severity = severity.split('[').next().expect("a severity");
-        made.push_str(&format!("\n## {code}\n\n*{severity}.* {summary}\n\n{}\n", text.trim_end()));
+        let _ = write!(made, "\n## {code}\n\n*{severity}.* {summary}\n\n{}\n", text.trim_end());
     }
     fresh("docs/codes.md", &made);
 }
