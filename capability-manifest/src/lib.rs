@@ -77,4 +77,9 @@ pub use resolve::{
     CompartmentGrant, Flow, FlowIndex, Grant, GrantGraph, Holder, HolderIndex, Resolution, Trace, Unit,
     UnitIndex, View, resolve,
 };
+/// A scope to show in a suggestion for a capability that nobody has parameters for yet: an example where only a person can know.
+pub fn example_scope(capability: &Capability) -> scope::Scope {
+    resolve::default_scope(capability).0
+}
+
 pub use text::{FileId, Files, Located, Location, ManifestText, TextError};

@@ -11,6 +11,7 @@ mod lower;
 mod trace;
 mod warn;
 
+pub(crate) use fix::default_scope;
 pub use grant::{CompartmentGrant, Grant, GrantGraph};
 pub use lower::View;
 pub use trace::{Flow, FlowIndex, Holder, HolderIndex, Trace, Unit, UnitIndex};

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam::manifest::{Diagnostic, resolve};
+use cofferdam::manifest::{Diagnostic, print, resolve};
 use cofferdam::{CompartmentPlan, Plan, verify_paths_ambient};
 
 use crate::arguments::{self, Format};
@@ -59,16 +59,16 @@ fn say_one(
     if let Some(world) = &compartment.world {
         writeln!(out, "   world   {world}")?;
     }
-    if !compartment.limits.is_empty() {
-        let limits: Vec<String> =
-            compartment.limits.iter().map(|limit| format!("{} {}", limit.name, limit.value)).collect();
+    let limits = print::limits(&compartment.limits);
+    if !limits.is_empty() {
+        let limits: Vec<String> = limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
         writeln!(out, "   limits  {}", limits.join(", "))?;
     }
     if compartment.grants.is_empty() {
         writeln!(out, "   grants  nothing")?;
     }
     for grant in &compartment.grants {
-        writeln!(out, "   grant   {} {}", grant.capability, render::printable(&grant.scope))?;
+        writeln!(out, "   grant   {} {}", grant.capability, render::printable(&grant.scope.to_string()))?;
     }
     for mount in &compartment.mounts {
         let kind = if mount.file { "file " } else { "" };

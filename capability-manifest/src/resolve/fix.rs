@@ -111,7 +111,7 @@ fn tables(
 }
 
 /// What to suggest when nobody holds the capability yet, and whether it may be written without a human's thought.
-fn default_scope(capability: &Capability) -> (Scope, bool) {
+pub(crate) fn default_scope(capability: &Capability) -> (Scope, bool) {
     match capability.parameter() {
         ParameterKind::Flag => (Scope::Flag, true),
         ParameterKind::Paths | ParameterKind::PathsWithQuota => {

@@ -30,10 +30,16 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "wasm")]
+mod audit;
 mod load;
 mod plan;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 pub use ambient_authority::AmbientAuthority;
+#[cfg(feature = "wasm")]
+pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 pub use plan::{

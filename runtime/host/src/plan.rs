@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
+use capability_manifest::manifest::Limits;
 use capability_manifest::scope::{Extent, PathPattern, PatternSet, Scope};
 use capability_manifest::{
     Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability,
@@ -39,7 +40,9 @@ pub struct CompartmentPlan {
     /// Its typed interface, as `path#world`.
     pub world: Option<String>,
     /// Its limits; what is not set has the runtime's default.
-    pub limits: Vec<LimitPlan>,
+    #[serde(serialize_with = "limit_list")]
+    #[schemars(with = "Vec<LimitPlan>")]
+    pub limits: Limits,
     /// What it is granted.
     pub grants: Vec<GrantPlan>,
     /// What it sees of the host's file system.
@@ -61,13 +64,40 @@ pub struct LimitPlan {
     pub value: String,
 }
 
+fn limit_list<S: serde::Serializer>(limits: &Limits, serializer: S) -> Result<S::Ok, S::Error> {
+    let list =
+        print::limits(limits).into_iter().map(|(name, value)| LimitPlan { name: name.to_owned(), value });
+    serializer.collect_seq(list)
+}
+
+impl CompartmentPlan {
+    /// `consumer -> crate`, as messages name it.
+    pub fn edge(&self) -> String {
+        format!("{} -> {}", self.consumer, self.krate)
+    }
+
+    /// The scope in which a run-stage capability of the host is granted.
+    pub fn scope(&self, capability: HostCapability) -> Option<&Scope> {
+        let capability = Capability::host(capability);
+        self.grants.iter().find(|grant| grant.capability == capability).map(|grant| &grant.scope)
+    }
+}
+
 /// One grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GrantPlan {
     /// The capability.
-    pub capability: String,
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub capability: Capability,
     /// Its parameters, empty for none.
-    pub scope: String,
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub scope: Scope,
+}
+
+fn as_text<T: ToString, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
 }
 
 /// A path that is visible inside.
@@ -148,16 +178,10 @@ fn lower(
         inside,
         backend: backend.to_string(),
         world: project.world(krate).map(|world| format!("{}#{}", world.path, world.world)),
-        limits: print::limits(&project.limits(krate))
-            .into_iter()
-            .map(|(name, value)| LimitPlan { name: name.to_owned(), value })
-            .collect(),
+        limits: project.limits(krate),
         grants: grants
             .iter()
-            .map(|grant| GrantPlan {
-                capability: grant.capability().to_string(),
-                scope: grant.scope().to_string(),
-            })
+            .map(|grant| GrantPlan { capability: grant.capability().clone(), scope: grant.scope().clone() })
             .collect(),
         mounts: mounts(graph, compartment),
         wasm_imports: Vec::new(),

@@ -1,0 +1,81 @@
+//! The audit log: what was granted, and every violation, fault and refusal, in place before the caller sees the outcome.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// Something that happened to a compartment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AuditEvent {
+    /// A compartment started with this grant.
+    Grant {
+        /// `consumer -> crate`.
+        edge: String,
+        /// The capability.
+        capability: String,
+        /// Its parameters.
+        scope: String,
+    },
+    /// A compartment was refused before any of its code ran.
+    Refused {
+        /// `consumer -> crate`.
+        edge: String,
+        /// Why.
+        reason: String,
+    },
+    /// A guest tried what its edge does not grant.
+    Violation {
+        /// `consumer -> crate`.
+        edge: String,
+        /// The capability that would have allowed it.
+        capability: String,
+        /// What it called.
+        attempt: String,
+    },
+    /// A guest crashed, exited, or overran a limit or its deadline.
+    Fault {
+        /// `consumer -> crate`.
+        edge: String,
+        /// `trap`, `exit`, `deadline`, `limit`.
+        kind: String,
+        /// What happened.
+        detail: String,
+    },
+}
+
+/// Where events go. Clones write to the same place.
+#[derive(Clone)]
+pub struct AuditLog(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl AuditLog {
+    /// Writes events as JSON, one a line, and flushes each before it returns.
+    pub fn to_writer(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(writer))))
+    }
+
+    /// Keeps nothing.
+    pub fn discard() -> Self {
+        Self::to_writer(std::io::sink())
+    }
+
+    /// Records an event.
+    ///
+    /// # Errors
+    /// When it cannot be written. An outcome that cannot be recorded is not handed on: the caller gets this error instead.
+    pub(crate) fn record(&self, event: &AuditEvent) -> std::io::Result<()> {
+        let line = serde_json::to_string(event).map_err(std::io::Error::other)?;
+        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(writer, "{line}")?;
+        writer.flush()
+    }
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditLog")
+    }
+}

@@ -1,0 +1,95 @@
+//! What can go wrong with a compartment, and whose fault it is.
+
+use std::time::Duration;
+
+use capability_manifest::Capability;
+
+/// Why a compartment does not start. None of its code has run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "fields are named by the messages that use them")]
+pub enum StartError {
+    /// The engine cannot be made.
+    #[error("wasm cannot run here: {0}")]
+    Engine(String),
+    /// The bytes are no component, or one that this engine does not accept.
+    #[error("`{edge}`: not a component that can run here: {message}")]
+    NotAComponent { edge: String, message: String },
+    /// The component wants what nobody here knows.
+    #[error("`{edge}`: the component imports {}, which nothing here provides", .imports.join(", "))]
+    UnknownImports { edge: String, imports: Vec<String> },
+    /// The plan is for another backend.
+    #[error("`{edge}`: the plan is for the backend `{backend}`, not wasm")]
+    OtherBackend { edge: String, backend: String },
+    /// A grant or limit that this release cannot hold the guest to.
+    #[error("`{edge}`: this release cannot enforce {what} for wasm, and does not run without")]
+    CannotEnforce { edge: String, what: String },
+    /// A granted folder cannot be opened.
+    #[error("`{edge}`: cannot open `{path}`, which the edge grants: {message}")]
+    Path { edge: String, path: String, message: String },
+    /// The code that runs when a component is made failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The event cannot be recorded.
+    #[error("cannot write the audit log: {0}")]
+    Audit(#[from] std::io::Error),
+}
+
+/// How a guest failed by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// It ran into `unreachable`, which is how a Rust panic ends.
+    Panic,
+    /// It recursed too deep.
+    StackOverflow,
+    /// Another trap: a wrong address, a division by zero, ...
+    Trap(String),
+    /// It ended itself with this code.
+    Exit(i32),
+    /// It broke the rules of the component model.
+    Protocol(String),
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Panic => f.write_str("panicked"),
+            Self::StackOverflow => f.write_str("recursed too deep"),
+            Self::Trap(message) => write!(f, "trapped: {message}"),
+            Self::Exit(code) => write!(f, "ended itself with code {code}"),
+            Self::Protocol(message) => write!(f, "broke the rules of the component model: {message}"),
+        }
+    }
+}
+
+/// Why a call has no result. After all but [`CallError::Usage`] and [`CallError::UnknownFunction`] the next call begins with a
+/// fresh instance.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "fields are named by the messages that use them")]
+pub enum CallError {
+    /// The guest tried what its edge does not grant.
+    #[error(
+        "`{edge}`: called `{attempt}`, and the edge does not grant `{capability}`; this line would allow it: {line}"
+    )]
+    Violation { edge: String, capability: Capability, attempt: String, line: String },
+    /// The guest failed by itself.
+    #[error("`{edge}`: the guest {kind}")]
+    Fault { edge: String, kind: FaultKind },
+    /// The call took too long, waiting included.
+    #[error("`{edge}`: no answer within {deadline:?}")]
+    Deadline { edge: String, deadline: Duration },
+    /// The guest needed more than a limit allows.
+    #[error("`{edge}`: needed more {what} than its limit allows")]
+    Limit { edge: String, what: &'static str },
+    /// There is no such function.
+    #[error("`{edge}`: the component exports no function `{function}`; it has {}", .known.join(", "))]
+    UnknownFunction { edge: String, function: String, known: Vec<String> },
+    /// The caller's arguments do not fit.
+    #[error("`{edge}`: {message}")]
+    Usage { edge: String, message: String },
+    /// The event cannot be recorded, so the outcome is not handed on.
+    #[error("cannot write the audit log: {0}")]
+    Audit(#[source] std::io::Error),
+}
