@@ -44,6 +44,11 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
     Plan(Plan),
+    /// Call one function of a component, granting it only what the command line says
+    #[command(after_help = CALL_EXAMPLES)]
+    Call(Call),
+    /// Say what a component would need and what it offers; nothing of it runs
+    Inspect(Inspect),
     /// Print the JSON schema of a machine-readable output
     Schema {
         /// Of which command
@@ -65,7 +70,7 @@ pub(crate) enum Command {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 nothing is denied, 1 a fault of this program, 2 wrong usage, 3 an invalid manifest or workspace,
-4 denied, 5 this machine cannot enforce the plan.";
+4 denied, 5 this machine cannot enforce the plan, 6 a guest failed.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +80,44 @@ Examples:
   cofferdam explain memmap2                       everything a crate has
   cofferdam explain memmap2 mmap.file             why it has it, or where it stops
   cofferdam explain 'grep -> memmap2' mmap.file   the same over one edge";
+
+const CALL_EXAMPLES: &str = "\
+Arguments are written in WAVE: 42, \"text\", [1, 2], {name: \"x\"}, some(1).
+
+Examples:
+  cofferdam call plugin.wasm greet '\"Ada\"'
+  cofferdam call plugin.wasm 'vendor:text/api#count' '\"a b\"' --grant 'filesystem = { read = [\"words\"] }'
+  cofferdam call plugin.wasm now --grant 'clock = true' --limit 'call-deadline = \"100ms\"'";
+
+/// `call`.
+#[derive(Debug, Args)]
+pub struct Call {
+    /// The component
+    pub component: PathBuf,
+    /// The function, with its interface in front where it has one: `ns:pkg/api#greet`
+    pub function: String,
+    /// Its arguments, in WAVE
+    pub arguments: Vec<String>,
+    /// A line of a grants table; can be given again. Paths begin in the current folder
+    #[arg(long, value_name = "LINE")]
+    pub grant: Vec<String>,
+    /// A line of a limits table; can be given again
+    #[arg(long, value_name = "LINE")]
+    pub limit: Vec<String>,
+    /// Append the audit log to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub audit: Option<PathBuf>,
+}
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The component
+    pub component: PathBuf,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
 
 /// Which graph.
 #[derive(Debug, Args)]
@@ -204,5 +247,6 @@ pub(crate) enum Document {
     Check,
     Explain,
     Graph,
+    Inspect,
     Plan,
 }

@@ -261,6 +261,35 @@ pub(crate) struct StepDocument {
     pub(crate) reason: Option<String>,
 }
 
+/// The output of `inspect --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam inspect")]
+pub(crate) struct InspectDocument {
+    /// Always `inspect`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// SHA-256 of the component, lowercase hexadecimal.
+    pub(crate) sha256: String,
+    /// Its size.
+    pub(crate) bytes: usize,
+    /// What it wants.
+    pub(crate) imports: Vec<ImportDocument>,
+    /// The functions that it offers.
+    pub(crate) exports: Vec<String>,
+}
+
+/// One import.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImportDocument {
+    /// The interface, with its version.
+    pub(crate) interface: String,
+    /// Any one of these gives it power; empty when it reaches nothing by itself.
+    pub(crate) capabilities: Vec<&'static str>,
+    /// Whether anything here provides it.
+    pub(crate) known: bool,
+}
+
 /// The output of `graph --format json`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "cofferdam graph")]
@@ -325,6 +354,7 @@ pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
         Document::Check => schema_for!(CheckDocument),
         Document::Explain => schema_for!(ExplainDocument),
         Document::Graph => schema_for!(GraphDocument),
+        Document::Inspect => schema_for!(InspectDocument),
         Document::Plan => schema_for!(PlanDocument),
     };
     print_json(&schema)?;

@@ -15,8 +15,10 @@ pub enum Exit {
     Invalid = 3,
     /// The resolver denies.
     Denied = 4,
-    /// This machine cannot enforce the plan: a granted path is missing.
+    /// This machine cannot enforce the plan: a granted path is missing, or a grant cannot be enforced here.
     CannotEnforce = 5,
+    /// A guest crashed, hung, overran a limit, or tried what it was not granted.
+    Guest = 6,
 }
 
 impl From<Exit> for ExitCode {

@@ -11,12 +11,14 @@
 )]
 
 mod arguments;
+mod call;
 mod check;
 mod document;
 mod exit;
 mod explain;
 mod fix;
 mod graph;
+mod inspect;
 mod plan;
 mod render;
 mod source;
@@ -40,6 +42,15 @@ enum Stop {
     /// The command line names something that is not there.
     #[error("{0}")]
     Usage(String),
+    /// A file cannot be read.
+    #[error("cannot read `{0}`: {1}")]
+    Read(String, #[source] io::Error),
+    /// A component cannot start.
+    #[error(transparent)]
+    Start(#[from] cofferdam::wasm::StartError),
+    /// A call has no result.
+    #[error(transparent)]
+    Call(#[from] cofferdam::wasm::CallError),
     /// A file cannot be written.
     #[error("cannot write `{0}`: {1}")]
     Write(String, #[source] io::Error),
@@ -84,7 +95,9 @@ fn end(stop: &Stop) -> Exit {
         // Whoever reads our output may stop reading: `cofferdam graph | head`.
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Stop::Usage(_) => Exit::Usage,
-        Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Start(error) => call::exit_of_start(error),
+        Stop::Call(error) => call::exit_of_call(error),
         Stop::Page(_) | Stop::Json(_) => Exit::Bug,
     };
     let _ = writeln!(anstream::stderr(), "{}", render::plain_error(&stop.to_string()));
@@ -97,6 +110,8 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Explain(arguments) => explain::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),
+        Command::Call(arguments) => call::run(&arguments, ambient),
+        Command::Inspect(arguments) => inspect::run(&arguments, ambient),
         Command::Schema { of } => document::print_schema(of),
         Command::Completions { shell } => {
             let mut completions = Vec::new();
