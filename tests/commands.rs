@@ -113,6 +113,36 @@ fn fix_leaves_alone_what_only_a_person_can_say() {
 }
 
 #[test]
+fn fix_never_leaves_a_file_worse_than_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capabilities.toml");
+    let path = file.to_str().expect("UTF-8");
+    // A second path beside an `at` that names a place for one would be refused.
+    let text = "[holds]\nfilesystem = { read = [\"a\"], write = [\"b\"] }\n[crates.app]\ndependencies = [\"x\"]\n\
+        [crates.app.grants.x]\nfilesystem = { read = [\"a\"], at = \"/x\" }\n[crates.x]\n\
+        consumes = { \"filesystem.read\" = \"r\", \"filesystem.write\" = \"w\" }\ncompartment = { backend = \"wasm\" }\n";
+    // Keys with escapes are other texts than what they name.
+    let escaped = "[holds]\nclock = true\n[crates.\"ap\\u0070\"]\ndependencies = [\"x\"]\n[crates.x]\nconsumes = { clock = \"c\" }\n";
+    for text in [text, escaped] {
+        std::fs::write(&file, text).expect("writable");
+        cofferdam(&["check", "--fix", "--manifest", path]);
+        let after = cofferdam(&["check", "--manifest", path]);
+        assert_ne!(after.code, Some(3), "{after}\n{}", std::fs::read_to_string(&file).expect("readable"));
+    }
+    // Line ends and a byte order mark are part of the format.
+    let windows = "\u{feff}[holds]\r\nclock = true\r\n[crates.app]\r\ndependencies = [\"x\"]\r\n[crates.x]\r\nconsumes = { clock = \"c\" }\r\n";
+    std::fs::write(&file, windows).expect("writable");
+    let run = cofferdam(&["check", "--fix", "--manifest", path]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let after = std::fs::read_to_string(&file).expect("readable");
+    assert!(
+        after.starts_with('\u{feff}') && after.contains("[crates.app.grants.x]\r\nclock = true\r\n"),
+        "{after:?}"
+    );
+    assert_eq!(after.matches('\n').count(), after.matches("\r\n").count(), "{after:?}");
+}
+
+#[test]
 fn fix_extends_what_is_already_granted() {
     let workspace = Workspace::three_crates();
     workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities]\nholds = { environment = { read = [\"A\"] }, clock = true, mmap.file = true }\ngrants = { \"codec->util\" = { clock = true } }\n");
@@ -314,6 +344,52 @@ fn a_checksum_pin_is_held_against_the_lock_file() {
 }
 
 #[test]
+fn a_feature_that_is_off_makes_no_crate_a_root() {
+    let workspace = Workspace::three_crates();
+    let app = workspace
+        .read("app/Cargo.toml")
+        .replace("path = \"../codec\"", "path = \"../codec\", optional = true");
+    workspace.write("app/Cargo.toml", &app);
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+    workspace.append("codec/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { clock = \"x\" }\n");
+    let told = workspace.run(&["explain", "codec", "clock"]);
+    assert!(told.stdout.contains("no root reaches it"), "{told}");
+    let with = workspace.run(&["check", "--all-features"]);
+    assert_eq!(with.code, Some(4), "{with}");
+}
+
+#[test]
+fn a_package_of_equal_name_and_version_from_elsewhere_is_another() {
+    let package = |name: &str, more: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n{more}")
+    };
+    let workspace = Workspace::new(&[
+        (
+            "w/Cargo.toml",
+            "[workspace]\nmembers = [\"app\"]\nresolver = \"3\"\n[workspace.metadata.capabilities.holds]\nclock = true\n",
+        ),
+        (
+            "w/app/Cargo.toml",
+            &package(
+                "app",
+                "[dependencies]\none = { package = \"twin\", path = \"../../one\" }\ntwo = { package = \"twin-user\", path = \"../../user\" }\n[package.metadata.capabilities.grants.one]\nclock = true\n",
+            ),
+        ),
+        (
+            "one/Cargo.toml",
+            &package("twin", "[package.metadata.capabilities]\nconsumes = { clock = \"x\" }\n[workspace]\n"),
+        ),
+        ("user/Cargo.toml", &package("twin-user", "[workspace]\n")),
+    ]);
+    let run = workspace.run(&["check", "--manifest-path", "w/Cargo.toml"]);
+    assert_eq!(run.code, Some(3), "{run}");
+    assert!(
+        run.stderr.contains("`app` does not depend on `one`") && run.stderr.contains("did you mean `twin`?"),
+        "{run}"
+    );
+}
+
+#[test]
 fn explain_tells_the_chain_and_the_hop_where_it_stops() {
     let example = "examples/thumbnailer/capabilities.toml";
     let told = cofferdam(&["explain", "--manifest", example, "icc-profile", "filesystem.read"]);
@@ -378,6 +454,12 @@ fn explain_prints_pages_and_codes_and_says_what_it_does_not_know() {
     assert!(cofferdam(&["explain", "filesystem"]).stdout.contains("filesystem.watch"));
     assert!(cofferdam(&["explain", "capabilities"]).stdout.lines().count() > 36);
     let workspace = Workspace::three_crates();
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = harness::cofferdam_in(folder.path(), &["explain", "not-grantd"]);
+    assert_eq!(nowhere.code, Some(2), "{nowhere}");
+    assert!(nowhere.stderr.contains("cofferdam explain not-granted"), "{nowhere}");
+    let slip = workspace.run(&["explain", "util", "clcok"]);
+    assert!(slip.stderr.contains("did you mean `clock`?"), "{slip}");
     let unknown = workspace.run(&["explain", "utli"]);
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.stderr.contains("did you mean `util`?"), "{unknown}");
@@ -476,6 +558,17 @@ fn the_plan_is_what_would_run() {
         (denied.code, denied.stdout.as_str()),
         (Some(4), ""),
         "nothing is planned when something is denied"
+    );
+}
+
+#[test]
+fn a_denied_plan_is_a_document_too() {
+    let denied =
+        cofferdam(&["plan", "--format", "json", "--manifest", "tests/invalid/grant_exceeds_path.toml"]);
+    let document: serde_json::Value = serde_json::from_str(&denied.stdout).expect("JSON");
+    assert_eq!(
+        (denied.code, &document["document"], &document["outcome"]),
+        (Some(4), &"check".into(), &"denied".into())
     );
 }
 

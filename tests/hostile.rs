@@ -190,6 +190,27 @@ fn compartments_nested_too_deep() {
 }
 
 #[test]
+fn what_reads_otherwise_than_it_is_does_not_reach_the_terminal() {
+    // C1 controls and reversed text in a comment beside what a message shows, and in what `--fix` shows and `explain` quotes.
+    let text = "[holds]\nclock = true\n[crates.app]\ndependencies = [\"x\"] # \u{9b}2J \u{202e}\n[crates.x]\nconsumes = { clock = \"s\" }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capabilities.toml");
+    let path = file.to_str().expect("UTF-8");
+    std::fs::write(&file, text).expect("writable");
+    for arguments in [
+        &["check", "--manifest", path][..],
+        &["explain", "--manifest", path, "x", "clock"],
+        &["check", "--fix", "--manifest", path],
+    ] {
+        let run = harness::cofferdam(arguments);
+        let said = run.to_string();
+        assert!(!said.contains('\u{9b}') && !said.contains('\u{202e}'), "{arguments:?}: {said:?}");
+    }
+    let (_, said) = check("[crates.app]\nconsumes = { clock = \"\u{9b}31m\" }\n".as_bytes());
+    assert!(said.contains("deceptive-name") && !said.contains('\u{9b}'), "{said:?}");
+}
+
+#[test]
 fn a_terminal_is_not_obeyed() {
     let (_, said) =
         check("[crates.app]\n\"\\u001b[31mred\" = 1\n[crates.\"a\\u001b]0;title\\u0007\"]\n".as_bytes());

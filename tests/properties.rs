@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use capability_manifest::scope::{
-    ByteCount, Extent, HostPattern, HostPort, NamePattern, NormalPath, PathPattern, Pattern, PatternSet,
-    Scope, Stream,
+    Bounded, ByteCount, Extent, HostPattern, HostPort, NamePattern, NormalPath, PathPattern, Pattern,
+    PatternSet, Scope, Stream,
 };
 use capability_manifest::{
     Authority, Capability, DenialKind, Files, Form, HostCapability, ManifestText, Project, ProjectBuilder,
@@ -68,16 +68,18 @@ fn bound() -> impl Strategy<Value = Option<u64>> {
 fn scope_of(capability: HostCapability) -> BoxedStrategy<Scope> {
     use capability_manifest::ParameterKind as P;
     match capability.parameter() {
-        P::Paths => set(path()).prop_map(|patterns| Scope::Paths { patterns, quota: None }).boxed(),
-        P::PathsWithQuota => {
-            (set(path()), bound()).prop_map(|(patterns, quota)| Scope::Paths { patterns, quota }).boxed()
-        }
+        P::Paths => set(path()).prop_map(|set| Scope::Paths(PatternSet::bounded(&set, None))).boxed(),
+        P::PathsWithQuota => set((path(), bound()).prop_map(|(pattern, bytes)| Bounded { pattern, bytes }))
+            .prop_map(Scope::Paths)
+            .boxed(),
         P::Hosts => set(host_port()).prop_map(Scope::Hosts).boxed(),
         P::HostNames => set(host()).prop_map(Scope::HostNames).boxed(),
         P::Names => set(name()).prop_map(Scope::Names).boxed(),
         P::Streams => {
-            let streams = set(select(Stream::ALL.to_vec()));
-            (streams, bound()).prop_map(|(streams, bytes)| Scope::Streams { streams, bytes }).boxed()
+            let stream = (select(Stream::ALL.to_vec()), bound());
+            set(stream.prop_map(|(pattern, bytes)| Bounded { pattern, bytes }))
+                .prop_map(Scope::Streams)
+                .boxed()
         }
         P::Count => bound().prop_map(Scope::Count).boxed(),
         P::Resolution => select(vec![0_u64, 1, 1000, 1_000_000]).prop_map(Scope::Resolution).boxed(),
@@ -170,13 +172,20 @@ proptest! {
     }
 
     #[test]
-    fn the_union_covers_both_and_adds_nothing_that_neither_had(a in authority(), b in authority(), one in path()) {
+    fn the_union_covers_both_and_adds_nothing_that_neither_had(
+        a in authority(), b in authority(), one in path(), quota in bound(),
+    ) {
         let union = a.join(&b);
         prop_assert!(union.covers(&a) && union.covers(&b), "{a} join {b} = {union}");
         let read = Capability::host(HostCapability::FilesystemRead);
-        let asked = Scope::Paths { patterns: PatternSet::new([one]), quota: None };
+        let asked = Scope::Paths(PatternSet::new([Bounded::free(one.clone())]));
         if union.covers_scope(&read, &asked) {
             prop_assert!(a.covers_scope(&read, &asked) || b.covers_scope(&read, &asked));
+        }
+        let write = Capability::host(HostCapability::FilesystemWrite);
+        let asked = Scope::Paths(PatternSet::new([Bounded { pattern: one, bytes: quota }]));
+        if union.covers_scope(&write, &asked) {
+            prop_assert!(a.covers_scope(&write, &asked) || b.covers_scope(&write, &asked), "{union} gives {asked}");
         }
     }
 

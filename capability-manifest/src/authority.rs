@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::capability::Capability;
-use crate::scope::Scope;
+use crate::scope::{PatternSet, Scope};
 
 /// A set of capabilities with scopes, in canonical form: sorted, none empty, nothing listed that another entry implies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -35,14 +35,12 @@ impl Authority {
     /// Drops the patterns that an implying capability already gives: `read a` beside `write a`.
     fn without_implied(mut self) -> Self {
         for index in 0..self.0.len() {
-            let Some(implying) = self.0[index].0.implied_by().and_then(|name| self.listed(&name)) else {
+            let Some(implied) = self.0[index].0.implied_by().and_then(|name| self.listed(&name)) else {
                 continue;
             };
-            if let (Scope::Paths { patterns, .. }, Scope::Paths { patterns: implied, .. }) =
-                (&self.0[index].1, implying)
-            {
-                let rest = patterns.not_covered_by(implied).cloned();
-                self.0[index].1 = Scope::Paths { patterns: crate::scope::PatternSet::new(rest), quota: None };
+            if let (Scope::Paths(set), Scope::Paths(implied)) = (&self.0[index].1, implied) {
+                let rest = set.iter().filter(|one| !implied.covers_any_of(&one.pattern)).cloned();
+                self.0[index].1 = Scope::Paths(PatternSet::new(rest));
             }
         }
         self.0.retain(|(_, scope)| !scope.is_empty());
@@ -70,9 +68,9 @@ impl Authority {
         let listed = self.listed(capability);
         let implied = capability.implied_by().and_then(|name| self.listed(&name));
         match (listed, implied) {
-            (Some(listed), Some(implied)) => Some(Cow::Owned(listed.join(&implied.without_quota()))),
+            (Some(listed), Some(implied)) => Some(Cow::Owned(listed.join(&implied.without_bounds()))),
             (Some(listed), None) => Some(Cow::Borrowed(listed)),
-            (None, Some(implied)) => Some(Cow::Owned(implied.without_quota())),
+            (None, Some(implied)) => Some(Cow::Owned(implied.without_bounds())),
             (None, None) => capability.granted_by_default().then_some(Cow::Borrowed(&Scope::Flag)),
         }
     }

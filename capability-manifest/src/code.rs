@@ -111,6 +111,10 @@ compartment is. Declare it in its own manifest, or wait for the static side, whi
     UnusedHolding "unused-holding" Warning "The workspace holds a capability that no root uses or passes on." =>
 "Remove it from `holds`: what is not held cannot be granted by mistake."
 
+    RootIsHost "root-is-host" Warning "A root crate has a backend." =>
+"A root is the program that starts compartments, so it is in none: it runs as the host program with all that the workspace
+holds. A crate that should be confined is a dependency of a root, and named in no `roots`."
+
     InlineUnion "inline-union" Warning "An inline crate has more over an edge than that edge grants." =>
 "Inline code is linked once, so it can use over every edge what any of its consumers gives it. To keep the edges apart, give
 the crate a backend; then each edge gets its own compartment with its own grants."

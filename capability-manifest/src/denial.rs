@@ -58,6 +58,9 @@ pub enum DenialKind {
     /// `at` for a crate that sees its process's own file system.
     #[error("`{provider}` is inline, so it sees paths under their own names: `at` cannot be honoured")]
     PlacementNeedsCompartment { provider: String },
+    /// Two tables put different paths at one place.
+    #[error("two tables about `{consumer} -> {provider}` place different paths at `{guest}`")]
+    PlacedTwice { consumer: String, provider: String, guest: String },
     /// No crate exports that name.
     #[error("no crate of the graph exports `{capability}`")]
     UnknownCapability { capability: Capability, suggestion: Option<String> },
@@ -100,6 +103,7 @@ impl DenialKind {
             K::ExceedsHoldings { .. } => Code::GrantExceedsHoldings,
             K::BackendCannotProvide { .. } => Code::BackendCannotProvide,
             K::PlacementNeedsCompartment { .. } => Code::PlacementNeedsCompartment,
+            K::PlacedTwice { .. } => Code::BadPlacement,
             K::UnknownCapability { .. } => Code::UnknownCapability,
             K::NotExported { .. } => Code::NotExported,
             K::PinMismatch { .. } => Code::PinMismatch,
@@ -139,12 +143,12 @@ impl DenialKind {
             K::ExceedsHoldings { consumer, narrowed: Some(line), .. } => {
                 format!("narrow it to what `{consumer}` holds, or see to it that `{consumer}` is given more:\n{line}")
             }
-            K::ExceedsHoldings { consumer, held: Some(_), .. } => {
-                format!("name paths as `{consumer}` sees them, or see to it that `{consumer}` is given more")
+            K::ExceedsHoldings { consumer, held: Some(held), .. } => {
+                let relative = if held.contains("`/") { "; relative paths are never below absolute ones" } else { "" };
+                format!("grant what `{consumer}` holds, by the names it has there, or see to it that it is given more{relative}")
             }
-            K::ExceedsHoldings { consumer, .. } => {
-                format!("remove it, or see to it that `{consumer}` is given it first")
-            }
+            K::ExceedsHoldings { consumer, .. } => format!("remove it, or give it to `{consumer}` first"),
+            K::PlacedTwice { .. } => "let one of the two tables place paths".to_owned(),
             K::PlacementNeedsCompartment { .. } => "remove `at`, or run the crate in a compartment".to_owned(),
             K::UnknownCapability { suggestion: Some(name), .. } => format!("did you mean `{name}`?"),
             K::UnknownCapability { .. } => {
@@ -199,6 +203,9 @@ pub enum WarningKind {
     /// One copy of inline code with the authority of several edges.
     #[error("`{provider}` is inline and linked once, so over every edge it has the union: {union}")]
     InlineUnion { provider: String, union: String, edges: Vec<String> },
+    /// A root is the host program, whatever its backend.
+    #[error("`{root}` is a root, so it runs as the host program: its backend `{backend}` has no effect")]
+    RootIsHost { root: String, backend: Backend },
     /// Held by the root, and used by nobody.
     #[error("the workspace holds `{capability}`, and no root uses it or passes it on")]
     UnusedHolding { capability: Capability },
@@ -212,6 +219,7 @@ impl WarningKind {
             Self::NeverGranted { .. } => Code::NeverGranted,
             Self::InlineUnion { .. } => Code::InlineUnion,
             Self::UnusedHolding { .. } => Code::UnusedHolding,
+            Self::RootIsHost { .. } => Code::RootIsHost,
         }
     }
 
@@ -226,7 +234,7 @@ impl WarningKind {
             Self::UnusedGrant { capability, .. }
             | Self::NeverGranted { capability, .. }
             | Self::UnusedHolding { capability } => Some(capability),
-            Self::InlineUnion { .. } => None,
+            Self::InlineUnion { .. } | Self::RootIsHost { .. } => None,
         }
     }
 
@@ -236,6 +244,7 @@ impl WarningKind {
             Self::UnusedGrant { .. } | Self::UnusedHolding { .. } => {
                 "remove it, so that it cannot be used one day".to_owned()
             }
+            Self::RootIsHost { .. } => "remove the backend, or make it a dependency of a root".to_owned(),
             Self::NeverGranted { .. } => {
                 "nothing needs to be done: the crate says that it works without".to_owned()
             }

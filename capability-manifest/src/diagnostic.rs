@@ -6,6 +6,7 @@ use crate::denial::{Denial, Fix, Warning};
 use crate::parse::ManifestError;
 use crate::print;
 use crate::project::{CrateIndex, EdgeIndex, Project, ProjectError};
+use crate::scope::Scope;
 use crate::text::{Files, Location, TextError};
 
 /// A finding.
@@ -138,9 +139,15 @@ fn fix_text(files: &Files, fixes: &[Fix]) -> Vec<String> {
             format!("add to {}:\n[{}]\n{line}", files.get(fix.file).name(), print::key_path(&fix.table))
         })
         .collect();
+    let is_example = |fix: &Fix| !fix.complete && fix.scope == crate::example_scope(&fix.capability);
+    let has_parameters = |fix: &Fix| {
+        matches!(fix.scope, Scope::Paths(_) | Scope::Hosts(_) | Scope::HostNames(_) | Scope::Names(_))
+    };
     let names_whole_folder = |fix: &Fix| fix.scope.to_string() == ".";
-    if fixes.iter().any(|fix| !fix.complete) {
+    if fixes.iter().any(|fix| is_example(fix) && has_parameters(fix)) {
         help.push("put what it really needs in the place of the example".to_owned());
+    } else if fixes.iter().any(|fix| !fix.complete) {
+        help.push("`--fix` leaves it to you to decide that the workspace holds this".to_owned());
     } else if fixes.iter().any(names_whole_folder) {
         help.push("`.` is the whole workspace: narrow it to what is needed".to_owned());
     }

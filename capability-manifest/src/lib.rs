@@ -82,4 +82,6 @@ pub fn example_scope(capability: &Capability) -> scope::Scope {
     resolve::default_scope(capability).0
 }
 
+pub use scope::is_deceptive;
+pub use suggest::nearest;
 pub use text::{FileId, Files, Located, Location, ManifestText, TextError};

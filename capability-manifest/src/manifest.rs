@@ -69,6 +69,8 @@ pub struct DependencyLine {
     pub to: Located<CrateSpec>,
     /// In which stage it is used.
     pub kind: EdgeKind,
+    /// The name that the consumer's code uses, when it is not the package's.
+    pub renamed: Option<String>,
 }
 
 /// How Cargo uses a dependency.

@@ -363,15 +363,20 @@ mod tests {
     fn every_example_is_a_grant_of_its_own_capability() {
         for capability in HostCapability::all() {
             let page = CapabilityPage::load(capability).expect("checked above");
-            let text = format!("[holds]\n{}\n", page.example);
+            let text = format!(
+                "[crates.a]\ndependencies = [\"b\"]\n[crates.a.grants.b]\n{}\n[crates.b]\n",
+                page.example
+            );
             let mut files = crate::Files::default();
             let text = crate::ManifestText::from_bytes("example", text.into()).expect("small");
             let file = files.add(text);
             let manifest = crate::parse(file, files.get(file), crate::Form::Standalone)
                 .unwrap_or_else(|errors| panic!("{}: {}", page.name, errors[0].kind));
-            let holds = manifest.workspace.and_then(|workspace| workspace.holds).expect("holds is there");
-            let granted: Vec<String> =
-                holds.value.iter().map(|clause| clause.capability.value.to_string()).collect();
+            let granted: Vec<String> = manifest.crates[0].grants[0]
+                .clauses
+                .iter()
+                .map(|clause| clause.capability.value.to_string())
+                .collect();
             assert_eq!(granted, [page.name]);
         }
     }

@@ -72,15 +72,15 @@ fn path_entry(pattern: &PathPattern, mounts: &[&Mount]) -> Vec<String> {
 fn value(scope: &Scope, mounts: &[Mount]) -> String {
     match scope {
         Scope::Flag | Scope::Count(None) | Scope::Resolution(0) => "true".to_owned(),
-        Scope::Paths { patterns, .. } => {
+        Scope::Paths(set) => {
+            let patterns: Vec<&PathPattern> = set.iter().map(|one| &one.pattern).collect();
             let mut entries = Vec::new();
-            for pattern in patterns {
-                let here: Vec<&Mount> = mounts.iter().filter(|mount| mount.source == *pattern).collect();
+            for pattern in &patterns {
+                let here: Vec<&Mount> = mounts.iter().filter(|mount| mount.source == **pattern).collect();
                 entries.extend(path_entry(pattern, &here));
             }
             // A mount whose path another entry covers is still a name of its own.
-            for mount in mounts.iter().filter(|mount| patterns.iter().all(|pattern| *pattern != mount.source))
-            {
+            for mount in mounts.iter().filter(|mount| !patterns.contains(&&mount.source)) {
                 entries.extend(path_entry(&mount.source, &[mount]));
             }
             format!("[{}]", entries.join(", "))
@@ -88,9 +88,14 @@ fn value(scope: &Scope, mounts: &[Mount]) -> String {
         Scope::Hosts(set) => list(set),
         Scope::HostNames(set) => list(set),
         Scope::Names(set) => list(set),
-        Scope::Streams { streams, bytes: None } => list(streams),
-        Scope::Streams { streams, bytes: Some(bytes) } => {
-            format!("{{ streams = {}, bytes = {} }}", list(streams), string(&ByteCount(*bytes).to_string()))
+        Scope::Streams(set) => {
+            let streams = list(&PatternSet::new(set.iter().map(|one| one.pattern)));
+            match set.smallest_bound() {
+                None => streams,
+                Some(bytes) => {
+                    format!("{{ streams = {streams}, bytes = {} }}", string(&ByteCount(bytes).to_string()))
+                }
+            }
         }
         Scope::Count(Some(max)) => format!("{{ max = {max} }}"),
         Scope::Resolution(time) => format!("{{ resolution = {} }}", string(&Nanoseconds(*time).to_string())),
@@ -102,6 +107,14 @@ pub fn clause_parts(capability: &Capability, scope: &Scope) -> (Vec<String>, Str
     (capability.key_path(), value(scope, &[]))
 }
 
+/// The quota that a table must name for a scope of paths. A table has one for all its paths: the smallest says never too much.
+pub fn quota(scope: &Scope) -> Option<u64> {
+    match scope {
+        Scope::Paths(set) => set.smallest_bound(),
+        _ => None,
+    }
+}
+
 /// One clause as a line: `filesystem = { read = ["assets"] }`.
 pub fn clause(capability: &Capability, scope: &Scope) -> String {
     with_mounts(capability, scope, &[])
@@ -110,8 +123,8 @@ pub fn clause(capability: &Capability, scope: &Scope) -> String {
 fn with_mounts(capability: &Capability, scope: &Scope, mounts: &[Mount]) -> String {
     let keys = capability.key_path();
     let mut text = value(scope, mounts);
-    if let Scope::Paths { quota: Some(quota), .. } = scope {
-        let quota = string(&ByteCount(*quota).to_string());
+    if let Some(quota) = quota(scope) {
+        let quota = string(&ByteCount(quota).to_string());
         text = format!("{{ {} = {text}, quota = {quota} }}", key(&keys[keys.len() - 1]));
         for word in keys[1..keys.len() - 1].iter().rev() {
             text = format!("{{ {} = {text} }}", key(word));
@@ -127,7 +140,7 @@ fn with_mounts(capability: &Capability, scope: &Scope, mounts: &[Mount]) -> Stri
 /// A clause under its full name, so that clauses of one class do not meet in one table: `"filesystem.read" = ["a"]`.
 fn full_name_clause(clause: &crate::manifest::Clause) -> String {
     let (capability, scope) = (&clause.capability.value, &clause.scope.value);
-    if let Scope::Paths { quota: Some(_), .. } = scope {
+    if quota(scope).is_some() {
         return with_mounts(capability, scope, &clause.mounts);
     }
     format!("{} = {}", string(&capability.to_string()), value(scope, &clause.mounts))

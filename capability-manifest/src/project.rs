@@ -92,18 +92,30 @@ impl Project {
         &self.packages[index.0 as usize]
     }
 
-    /// A crate's name, with its version when another crate has the same name.
+    /// A crate's name, with its version when another crate has the same name, and its source when that is not enough either.
     pub fn name(&self, index: CrateIndex) -> String {
         let package = self.package(index);
         let at = index.0 as usize;
-        let same = |other: Option<&Package>| other.is_some_and(|other| other.name == package.name);
-        if same(at.checked_sub(1).and_then(|before| self.packages.get(before)))
-            || same(self.packages.get(at + 1))
-        {
-            format!("{}@{}", package.name, package.version)
-        } else {
-            package.name.clone()
+        let beside =
+            [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|at| self.packages.get(at));
+        let mut name = package.name.clone();
+        let mut same_version = false;
+        for other in beside.filter(|other| other.name == package.name) {
+            if !name.contains('@') {
+                name = format!("{}@{}", package.name, package.version);
+            }
+            same_version |= other.version == package.version;
         }
+        if same_version {
+            let source = if package.source.is_empty() { "path" } else { &package.source };
+            name = format!("{name} ({source})");
+        }
+        name
+    }
+
+    /// A crate as the key of a table names it.
+    pub(crate) fn key(&self, index: CrateIndex) -> String {
+        self.name(index).split(' ').next().unwrap_or_default().to_owned()
     }
 
     /// What a crate declares, if its manifest (or a curated claim) was read and says anything.
@@ -265,6 +277,9 @@ impl Project {
     /// # Errors
     /// The nearest names, or the versions there are, when it means none or several.
     pub fn find(&self, text: &str) -> Result<CrateIndex, String> {
+        if let Some(exact) = self.crates().find(|index| self.name(*index) == text) {
+            return Ok(exact);
+        }
         let (name, version) =
             text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
         let spec = crate::manifest::CrateSpec { name: name.to_owned(), version: version.map(str::to_owned) };

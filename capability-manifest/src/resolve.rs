@@ -16,7 +16,8 @@ pub use grant::{CompartmentGrant, Grant, GrantGraph};
 pub use lower::View;
 pub use trace::{Flow, FlowIndex, Holder, HolderIndex, Trace, Unit, UnitIndex};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::authority::Authority;
@@ -108,15 +109,15 @@ struct Resolver<'p> {
     compartments: usize,
     denials: Vec<Denial>,
     unlisted: usize,
-    /// Denials already reported, by what a reader would call the same: one per edge and capability, not one per context.
-    seen: HashSet<(&'static str, Option<EdgeIndex>, Option<Capability>)>,
+    /// Denials already reported, by what a reader would call the same: one per edge, capability and place, not one per context.
+    seen: HashSet<(&'static str, Option<EdgeIndex>, Option<Capability>, Option<Location>)>,
     exporters: Exporters,
     halted: bool,
 }
 
 impl Resolver<'_> {
     fn deny(&mut self, denial: Denial) {
-        let key = (denial.kind.code().name(), denial.edge, denial.kind.capability().cloned());
+        let key = (denial.kind.code().name(), denial.edge, denial.kind.capability().cloned(), denial.at);
         if !self.seen.insert(key) {
             return;
         }
@@ -207,8 +208,10 @@ impl Resolver<'_> {
         if self.project.backend(index) == Backend::Inline {
             return consumer_unit;
         }
-        let depth = self.trace.unit(consumer_unit).depth + 1;
-        self.compartments += 1;
+        let (depth, instances) =
+            (self.trace.unit(consumer_unit).depth + 1, self.trace.unit(consumer_unit).instances);
+        // Each instance of the consumer has one of its own, also where equal authority makes them one context.
+        self.compartments = self.compartments.saturating_add(instances);
         if self.compartments > COMPARTMENTS_MAX {
             self.halt("compartments", self.compartments, COMPARTMENTS_MAX);
         } else if depth > COMPARTMENT_DEPTH_MAX {
@@ -218,10 +221,10 @@ impl Resolver<'_> {
         let key = (index, Arc::clone(&flow.authority), Arc::clone(&flow.view));
         if let Some(unit) = self.unit_of.get(&key) {
             let unit = *unit;
-            self.trace.deepen(unit, depth);
+            self.trace.add_instances(unit, instances, depth);
             return unit;
         }
-        let unit = Unit { owner: Some(index), view: Arc::clone(&flow.view), depth };
+        let unit = Unit { owner: Some(index), view: Arc::clone(&flow.view), depth, instances };
         let unit = self.trace.add_unit(unit);
         self.unit_of.insert(key, unit);
         unit
@@ -286,7 +289,10 @@ impl Resolver<'_> {
                     self.deny_not_granted(arrival, &capability, consume.capability.at);
                 }
             }
-            if granted && !capability.provided_by(backend) {
+            // Where nobody below could use it either, the grant itself is refused, edge by edge.
+            let refused_already =
+                self.trace.unit(unit).owner == Some(index) && !self.project.passes_on(index, &capability);
+            if granted && !capability.provided_by(backend) && !refused_already {
                 let provider = self.project.name(index);
                 let kind = DenialKind::BackendCannotProvide { provider, backend, capability };
                 self.deny_at_holder(kind, holder, Some(consume.capability.at));
@@ -416,8 +422,9 @@ impl Resolver<'_> {
         let clause: &Clause = refusal.clause;
         let capability = refusal.capability;
         let mut other = Vec::new();
+        let mut fixes = Vec::new();
         let kind = match refusal.why {
-            lower::Why::Exceeds { excess, held, narrowed } => {
+            lower::Why::Exceeds { excess, held, narrowed, wanted } => {
                 let upstream =
                     self.trace.holder(from).arrivals.first().map(|flow| self.trace.flow(*flow).edge);
                 let source = match upstream {
@@ -425,14 +432,18 @@ impl Resolver<'_> {
                     None => self.project.workspace().holds.as_ref().map(|holds| holds.at),
                 };
                 other.extend(source.map(|at| (at, format!("what `{consumer}` itself is given"))));
+                if held.is_none() {
+                    fixes = fix::supply(self.project, &self.trace, from, &capability, &wanted);
+                }
                 DenialKind::ExceedsHoldings { consumer, provider, capability, excess, held, narrowed }
             }
             lower::Why::Stage => DenialKind::StageMismatch { consumer, provider, capability },
+            lower::Why::PlacedTwice { guest } => DenialKind::PlacedTwice { consumer, provider, guest },
             lower::Why::Placement => DenialKind::PlacementNeedsCompartment { provider },
         };
         let chain = self.trace.chain_over(self.project, from, edge);
         let at = Some(clause.scope.at);
-        self.deny(Denial { edge: Some(edge), chain, at, other, ..Denial::new(kind) });
+        self.deny(Denial { edge: Some(edge), chain, at, other, fixes, ..Denial::new(kind) });
     }
 
     /// Rule 6 for what a compartment is given, and rule about exported names: somebody below must be able to use them.
@@ -503,7 +514,8 @@ impl Project {
 /// Makes the grants. The only place that does.
 fn grant_graph(project: &Project, trace: &Trace) -> GrantGraph {
     let mut grants = Vec::new();
-    let mut compartments = Vec::new();
+    // The flows that lead into compartments, by the unit that they leave.
+    let mut entries: HashMap<UnitIndex, Vec<(&Flow, Range<usize>)>> = HashMap::new();
     for flow in trace.flows() {
         let Some(to) = flow.to else { continue };
         let first = grants.len();
@@ -511,16 +523,21 @@ fn grant_graph(project: &Project, trace: &Trace) -> GrantGraph {
             let edge = project.edge(flow.edge);
             grants.push(Grant::new(edge.from, edge.to, capability.clone(), scope.clone()));
         }
-        let holder = trace.holder(to);
-        let consumer = trace.holder(flow.from);
-        if holder.unit != consumer.unit && trace.unit(holder.unit).owner == Some(holder.krate) {
-            compartments.push(CompartmentGrant::new(
-                holder.krate,
-                consumer.krate,
-                (consumer.unit, holder.unit),
-                flow.view.mounts().to_vec(),
-                first..grants.len(),
-            ));
+        let (from, to) = (trace.holder(flow.from).unit, trace.holder(to));
+        if to.unit != from && trace.unit(to.unit).owner == Some(to.krate) {
+            entries.entry(from).or_default().push((flow, first..grants.len()));
+        }
+    }
+    // A unit is a context; each instance of its owner has its own compartments inside. Their number was bounded above.
+    let mut compartments: Vec<CompartmentGrant> = Vec::new();
+    let mut waiting = VecDeque::from([(UnitIndex::HOST, None)]);
+    while let Some((unit, inside)) = waiting.pop_front() {
+        for (flow, range) in entries.get(&unit).into_iter().flatten() {
+            let Some(to) = flow.to.map(|to| trace.holder(to)) else { continue };
+            let mounts = flow.view.mounts().to_vec();
+            let consumer = trace.holder(flow.from).krate;
+            compartments.push(CompartmentGrant::new(to.krate, consumer, inside, mounts, range.clone()));
+            waiting.push_back((to.unit, Some(compartments.len() - 1)));
         }
     }
     GrantGraph::new(grants, compartments)

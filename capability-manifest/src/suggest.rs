@@ -3,7 +3,7 @@
 use crate::limits::NAME_BYTES_MAX;
 
 /// The candidate nearest to `word`, when it is near enough to be a slip of the hand.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > NAME_BYTES_MAX {
         return None;
     }

@@ -91,7 +91,7 @@ Examples:
 
 /// `call`.
 #[derive(Debug, Args)]
-pub struct Call {
+pub(crate) struct Call {
     /// The component
     pub component: PathBuf,
     /// The function, with its interface in front where it has one: `ns:pkg/api#greet`
@@ -111,7 +111,7 @@ pub struct Call {
 
 /// `inspect`.
 #[derive(Debug, Args)]
-pub struct Inspect {
+pub(crate) struct Inspect {
     /// The component
     pub component: PathBuf,
     /// The output

@@ -77,7 +77,7 @@ fn planned(arguments: &Call) -> Result<CompartmentPlan, Stop> {
             let name = print::string(&clause.capability.value.to_string());
             let line = print::clause(&clause.capability.value, &clause.scope.value);
             // Clauses of one class would meet in one key; a full name keeps them apart, and only a quota needs its class.
-            if line.contains("quota = ") {
+            if print::quota(&clause.scope.value).is_some() {
                 line
             } else {
                 format!("{name} = {}", print::clause_parts(&clause.capability.value, &clause.scope.value).1)

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{
     Capability, CapabilityPage, Code, CrateIndex, Explanation, HostCapability, Project, Resolution, Route,
-    Stage, explain, is_capability_name, resolve,
+    Stage, explain, is_capability_name, nearest, resolve,
 };
 
 use crate::arguments::{Explain, Format};
@@ -29,7 +29,13 @@ pub(crate) fn run(arguments: &Explain, ambient: AmbientAuthority) -> Result<Exit
     {
         return Err(Stop::Usage(format!("`{}` cannot be the name of a capability", render::printable(name))));
     }
-    let loaded = arguments.source.load(arguments.format, ambient)?;
+    let slip = near(&arguments.subject).filter(|_| arguments.capability.is_none());
+    let loaded = match (arguments.source.load_quietly(ambient), slip) {
+        (Ok(loaded), _) => loaded,
+        // The word is nearly one that needs no graph, and there is no graph here: that is what was meant.
+        (Err(_), Some(near)) => return Err(Stop::Usage(format!("there is `cofferdam explain {near}`"))),
+        (Err(error), None) => return Err(arguments.source.say(&error, arguments.format)),
+    };
     let project = &loaded.project;
     let resolution = resolve(project);
     let (subject, consumer) = ends(project, &arguments.subject)?;
@@ -72,7 +78,7 @@ fn page(subject: &str) -> Result<Option<String>, Stop> {
     if class.is_empty() {
         return Ok(None);
     }
-    let mut text = format!("`{subject}` is a class; granting it grants its actions:\n\n");
+    let mut text = format!("`{subject}` is a class; a grant names its actions:\n\n");
     for host in class {
         let page = CapabilityPage::load(host)?;
         let _ = writeln!(text, "  {:20} {}", page.name, page.meaning);
@@ -181,15 +187,21 @@ fn wrapped(what: &str, items: &[String]) -> String {
     text
 }
 
+/// The code, capability or class nearest to a word.
+fn near(word: &str) -> Option<&'static str> {
+    let codes = Code::ALL.iter().map(|code| code.name());
+    let names = HostCapability::all().flat_map(|host| [host.name(), host.class()]);
+    nearest(word, codes.chain(names).chain(["capabilities", "codes"]))
+}
+
 /// A crate, or an edge as `a -> b`.
 fn ends(project: &Project, subject: &str) -> Result<(CrateIndex, Option<CrateIndex>), Stop> {
     let find = |name: &str| project.find(name.trim()).map_err(|why| Stop::Usage(render::printable(&why)));
     let Some((from, to)) = subject.split_once("->") else {
         return project.find(subject).map(|index| (index, None)).map_err(|why| {
-            let codes = Code::ALL.iter().map(|code| code.name());
-            let mut near = codes.chain(HostCapability::all().map(HostCapability::name));
-            let hint = near.find(|name| name.starts_with(subject) || subject.starts_with(name));
-            let hint = hint.map(|name| format!("\nthere is `cofferdam explain {name}`")).unwrap_or_default();
+            let hint = near(subject)
+                .map(|name| format!("\nthere is `cofferdam explain {name}`"))
+                .unwrap_or_default();
             Stop::Usage(render::printable(&why) + &hint)
         });
     };
@@ -215,7 +227,16 @@ fn known(project: &Project, name: &str) -> Result<Capability, Stop> {
     }
     let actions: Vec<&str> = HostCapability::of_class(name).map(HostCapability::name).collect();
     Err(Stop::Usage(if actions.is_empty() {
-        format!("there is no capability `{name}`; `cofferdam explain capabilities` lists them")
+        let exported =
+            project.crates().filter_map(|index| project.tables(index)).flat_map(|tables| &tables.exports);
+        let exported: Vec<String> = exported.map(|export| export.capability.value.to_string()).collect();
+        let mut names: Vec<&str> = HostCapability::all().map(|host| host.name()).collect();
+        names.extend(exported.iter().map(String::as_str));
+        let near = nearest(name, names).map(str::to_owned);
+        match near {
+            Some(near) => format!("there is no capability `{name}`; did you mean `{near}`?"),
+            None => format!("there is no capability `{name}`; `cofferdam explain capabilities` lists them"),
+        }
     } else {
         format!("`{name}` is a class; name one of its actions: {}", actions.join(", "))
     }))

@@ -5,13 +5,12 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
-use cofferdam::manifest::scope::Scope;
-use cofferdam::manifest::{FileId, Fix, Resolution, print, resolve};
+use cofferdam::manifest::{FileId, Files, Fix, Form, ManifestText, Resolution, parse, print, resolve};
 use similar::{ChangeTag, TextDiff};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use crate::Stop;
 use crate::arguments::Check;
+use crate::{Stop, render};
 
 /// Mending one denial can show the next; this many rounds mend any chain that the suggestions cover.
 const ROUNDS_MAX: usize = 8;
@@ -60,12 +59,44 @@ fn edit(loaded: &Loaded, resolution: &Resolution) -> Result<BTreeMap<FileId, Str
         for fix in fixes {
             add(&mut document, fix);
         }
-        let new = document.to_string();
-        if new != text {
+        let new = as_it_was(text, &document.to_string());
+        if new == text {
+            continue;
+        }
+        if is_valid(loaded, file, &new) {
             edited.insert(file, new);
+        } else {
+            let name = loaded.project.files().get(file).name();
+            let message =
+                format!("the suggested lines do not fit into `{name}` as it is; write them by hand");
+            writeln!(anstream::stderr(), "{}\n", render::plain_error(&message))?;
         }
     }
     Ok(edited)
+}
+
+/// The byte order mark and the line ends of the old text, which the editor does not keep.
+fn as_it_was(old: &str, new: &str) -> String {
+    let mut new = new.to_owned();
+    if old.contains("\r\n") {
+        new = new.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
+    match (old.strip_prefix('\u{feff}'), new.starts_with('\u{feff}')) {
+        (Some(_), false) => format!("\u{feff}{new}"),
+        _ => new,
+    }
+}
+
+/// Whether the new text is a manifest: an edit must not leave a file worse than it was.
+fn is_valid(loaded: &Loaded, file: FileId, new: &str) -> bool {
+    let form = if loaded.project.is_standalone() { Form::Standalone } else { Form::CargoToml };
+    let mut files = Files::default();
+    let Ok(text) = ManifestText::from_bytes(loaded.project.files().get(file).name(), new.as_bytes().to_vec())
+    else {
+        return false;
+    };
+    let file = files.add(text);
+    parse(file, files.get(file), form).is_ok()
 }
 
 /// Adds one clause to its table. What is there already stays.
@@ -88,10 +119,10 @@ fn add(document: &mut DocumentMut, fix: &Fix) {
         }
     }
     extend(at, last, value);
-    if let Scope::Paths { quota: Some(quota), .. } = &fix.scope
+    if let Some(quota) = print::quota(&fix.scope)
         && !at.contains_key("quota")
     {
-        let quota = cofferdam::manifest::scope::ByteCount(*quota).to_string();
+        let quota = cofferdam::manifest::scope::ByteCount(quota).to_string();
         at.insert("quota", Item::Value(quota.into()));
     }
 }
@@ -136,7 +167,7 @@ fn show(name: &str, old: &str, new: &str) -> Result<(), Stop> {
         writeln!(out, "{}", hunk.header())?;
         for change in hunk.iter_changes() {
             let line = change.to_string_lossy();
-            let line = line.trim_end_matches('\n');
+            let line = render::printable(line.trim_end_matches(['\n', '\r']));
             match change.tag() {
                 ChangeTag::Delete => writeln!(out, "{red}-{line}{reset}")?,
                 ChangeTag::Insert => writeln!(out, "{green}+{line}{reset}")?,

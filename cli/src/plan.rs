@@ -7,7 +7,7 @@ use cofferdam::manifest::{Diagnostic, print, resolve};
 use cofferdam::{CompartmentPlan, Plan, verify_paths_ambient};
 
 use crate::arguments::{self, Format};
-use crate::document::PlanDocument;
+use crate::document::{CheckDocument, PlanDocument};
 use crate::exit::Exit;
 use crate::{Stop, render};
 
@@ -18,6 +18,10 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
     let Some(graph) = resolution.granted(project) else {
         let denials: Vec<_> =
             resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
+        if arguments.format == Format::Json {
+            CheckDocument::new(project, &resolution, &denials, &[]).print()?;
+            return Ok(Exit::Denied);
+        }
         let text = render::all(project.files(), &denials) + &render::totals(denials.len(), 0);
         anstream::stderr().write_all(text.as_bytes())?;
         return Ok(Exit::Denied);
@@ -68,7 +72,8 @@ fn say_one(
         writeln!(out, "   grants  nothing")?;
     }
     for grant in &compartment.grants {
-        writeln!(out, "   grant   {} {}", grant.capability, render::printable(&grant.scope.to_string()))?;
+        let scope = render::printable(&grant.scope.to_string());
+        writeln!(out, "   grant   {}", format!("{} {scope}", grant.capability).trim_end())?;
     }
     for mount in &compartment.mounts {
         let kind = if mount.file { "file " } else { "" };

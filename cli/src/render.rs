@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use cofferdam::manifest::{Diagnostic, Files, Location, Severity};
+use cofferdam::manifest::{Diagnostic, Files, Location, Severity, is_deceptive};
 
 /// Annotations this close together are drawn in one snippet; bytes.
 const WINDOW_BYTES: usize = 8 << 10;
@@ -56,9 +56,21 @@ pub(crate) fn plain_error(message: &str) -> String {
     Renderer::styled().render(&[Group::with_title(Level::ERROR.primary_title(printable(message)))])
 }
 
-/// Names come from manifests; a terminal must not obey what is in them.
+/// Text that comes from manifests or guests; a terminal must not obey what is in it, and a reader not be deceived by it.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_deceptive(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for source text, in which annotations count bytes: what stands in has the same length.
+fn printable_source(text: &str) -> String {
+    let stand_in = |c: char| match c.len_utf8() {
+        1 => '?',
+        2 => '\u{b7}',
+        _ => '\u{fffd}',
+    };
+    text.chars()
+        .map(|c| if is_deceptive(c) && !matches!(c, '\n' | '\t' | '\r') { stand_in(c) } else { c })
+        .collect()
 }
 
 /// The source lines of a finding. Only the lines around the annotations are handed on, so that a large file costs nothing.
@@ -97,8 +109,9 @@ fn snippet<'f>(
     let window_start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
     let window_end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
     let line_start = 1 + text[..window_start].bytes().filter(|byte| *byte == b'\n').count();
-    let mut snippet =
-        Snippet::source(&text[window_start..window_end]).line_start(line_start).path(file.name());
+    let mut snippet = Snippet::source(printable_source(&text[window_start..window_end]))
+        .line_start(line_start)
+        .path(file.name());
     for ((_, label, kind), range) in labels.iter().zip(ranges) {
         let mut annotation = kind.span(range.start - window_start..range.end - window_start);
         if !label.is_empty() {

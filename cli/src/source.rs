@@ -13,8 +13,12 @@ use crate::{Stop, render};
 impl Source {
     /// The project, or every error said in the asked format.
     pub(crate) fn load(&self, format: Format, ambient: AmbientAuthority) -> Result<Loaded, Stop> {
-        self.load_quietly(ambient)
-            .map_err(|error| say(&error, format).err().unwrap_or(Stop::Said(Exit::Invalid)))
+        self.load_quietly(ambient).map_err(|error| self.say(&error, format))
+    }
+
+    /// Says what is wrong; what is left is to stop.
+    pub(crate) fn say(&self, error: &LoadError, format: Format) -> Stop {
+        say(error, format).err().unwrap_or(Stop::Said(Exit::Invalid))
     }
 
     /// The project, or what is wrong.
@@ -60,7 +64,12 @@ fn say(error: &LoadError, format: Format) -> Result<(), Stop> {
         (error, Format::Json) => return CheckDocument::unreadable(&error.to_string()).print(),
         // Cargo has said what is wrong on standard error itself, unless it could not even be started.
         (LoadError::Cargo(failure), Format::Human) => {
-            render::plain_error(&format!("cargo metadata failed: {failure}")) + "\n"
+            let message = format!("cargo metadata failed: {failure}");
+            let message = message.trim_end().trim_end_matches(':');
+            let hint = "without a Cargo workspace, name a file: `--manifest capabilities.toml`";
+            render::plain_error(&format!("{message}; {hint}"))
+                + "
+"
         }
         (error, Format::Human) => render::plain_error(&error.to_string()) + "\n",
     };

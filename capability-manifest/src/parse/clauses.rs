@@ -160,7 +160,7 @@ fn class(reader: &mut Reader, key: &Key<'_>, value: &Value<'_>, name: &str, out:
 
 fn paths_of(scope: &Scope) -> Vec<PathPattern> {
     match scope {
-        Scope::Paths { patterns, .. } => patterns.iter().cloned().collect(),
+        Scope::Paths(set) => set.iter().map(|one| one.pattern.clone()).collect(),
         _ => Vec::new(),
     }
 }

@@ -75,6 +75,9 @@ pub enum ManifestErrorKind {
     /// `at` with no path, or with more than one.
     #[error("`at` names a place for one path, and this table grants {count}")]
     AtNeedsOnePath { count: usize },
+    /// `at` in `holds`.
+    #[error("`at` has no meaning in `holds`: the workspace sees its paths under their own names")]
+    AtInHolds,
     /// Two paths at one place.
     #[error("two paths are placed at `{guest}`")]
     AtTwice { guest: String },
@@ -150,7 +153,7 @@ impl ManifestErrorKind {
             K::ReasonMissing { .. } => Code::ReasonMissing,
             K::KeyMissing { .. } => Code::KeyMissing,
             K::BadPath { .. } => Code::BadPath,
-            K::AtRelative | K::AtNeedsOnePath { .. } | K::AtTwice { .. } => Code::BadPlacement,
+            K::AtRelative | K::AtInHolds | K::AtNeedsOnePath { .. } | K::AtTwice { .. } => Code::BadPlacement,
             K::QuotaWithoutWrite => Code::QuotaWithoutWrite,
             K::BadHost { .. } => Code::BadHost,
             K::BadVariable { .. } => Code::BadVariable,
@@ -192,6 +195,7 @@ impl ManifestErrorKind {
                 "give each path its own place: `read = [{ path = \"a\", at = \"/a\" }, { path = \"b\", at = \"/b\" }]`"
                     .to_owned()
             }
+            K::AtInHolds => "place the path in the table of the edge that grants it".to_owned(),
             K::AtTwice { .. } => "place one of them elsewhere".to_owned(),
             K::QuotaWithoutWrite => "remove the quota, or grant `write`".to_owned(),
             K::BadStream { .. } => "the streams are `stdin`, `stdout` and `stderr`".to_owned(),

@@ -140,10 +140,12 @@ fn cargo_dependencies(reader: &Reader, root: &DeTable<'_>) -> Vec<DependencyLine
             };
             for (key, value) in section {
                 let renamed = value.get_ref().as_table().and_then(|table| table.get("package"));
-                let name = renamed.and_then(|name| name.get_ref().as_str()).unwrap_or(key.get_ref());
+                let renamed = renamed.and_then(|name| name.get_ref().as_str());
+                let name = renamed.unwrap_or(key.get_ref());
                 let to =
                     Located { value: CrateSpec { name: name.to_owned(), version: None }, at: reader.at(key) };
-                lines.push(DependencyLine { to, kind });
+                let renamed = renamed.map(|_| key.get_ref().to_string());
+                lines.push(DependencyLine { to, kind, renamed });
             }
         }
     };
@@ -196,7 +198,7 @@ fn standalone(reader: &mut Reader, root: &DeTable<'_>, manifest: &mut Manifest) 
             }
             for entry in entries {
                 if let Some(to) = string_spec(reader, entry) {
-                    tables.dependencies.push(DependencyLine { to, kind });
+                    tables.dependencies.push(DependencyLine { to, kind, renamed: None });
                 }
             }
         }
@@ -263,7 +265,11 @@ fn workspace_tables(reader: &mut Reader, table: &DeTable<'_>) -> WorkspaceTables
         && let Some(holds) = reader.table(value, "`holds`")
     {
         let at = reader.at(value);
-        workspace.holds = Some(Located { value: clauses::clauses(reader, holds, &[], at), at });
+        let clauses = clauses::clauses(reader, holds, &[], at);
+        for clause in clauses.iter().filter(|clause| !clause.mounts.is_empty()) {
+            reader.error(clause.scope.at, ManifestErrorKind::AtInHolds);
+        }
+        workspace.holds = Some(Located { value: clauses, at });
     }
     if let Some(grants) = table.get("grants").and_then(|value| reader.table(value, "`grants`")) {
         for (key, value) in grants {

@@ -65,11 +65,11 @@ pub(super) fn scope(
     match capability.parameter() {
         ParameterKind::Flag => flag(reader, value, capability).then_some(Scope::Flag),
         ParameterKind::Paths => {
-            paths(reader, value, shared, mounts).map(|patterns| Scope::Paths { patterns, quota: None })
+            paths(reader, value, shared, mounts).map(|set| Scope::Paths(PatternSet::bounded(&set, None)))
         }
         ParameterKind::PathsWithQuota => {
             let quota = shared.quota.as_ref().map(|quota| quota.value);
-            paths(reader, value, shared, mounts).map(|patterns| Scope::Paths { patterns, quota })
+            paths(reader, value, shared, mounts).map(|set| Scope::Paths(PatternSet::bounded(&set, quota)))
         }
         ParameterKind::Hosts => patterns(reader, value, "hosts and ports", |text| {
             HostPort::parse(text).map_err(|error| bad_host(text, error))
@@ -208,7 +208,7 @@ fn streams(reader: &mut Reader, value: &Value<'_>) -> Option<Scope> {
         _ => (Some(value), None),
     };
     let Some(listed) = listed else {
-        return Some(Scope::Streams { streams: PatternSet::new(Stream::ALL), bytes });
+        return Some(Scope::Streams(PatternSet::bounded(&PatternSet::new(Stream::ALL), bytes)));
     };
     let mut streams = Vec::new();
     for entry in reader.list(listed, "streams")? {
@@ -218,7 +218,7 @@ fn streams(reader: &mut Reader, value: &Value<'_>) -> Option<Scope> {
             None => reader.error(reader.at(entry), ManifestErrorKind::BadStream { text: text.to_owned() }),
         }
     }
-    (!streams.is_empty()).then(|| Scope::Streams { streams: PatternSet::new(streams), bytes })
+    (!streams.is_empty()).then(|| Scope::Streams(PatternSet::bounded(&PatternSet::new(streams), bytes)))
 }
 
 /// `true`, or `{ max = 4 }`.

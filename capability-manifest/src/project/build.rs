@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::{CrateIndex, Edge, Package, Project, ProjectError, ProjectErrorKind};
 use crate::authority::Authority;
 use crate::limits::{CRATES_MAX, DEPENDENCY_DEPTH_MAX, EDGES_MAX, FINDINGS_MAX};
-use crate::manifest::{CrateSpec, CrateTables, EdgeGrants, EdgeKind, Manifest, WorkspaceTables};
+use crate::manifest::{
+    CrateSpec, CrateTables, DependencyLine, EdgeGrants, EdgeKind, Manifest, WorkspaceTables,
+};
 use crate::suggest::nearest;
 use crate::text::{FileId, Files, Located, Location};
 
@@ -21,6 +23,7 @@ pub struct ProjectBuilder {
     edges: Vec<(usize, usize, EdgeKind, Option<Location>)>,
     workspace: WorkspaceTables,
     workspace_file: Option<FileId>,
+    depended: HashSet<usize>,
     standalone: bool,
     errors: Vec<ProjectError>,
 }
@@ -104,17 +107,25 @@ impl ProjectBuilder {
         self.crates.len() - 1
     }
 
-    /// Adds an edge between crates of this builder. The consumer's dependency line is looked up in its tables.
-    pub fn add_edge(&mut self, from: usize, to: usize, kind: EdgeKind) {
+    /// Adds an edge between crates of this builder. The consumer's dependency line is looked up in its tables: by the name that
+    /// its code uses, where a package is renamed, and by the package's own.
+    pub fn add_edge(&mut self, from: usize, to: usize, kind: EdgeKind, code_name: Option<&str>) {
         let name = &self.crates[to].0.name;
         let line = self.crates[from].1.as_ref().and_then(|tables| {
-            tables
-                .dependencies
-                .iter()
-                .find(|line| line.kind == kind && line.to.value.name == *name)
-                .map(|line| line.to.at)
+            let mut lines =
+                tables.dependencies.iter().filter(|line| line.kind == kind && line.to.value.name == *name);
+            let is_meant = |line: &&DependencyLine| {
+                let key = line.renamed.as_deref().unwrap_or(name).replace('-', "_");
+                code_name.is_none_or(|code_name| code_name == key)
+            };
+            lines.clone().find(is_meant).or(lines.next()).map(|line| line.to.at)
         });
         self.edges.push((from, to, kind, line));
+    }
+
+    /// Says that some member names this crate as a dependency, active or not: it is no root unless it is named as one.
+    pub fn mark_depended(&mut self, index: usize) {
+        self.depended.insert(index);
     }
 
     /// Sets the workspace's tables.
@@ -192,6 +203,7 @@ impl ProjectBuilder {
             tables.push(table);
             files_of.push(file);
         }
+        self.depended = self.depended.iter().map(|old| place[*old] as usize).collect();
         let mut edges: Vec<Edge> = std::mem::take(&mut self.edges)
             .into_iter()
             .map(|(from, to, kind, line)| Edge {
@@ -246,6 +258,9 @@ impl ProjectBuilder {
             if project.package(edge.from).member {
                 is_root[edge.to.0 as usize] = false;
             }
+        }
+        for index in &self.depended {
+            is_root[*index] = false;
         }
         project.roots = project.crates().filter(|index| is_root[index.0 as usize]).collect();
         if project.roots.is_empty() && !project.packages.is_empty() {
@@ -337,7 +352,14 @@ impl ProjectBuilder {
         let Some(first) = meant.first() else {
             let dependencies =
                 project.edges_from(from).map(|edge| project.package(project.edge(edge).to).name.as_str());
-            let suggestion = nearest(&spec.value.name, dependencies).filter(|near| *near != spec.value.name);
+            let own = project.tables[from.0 as usize].as_ref();
+            let renamed = own.and_then(|tables| {
+                let line =
+                    tables.dependencies.iter().find(|line| line.renamed.as_ref() == Some(&spec.value.name));
+                line.map(|line| line.to.value.name.as_str())
+            });
+            let slip = || nearest(&spec.value.name, dependencies).filter(|near| *near != spec.value.name);
+            let suggestion = renamed.or_else(slip);
             let kind = ProjectErrorKind::NoSuchEdge {
                 from: project.name(from),
                 to: spec.value.to_string(),

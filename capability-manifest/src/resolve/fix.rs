@@ -1,29 +1,58 @@
 //! The lines that would mend a denial: for every hop that lacks a capability, the clause to add, and where.
 
-use crate::capability::{Capability, ParameterKind, Stage};
+use crate::capability::{Capability, HostCapability, ParameterKind, Stage};
 use crate::denial::Fix;
+use crate::page::{CapabilityPage, PageSeverity};
 use crate::project::{EdgeIndex, Project};
-use crate::scope::{HostPattern, HostPort, NamePattern, NormalPath, PathPattern, PatternSet, Scope, Stream};
+use crate::scope::{
+    Bounded, HostPattern, HostPort, NamePattern, NormalPath, PathPattern, PatternSet, Scope, Stream,
+};
 
-use super::trace::{FlowIndex, Trace, UnitIndex};
+use super::trace::{FlowIndex, HolderIndex, Trace, UnitIndex};
 
-/// The hops from the nearest crate that holds the capability down to this flow.
+/// For a crate that lacks a capability over a flow: the hops from the nearest crate that holds it down to there.
 pub(super) fn grant(project: &Project, trace: &Trace, flow: FlowIndex, capability: &Capability) -> Vec<Fix> {
-    let mut hops = Vec::new();
-    let mut at = flow;
+    let flow = trace.flow(flow);
+    climb(project, trace, flow.from, vec![flow.edge], capability, None)
+}
+
+/// For a crate that grants what it has not got at all: the hops from the nearest crate that holds it down to the granter.
+pub(super) fn supply(
+    project: &Project,
+    trace: &Trace,
+    granter: HolderIndex,
+    capability: &Capability,
+    wanted: &Scope,
+) -> Vec<Fix> {
+    climb(project, trace, granter, Vec::new(), capability, Some(wanted))
+}
+
+/// Goes from consumer to consumer until one holds the capability, or the root is reached.
+fn climb(
+    project: &Project,
+    trace: &Trace,
+    mut giver: HolderIndex,
+    mut hops: Vec<EdgeIndex>,
+    capability: &Capability,
+    wanted: Option<&Scope>,
+) -> Vec<Fix> {
     let (scope, complete, hold) = loop {
-        let flow = trace.flow(at);
-        hops.push(flow.edge);
-        let holder = trace.holder(flow.from);
-        let stays = trace.unit(holder.unit).view.mounts().is_empty();
+        let holder = trace.holder(giver);
         if let Some(held) = holder.authority.scope(capability) {
-            break (held.into_owned(), stays, None);
+            let scope = wanted.filter(|wanted| held.covers(wanted)).cloned().unwrap_or(held.into_owned());
+            break (seen_from(trace, giver, scope), true, None);
         }
         match holder.arrivals.first() {
-            Some(upstream) if !holder.is_root => at = *upstream,
+            Some(upstream) if !holder.is_root => {
+                hops.push(trace.flow(*upstream).edge);
+                giver = trace.flow(*upstream).from;
+            }
             _ => {
-                let (scope, complete) = default_scope(capability);
-                break (scope, complete, hold_fix(project, capability));
+                let fix = hold_fix(project, capability, wanted);
+                let (scope, complete) = fix
+                    .as_ref()
+                    .map_or((default_scope(capability).0, false), |fix| (fix.scope.clone(), fix.complete));
+                break (scope, complete, fix);
             }
         }
     };
@@ -43,19 +72,46 @@ pub(super) fn grant(project: &Project, trace: &Trace, flow: FlowIndex, capabilit
     fixes
 }
 
-/// The line that makes the workspace hold a capability.
-pub(super) fn hold(project: &Project, capability: &Capability) -> Option<Fix> {
-    hold_fix(project, capability)
+/// Paths of the host under the names by which a crate sees them.
+fn seen_from(trace: &Trace, holder: HolderIndex, scope: Scope) -> Scope {
+    let mounts = trace.unit(trace.holder(holder).unit).view.mounts();
+    match &scope {
+        Scope::Paths(held) if !mounts.is_empty() => {
+            let visible = mounts.iter().filter(|(_, source)| held.covers_any_of(source));
+            Scope::Paths(PatternSet::new(visible.map(|(guest, source)| {
+                let pattern = PathPattern { path: guest.clone(), extent: source.extent };
+                Bounded { pattern, bytes: held.smallest_bound() }
+            })))
+        }
+        _ => scope,
+    }
 }
 
-fn hold_fix(project: &Project, capability: &Capability) -> Option<Fix> {
-    let (scope, complete) = default_scope(capability);
+/// The line that makes the workspace hold a capability.
+pub(super) fn hold(project: &Project, capability: &Capability) -> Option<Fix> {
+    hold_fix(project, capability, None)
+}
+
+fn hold_fix(project: &Project, capability: &Capability, wanted: Option<&Scope>) -> Option<Fix> {
+    let (example, known) = default_scope(capability);
+    let complete = (known || wanted.is_some()) && may_be_held_unasked(capability);
+    let scope = wanted.cloned().unwrap_or(example);
     let table = if project.is_standalone() {
         vec!["holds".to_owned()]
     } else {
         ["workspace", "metadata", "capabilities", "holds"].map(str::to_owned).to_vec()
     };
     Some(Fix { file: project.workspace_file()?, table, capability: capability.clone(), scope, complete })
+}
+
+/// Whether `check --fix` may make the workspace hold it: what gives little away, and reading the workspace's own folder.
+/// Anything else a person writes, or nobody.
+fn may_be_held_unasked(capability: &Capability) -> bool {
+    match capability.host_capability() {
+        Some(HostCapability::FilesystemRead) => true,
+        Some(host) => CapabilityPage::load(host).is_ok_and(|page| page.severity <= PageSeverity::Moderate),
+        None => true,
+    }
 }
 
 /// Inside the build, a crate speaks of its own powers by their plain names.
@@ -74,7 +130,7 @@ fn tables(
 ) -> Vec<(crate::text::FileId, Vec<String>)> {
     let ends = project.edge(edge);
     let own_name = |name: &str| name.to_owned();
-    let (from, to) = (project.name(ends.from), project.name(ends.to));
+    let (from, to) = (project.key(ends.from), project.key(ends.to));
     let own = project.editable_file(ends.from).map(|file| {
         let key = project.own_table_key(edge).unwrap_or_else(|| to.clone());
         let mut table: Vec<String> = if project.is_standalone() {
@@ -115,12 +171,14 @@ pub(crate) fn default_scope(capability: &Capability) -> (Scope, bool) {
     match capability.parameter() {
         ParameterKind::Flag => (Scope::Flag, true),
         ParameterKind::Paths | ParameterKind::PathsWithQuota => {
-            let folder = NormalPath::parse(".").expect("`.` is a path");
-            let is_program = capability.host_capability() == Some(crate::HostCapability::ProcessSpawn);
-            (
-                Scope::Paths { patterns: PatternSet::new([PathPattern::tree(folder)]), quota: None },
-                !is_program,
-            )
+            let (example, known) = match capability.host_capability() {
+                Some(HostCapability::ProcessSpawn) => ("/usr/bin/program", false),
+                Some(HostCapability::Device) => ("/dev/ttyUSB0", false),
+                Some(HostCapability::NetworkUnix) => ("run/service.sock", false),
+                _ => (".", true),
+            };
+            let path = NormalPath::parse(example).expect("a valid example");
+            (Scope::Paths(PatternSet::new([Bounded::free(PathPattern::tree(path))])), known)
         }
         ParameterKind::Hosts => {
             let host = HostPort::parse("host.example:443").expect("a valid example");
@@ -134,9 +192,7 @@ pub(crate) fn default_scope(capability: &Capability) -> (Scope, bool) {
             let name = NamePattern::parse("VARIABLE").expect("a valid example");
             (Scope::Names(PatternSet::new([name])), false)
         }
-        ParameterKind::Streams => {
-            (Scope::Streams { streams: PatternSet::new(Stream::ALL), bytes: None }, true)
-        }
+        ParameterKind::Streams => (Scope::Streams(PatternSet::new(Stream::ALL.map(Bounded::free))), true),
         ParameterKind::Count => (Scope::Count(None), true),
         ParameterKind::Resolution => (Scope::Resolution(0), true),
     }

@@ -6,8 +6,6 @@ use crate::capability::Capability;
 use crate::project::CrateIndex;
 use crate::scope::{NormalPath, PathPattern, Scope};
 
-use super::trace::UnitIndex;
-
 /// Proof that a consumer granted a capability over an edge, out of what it held itself.
 ///
 /// Only [`crate::resolve()`] makes one; it cannot be cloned, built or changed elsewhere.
@@ -45,13 +43,12 @@ impl Grant {
     }
 }
 
-/// A compartment that will exist: one per edge and context.
+/// A compartment that will exist: one per edge, for each instance of the consumer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CompartmentGrant {
     krate: CrateIndex,
     consumer: CrateIndex,
-    consumer_unit: UnitIndex,
-    unit: UnitIndex,
+    inside: Option<usize>,
     mounts: Vec<(NormalPath, PathPattern)>,
     grants: Range<usize>,
 }
@@ -60,11 +57,11 @@ impl CompartmentGrant {
     pub(super) fn new(
         krate: CrateIndex,
         consumer: CrateIndex,
-        (consumer_unit, unit): (UnitIndex, UnitIndex),
+        inside: Option<usize>,
         mounts: Vec<(NormalPath, PathPattern)>,
         grants: Range<usize>,
     ) -> Self {
-        Self { krate, consumer, consumer_unit, unit, mounts, grants }
+        Self { krate, consumer, inside, mounts, grants }
     }
 
     /// The crate that runs in it.
@@ -77,15 +74,9 @@ impl CompartmentGrant {
         self.consumer
     }
 
-    /// The unit in which the consumer runs.
-    pub fn consumer_unit(&self) -> UnitIndex {
-        self.consumer_unit
-    }
-
-    /// The unit that it is. Compartments of one crate with equal authority over different edges share a unit's number,
-    /// never an instance.
-    pub fn unit(&self) -> UnitIndex {
-        self.unit
+    /// The compartment, by its place in [`GrantGraph::compartments`], that the consumer runs in; `None` for the host program.
+    pub fn inside(&self) -> Option<usize> {
+        self.inside
     }
 
     /// Where it sees paths that it does not see under their own names, as (name inside, path on the host).

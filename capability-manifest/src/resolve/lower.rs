@@ -10,7 +10,7 @@ use crate::capability::{Backend, Capability, Stage};
 use crate::manifest::{Clause, EdgeGrants, EdgeKind, Mount};
 use crate::parse::authority_of;
 use crate::project::{EdgeIndex, Project};
-use crate::scope::{NormalPath, PathPattern, Pattern, PatternSet, Scope};
+use crate::scope::{Bounded, NormalPath, PathPattern, Pattern, PatternSet, Scope};
 
 use super::trace::{HolderIndex, Trace, UnitIndex};
 
@@ -46,11 +46,13 @@ impl View {
 /// Why a clause is refused.
 pub(super) enum Why {
     /// More than the granter holds.
-    Exceeds { excess: String, held: Option<String>, narrowed: Option<String> },
+    Exceeds { excess: String, held: Option<String>, narrowed: Option<String>, wanted: Scope },
     /// A run-time power over a build edge.
     Stage,
     /// `at` for an inline crate.
     Placement,
+    /// Two paths at one place, by two tables.
+    PlacedTwice { guest: String },
 }
 
 /// A clause that is refused.
@@ -131,7 +133,15 @@ impl Shared {
             names: Vec::new(),
         };
         let authority = meet_all(project.grants(edge).map(|grant| Arc::new(lowering.table(grant))));
-        let view = if inline { Arc::clone(view) } else { Arc::new(lowering.view(&authority)) };
+        let view = if inline {
+            Arc::clone(view)
+        } else {
+            let mut clauses = project.grants(edge).flat_map(|grant| &grant.clauses);
+            if let Some(clause) = clauses.find(|clause| !clause.mounts.is_empty()) {
+                lowering.refuse_collisions(clause);
+            }
+            Arc::new(lowering.view(&authority))
+        };
         Sent { authority, view, refusals: lowering.refusals }
     }
 }
@@ -196,25 +206,20 @@ impl<'p> Lowering<'p, '_> {
         if !clause.mounts.is_empty() && self.inline {
             self.refusals.push(Refusal { clause, capability: capability.clone(), why: Why::Placement });
         }
-        let (scope, invisible) = self.scope(clause);
+        let (scope, mut excess) = self.scope(clause, &capability);
         let held = self.trace.holder(self.from).authority.scope(&capability);
-        if !invisible.is_empty() || !held.as_ref().is_some_and(|held| held.covers(&scope)) {
-            let mut excess = invisible;
-            if let Some(held) = &held {
+        if !excess.is_empty() || !held.as_ref().is_some_and(|held| held.covers(&scope)) {
+            if let (Some(held), true) = (&held, excess.is_empty()) {
                 excess.extend(scope.excess(held));
             }
             let excess = described(&capability, &excess.join(", "));
             let plain_names = self.trace.unit(self.trace.holder(self.from).unit).view.mounts().is_empty();
-            let narrowed = held.as_ref().filter(|_| plain_names).map(|held| {
-                let narrowed = scope.meet(held).unwrap_or_else(|| held.clone().into_owned());
-                crate::print::clause(written, &narrowed)
-            });
+            let narrowed = held.as_ref().filter(|_| plain_names && clause.mounts.is_empty());
+            let narrowed = narrowed.and_then(|held| scope.meet(held));
+            let narrowed = narrowed.map(|narrowed| crate::print::clause(written, &narrowed));
             let held = held.map(|held| described(&capability, &self.visible(&held)));
-            self.refusals.push(Refusal {
-                clause,
-                capability: capability.clone(),
-                why: Why::Exceeds { excess, held, narrowed },
-            });
+            let why = Why::Exceeds { excess, held, narrowed, wanted: scope.clone() };
+            self.refusals.push(Refusal { clause, capability: capability.clone(), why });
         }
         Some((capability, scope))
     }
@@ -228,44 +233,61 @@ impl<'p> Lowering<'p, '_> {
             })
     }
 
-    /// The scope on the host, and the paths that the granter cannot see.
-    fn scope(&mut self, clause: &Clause) -> (Scope, Vec<String>) {
-        let Scope::Paths { patterns, quota } = &clause.scope.value else {
+    /// The scope on the host, and the paths, as they are written, that the granter cannot see or does not hold.
+    fn scope(&mut self, clause: &Clause, capability: &Capability) -> (Scope, Vec<String>) {
+        let Scope::Paths(written) = &clause.scope.value else {
             return (clause.scope.value.clone(), Vec::new());
         };
         let view = &self.trace.unit(self.trace.holder(self.from).unit).view;
+        let held = self.trace.holder(self.from).authority.scope(capability);
+        let held =
+            held.as_deref().and_then(|held| if let Scope::Paths(held) = held { Some(held) } else { None });
         let mut lowered = Vec::new();
-        let mut invisible = Vec::new();
-        for pattern in patterns {
-            let Some(source) = view.lower(pattern) else {
-                invisible.push(format!("`{pattern}`"));
-                continue;
-            };
-            lowered.push(source);
+        let mut excess = Vec::new();
+        for one in written {
+            let pattern = view.lower(&one.pattern).map(|pattern| Bounded { pattern, bytes: one.bytes });
+            if held.is_some_and(|held| pattern.as_ref().is_none_or(|pattern| !held.covers_pattern(pattern))) {
+                excess.push(format!("`{one}`"));
+            }
+            lowered.extend(pattern);
         }
-        for source in
-            patterns.iter().filter(|pattern| clause.mounts.iter().all(|mount| mount.source != **pattern))
-        {
+        let is_placed =
+            |one: &Bounded<PathPattern>| clause.mounts.iter().any(|mount| mount.source == one.pattern);
+        for source in written.iter().filter(|one| !is_placed(one)).map(|one| &one.pattern) {
             self.names.extend(view.lower(source).map(|lowered| (source.path.clone(), lowered, false)));
         }
         for Mount { source, guest } in &clause.mounts {
             self.names.extend(view.lower(source).map(|lowered| (guest.clone(), lowered, true)));
         }
-        (Scope::Paths { patterns: PatternSet::new(lowered), quota: *quota }, invisible)
+        (Scope::Paths(PatternSet::new(lowered)), excess)
     }
 
     /// A held scope in the names that the granter sees.
     fn visible(&self, held: &Scope) -> String {
         let view = &self.trace.unit(self.trace.holder(self.from).unit).view;
-        let (View::Mounts(mounts), Scope::Paths { patterns, .. }) = (view.as_ref(), held) else {
+        let (View::Mounts(mounts), Scope::Paths(held_paths)) = (view.as_ref(), held) else {
             return quoted(held);
         };
         let names: Vec<String> = mounts
             .iter()
-            .filter(|(_, source)| patterns.covers_pattern(source))
-            .map(|(guest, _)| format!("`{guest}`"))
+            .filter(|(_, source)| held_paths.covers_any_of(source))
+            .map(|(guest, source)| {
+                format!("`{}`", PathPattern { path: guest.clone(), extent: source.extent })
+            })
             .collect();
         names.join(", ")
+    }
+
+    /// Each table places its paths apart; two tables about one edge must not put different paths at one place either.
+    fn refuse_collisions(&mut self, clause: &'p Clause) {
+        self.names.sort();
+        let collision = self.names.iter().find(|(guest, source, placed)| {
+            *placed && self.names.iter().any(|(other, at, _)| other == guest && at.path != source.path)
+        });
+        if let Some((guest, ..)) = collision {
+            let (capability, guest) = (clause.capability.value.clone(), guest.to_string());
+            self.refusals.push(Refusal { clause, capability, why: Why::PlacedTwice { guest } });
+        }
     }
 
     /// The names by which the receiver sees what it is granted.
@@ -274,10 +296,10 @@ impl<'p> Lowering<'p, '_> {
             return View::Identity;
         }
         let granted = authority.iter().filter_map(|(_, scope)| match scope {
-            Scope::Paths { patterns, .. } => Some(patterns),
+            Scope::Paths(set) => Some(set),
             _ => None,
         });
-        let granted: Vec<&PathPattern> = granted.flatten().collect();
+        let granted: Vec<&PathPattern> = granted.flatten().map(|one| &one.pattern).collect();
         let mut mounts = Vec::new();
         for (guest, source, placed) in &self.names {
             // A path named by `at` in one table is not also visible under its own name from the other.

@@ -41,6 +41,8 @@ pub struct Unit {
     pub view: Arc<View>,
     /// How many compartments it is inside of, itself included.
     pub depth: usize,
+    /// How many compartments have this context: one for each edge and instance that leads to it.
+    pub instances: usize,
 }
 
 /// A crate in a unit, with all that it holds there.
@@ -121,7 +123,7 @@ pub struct Trace {
 impl Trace {
     pub(super) fn new() -> Self {
         let view = Arc::new(View::Identity);
-        let unit = || Unit { owner: None, view: Arc::clone(&view), depth: 0 };
+        let unit = || Unit { owner: None, view: Arc::clone(&view), depth: 0, instances: 1 };
         Self { units: vec![unit(), unit()], holders: Vec::new(), flows: Vec::new() }
     }
 
@@ -149,8 +151,9 @@ impl Trace {
         self.holders[holder.0 as usize].authority = authority;
     }
 
-    pub(super) fn deepen(&mut self, unit: UnitIndex, depth: usize) {
+    pub(super) fn add_instances(&mut self, unit: UnitIndex, instances: usize, depth: usize) {
         let unit = &mut self.units[unit.0 as usize];
+        unit.instances = unit.instances.saturating_add(instances);
         unit.depth = unit.depth.max(depth);
     }
 

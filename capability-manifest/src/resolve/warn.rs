@@ -1,7 +1,7 @@
 //! What is granted and never used, asked for and never granted, and joined by being linked once.
 
 use crate::authority::Authority;
-use crate::capability::Capability;
+use crate::capability::{Backend, Capability};
 use crate::denial::{Warning, WarningKind};
 use crate::limits::FINDINGS_MAX;
 use crate::project::{CrateIndex, Project};
@@ -13,6 +13,7 @@ pub(super) fn warnings(project: &Project, trace: &Trace) -> Vec<Warning> {
     unused_grants(project, trace, &mut warnings);
     never_granted(project, trace, &mut warnings);
     unused_holdings(project, &mut warnings);
+    confined_roots(project, &mut warnings);
     warnings.sort_by_key(|warning: &Warning| (warning.at.is_none(), warning.at, warning.edge));
     inline_unions(project, trace, &mut warnings);
     warnings.truncate(FINDINGS_MAX);
@@ -92,6 +93,17 @@ fn unused_holdings(project: &Project, out: &mut Vec<Warning>) {
         if unused && !project.roots().is_empty() {
             let kind = WarningKind::UnusedHolding { capability: capability.clone() };
             out.push(Warning { kind, edge: None, at: Some(clause.capability.at) });
+        }
+    }
+}
+
+fn confined_roots(project: &Project, out: &mut Vec<Warning>) {
+    for root in project.roots() {
+        if let Some(backend) =
+            project.located_backend(*root).filter(|backend| backend.value != Backend::Inline)
+        {
+            let kind = WarningKind::RootIsHost { root: project.name(*root), backend: backend.value };
+            out.push(Warning { kind, edge: None, at: Some(backend.at) });
         }
     }
 }

@@ -114,7 +114,7 @@ impl fmt::Display for NormalPath {
 
 /// Characters that make a name look like another one on a terminal: controls, and the bidirectional and invisible ones
 /// (Unicode TR 36, section 3; the set is that of rustc's `text_direction_codepoint` lint, with zero-width characters).
-pub(crate) fn is_deceptive(c: char) -> bool {
+pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

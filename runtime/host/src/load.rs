@@ -208,18 +208,28 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
     if let Some(file) = root_file {
         builder.set_workspace(tables, file);
     }
+    // Whether a dependency is active does not matter here: a feature that is off must not make a crate a root.
+    let mut depended = std::collections::HashSet::new();
     let mut numbers: HashMap<&PackageId, usize> = HashMap::with_capacity(crates.len());
     for (package, member, own, file) in crates {
-        let key = (package.name.to_string(), package.version.to_string());
+        let source = package.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key = (package.name.to_string(), package.version.to_string(), source.clone());
         let described = Package {
             name: package.name.to_string(),
             version: package.version.clone(),
-            source: package.source.as_ref().map(ToString::to_string).unwrap_or_default(),
+            source,
             checksum: checksums.get(&key).cloned(),
             member,
             proc_macro: package.targets.iter().any(|target| target.kind.contains(&TargetKind::ProcMacro)),
         };
         numbers.insert(&package.id, builder.add_crate(described, own, file));
+        if member {
+            let named = package.dependencies.iter().filter(|line| line.kind != DependencyKind::Development);
+            depended.extend(named.filter_map(|line| Some(line.path.as_ref()?.join("Cargo.toml"))));
+        }
+    }
+    for package in metadata.packages.iter().filter(|package| depended.contains(&package.manifest_path)) {
+        builder.mark_depended(numbers[&package.id]);
     }
     for node in metadata.resolve.iter().flat_map(|resolve| &resolve.nodes) {
         for dependency in &node.deps {
@@ -231,7 +241,7 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
                     _ => continue,
                 };
                 if let (Some(from), Some(to)) = (numbers.get(&node.id), numbers.get(&dependency.pkg)) {
-                    builder.add_edge(*from, *to, kind);
+                    builder.add_edge(*from, *to, kind, Some(&dependency.name));
                 }
             }
         }
@@ -239,8 +249,8 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
     reading.finish(builder.build(), root.to_owned())
 }
 
-/// The checksums that `Cargo.lock` records, by name and version.
-fn checksums(path: &Path) -> Result<HashMap<(String, String), String>, LoadError> {
+/// The checksums that `Cargo.lock` records, by name, version and source: a package from elsewhere is another package.
+fn checksums(path: &Path) -> Result<HashMap<(String, String, String), String>, LoadError> {
     #[derive(Deserialize)]
     struct Lock {
         #[serde(default)]
@@ -250,6 +260,8 @@ fn checksums(path: &Path) -> Result<HashMap<(String, String), String>, LoadError
     struct Locked {
         name: String,
         version: String,
+        #[serde(default)]
+        source: String,
         checksum: Option<String>,
     }
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
@@ -264,6 +276,9 @@ fn checksums(path: &Path) -> Result<HashMap<(String, String), String>, LoadError
     Ok(lock
         .package
         .into_iter()
-        .filter_map(|package| Some(((package.name, package.version), package.checksum?.to_ascii_lowercase())))
+        .filter_map(|package| {
+            let checksum = package.checksum?.to_ascii_lowercase();
+            Some(((package.name, package.version, package.source), checksum))
+        })
         .collect())
 }

@@ -2,15 +2,14 @@
 //!
 //! A plan is data. It can be printed, and what is printed is what a later stage starts; it starts nothing itself.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
 use capability_manifest::manifest::Limits;
-use capability_manifest::scope::{Extent, PathPattern, PatternSet, Scope};
+use capability_manifest::scope::{Bounded, Extent, PathPattern, PatternSet, Scope};
 use capability_manifest::{
     Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability,
-    PageError, Project, Stage, UnitIndex, print,
+    PageError, Project, Stage, print,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,7 +17,7 @@ use serde::Serialize;
 /// Everything that would run beside the host program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Plan {
-    /// One per edge and context.
+    /// One per edge, for each instance of the consumer; consumers before what they call.
     pub compartments: Vec<CompartmentPlan>,
 }
 
@@ -149,13 +148,8 @@ pub struct LandlockPlan {
 /// # Errors
 /// When a page under `policies/capabilities/` is wrong: a fault of this build, not of the manifest.
 pub fn plan(project: &Project, graph: &GrantGraph) -> Result<Plan, PageError> {
-    let mut number_of_unit: BTreeMap<UnitIndex, usize> = BTreeMap::new();
-    for (index, compartment) in graph.compartments().iter().enumerate() {
-        number_of_unit.entry(compartment.unit()).or_insert(index + 1);
-    }
     let compartments = graph.compartments().iter().enumerate().map(|(index, compartment)| {
-        let inside = number_of_unit.get(&compartment.consumer_unit()).copied();
-        lower(project, graph, compartment, index + 1, inside)
+        lower(project, graph, compartment, index + 1, compartment.inside().map(|inside| inside + 1))
     });
     Ok(Plan { compartments: compartments.collect::<Result<_, _>>()? })
 }
@@ -240,21 +234,21 @@ fn lower_page(plan: &mut CompartmentPlan, host: HostCapability, backend: Backend
 fn mounts(graph: &GrantGraph, compartment: &CompartmentGrant) -> Vec<MountPlan> {
     let grants = graph.grants_of(compartment);
     let paths = grants.iter().filter_map(|grant| match grant.scope() {
-        Scope::Paths { patterns, .. } => Some((grant.capability(), patterns)),
+        Scope::Paths(set) => Some((grant.capability(), set)),
         _ => None,
     });
-    let paths: Vec<(&Capability, &PatternSet<PathPattern>)> = paths.collect();
+    let paths: Vec<(&Capability, &PatternSet<Bounded<PathPattern>>)> = paths.collect();
     let named = compartment.mounts();
     let mut sources: Vec<(String, PathPattern)> = if named.is_empty() {
         let all = paths.iter().flat_map(|(_, patterns)| patterns.iter());
-        all.map(|pattern| (pattern.path.to_string(), pattern.clone())).collect()
+        all.map(|one| (one.pattern.path.to_string(), one.pattern.clone())).collect()
     } else {
         named.iter().map(|(at, source)| (at.to_string(), source.clone())).collect()
     };
     sources.sort();
     sources.dedup();
     let mount = |(at, source): (String, PathPattern)| {
-        let covering = paths.iter().filter(|(_, patterns)| patterns.covers_pattern(&source));
+        let covering = paths.iter().filter(|(_, patterns)| patterns.covers_any_of(&source));
         MountPlan {
             at,
             host: source.path.to_string(),
@@ -276,8 +270,8 @@ pub fn verify_paths_ambient(project: &Project, folder: &Path, _: AmbientAuthorit
     // What is granted further on is below what is held, and begins to matter when it is opened; the root's own paths are
     // what everything else stands on.
     for clause in holds {
-        let Scope::Paths { patterns, .. } = &clause.scope.value else { continue };
-        for pattern in patterns {
+        let Scope::Paths(set) = &clause.scope.value else { continue };
+        for pattern in set.iter().map(|one| &one.pattern) {
             let path = folder.join(pattern.path.as_str());
             let problem = match std::fs::metadata(&path) {
                 Ok(found) if pattern.extent == Extent::File && !found.is_file() => "is not a file",

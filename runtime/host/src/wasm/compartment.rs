@@ -313,14 +313,15 @@ impl<'h> WasmCompartment<'h> {
         }
         let output = self.plan.limits.output.map_or(OUTPUT_BYTES_DEFAULT, |bytes| bytes.0);
         let (mut stdout, mut stderr) = (Captured::new(0), Captured::new(0));
-        if let Some(Scope::Streams { streams, bytes }) = self.plan.scope(HostCapability::Stdio) {
-            let cap = bytes.unwrap_or(output).min(output);
-            if streams.covers_pattern(&Stream::Stdout) {
-                stdout = Captured::new(cap);
+        if let Some(Scope::Streams(streams)) = self.plan.scope(HostCapability::Stdio) {
+            let granted = |stream| streams.iter().find(|one| one.pattern == stream);
+            let cap = |bytes: Option<u64>| Captured::new(bytes.unwrap_or(output).min(output));
+            if let Some(one) = granted(Stream::Stdout) {
+                stdout = cap(one.bytes);
                 builder.stdout(stdout.clone());
             }
-            if streams.covers_pattern(&Stream::Stderr) {
-                stderr = Captured::new(cap);
+            if let Some(one) = granted(Stream::Stderr) {
+                stderr = cap(one.bytes);
                 builder.stderr(stderr.clone());
             }
         }
@@ -415,13 +416,13 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
     for grant in &plan.grants {
         match &grant.scope {
             Scope::Hosts(_) | Scope::HostNames(_) => return cannot(format!("`{}`", grant.capability)),
-            Scope::Paths { quota: Some(_), .. } => return cannot("a quota on writing".to_owned()),
-            Scope::Streams { streams, .. } if streams.covers_pattern(&Stream::Stdin) => {
+            Scope::Paths(set) if set.smallest_bound().is_some() => {
+                return cannot("a quota on writing".to_owned());
+            }
+            Scope::Streams(streams) if streams.covers_any_of(&Stream::Stdin) => {
                 return cannot("`stdio` of `stdin`".to_owned());
             }
-            Scope::Paths { patterns, .. }
-                if patterns.iter().any(|pattern| pattern.extent == Extent::File) =>
-            {
+            Scope::Paths(set) if set.iter().any(|one| one.pattern.extent == Extent::File) => {
                 return cannot("a grant of a single file".to_owned());
             }
             _ => {}
