@@ -572,6 +572,87 @@ fn a_denied_plan_is_a_document_too() {
     );
 }
 
+/// Tells the time, adds, panics, and writes a line to standard output before it answers.
+const COMPONENT: &str = r#"(component
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
+  (core func $now (canon lower (func $clock "now")))
+  (core module $m
+    (import "h" "now" (func $now (result i64)))
+    (func (export "now") (result i64) (call $now))
+    (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+    (func (export "panic") unreachable)
+    (func (export "spin") (loop $again (br $again))))
+  (core instance $i (instantiate $m (with "h" (instance (export "now" (func $now))))))
+  (func (export "now") (result u64) (canon lift (core func $i "now")))
+  (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add")))
+  (func (export "panic") (canon lift (core func $i "panic")))
+  (func (export "spin") (canon lift (core func $i "spin"))))"#;
+
+#[test]
+fn a_component_is_called_with_only_what_the_command_line_grants() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.wasm"), wat::parse_str(COMPONENT).expect("component text"))
+        .expect("writable");
+    let run = |arguments: &[&str]| harness::cofferdam_in(folder.path(), arguments);
+    let sum = run(&["call", "c.wasm", "add", "40", "2"]);
+    assert_eq!((sum.code, sum.stdout.as_str()), (Some(0), "42\n"), "{sum}");
+    let now = run(&["call", "c.wasm", "now", "--audit", "audit.jsonl"]);
+    assert_eq!(now.code, Some(6), "{now}");
+    in_order(
+        &now.stderr,
+        &["wasi:clocks/monotonic-clock@0.2.0#now", "does not grant `clock`", "clock = true"],
+    );
+    let log = std::fs::read_to_string(folder.path().join("audit.jsonl")).expect("written");
+    assert!(log.contains("\"event\":\"violation\""), "{log}");
+    let now = run(&["call", "c.wasm", "now", "--grant", "clock = { resolution = \"1s\" }"]);
+    assert_eq!((now.code, now.stdout.as_str()), (Some(0), "0\n"), "{now}");
+    assert_eq!(run(&["call", "c.wasm", "panic"]).code, Some(6));
+    let spin = run(&["call", "c.wasm", "spin", "--limit", "call-deadline = \"50ms\""]);
+    assert!(spin.code == Some(6) && spin.stderr.contains("no answer within 50ms"), "{spin}");
+    for (arguments, code, says) in [
+        (&["call", "c.wasm", "ad", "1", "2"][..], 2, "exports no function `ad`"),
+        (&["call", "c.wasm", "add", "1"], 2, "takes 2 arguments (a, b), not 1"),
+        (&["call", "c.wasm", "add", "1", "x"], 2, "the argument `b`"),
+        (&["call", "c.wasm", "now", "--grant", "clok = true"], 4, "did you mean `clock`?"),
+        (
+            &["call", "c.wasm", "now", "--grant", "filesystem = { raed = [\"x\"] }"],
+            3,
+            "did you mean `filesystem.read`?",
+        ),
+        (
+            &["call", "c.wasm", "now", "--grant", "filesystem = { read = [\"nowhere\"] }"],
+            5,
+            "cannot open `nowhere`",
+        ),
+        (
+            &["call", "c.wasm", "now", "--grant", "network = { connect = [\"127.0.0.1:80\"] }"],
+            5,
+            "cannot enforce `network.connect`",
+        ),
+        (&["call", "c.wasm", "now", "--limit", "memroy = \"1MiB\""], 3, "did you mean `memory`?"),
+        (&["call", "missing.wasm", "f"], 3, "cannot read `missing.wasm`"),
+    ] {
+        let run = run(arguments);
+        assert_eq!(run.code, Some(code), "{arguments:?}: {run}");
+        assert!(run.stderr.contains(says), "{arguments:?}: {run}");
+    }
+}
+
+#[test]
+fn a_component_is_inspected_without_running() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.wasm"), wat::parse_str(COMPONENT).expect("component text"))
+        .expect("writable");
+    std::fs::write(folder.path().join("text.wasm"), "no component").expect("writable");
+    let run = harness::cofferdam_in(folder.path(), &["inspect", "c.wasm"]);
+    in_order(&run.stdout, &["sha256 ", "imports wasi:clocks/monotonic-clock@0.2.0  clock", "exports add"]);
+    let json = harness::cofferdam_in(folder.path(), &["inspect", "c.wasm", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(document["imports"][0]["capabilities"][0], "clock");
+    let wrong = harness::cofferdam_in(folder.path(), &["inspect", "text.wasm"]);
+    assert!(wrong.code == Some(3) && wrong.stderr.contains("not a component"), "{wrong}");
+}
+
 #[test]
 fn colours_are_for_terminals_and_can_be_forced() {
     let arguments = ["check", "--manifest", "tests/invalid/misspelt_flag.toml"];
