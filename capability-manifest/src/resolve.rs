@@ -99,6 +99,9 @@ pub fn resolve(project: &Project) -> Resolution {
     resolver.finish(warnings)
 }
 
+/// What makes two denials one: code, edge, capability, place.
+type DenialKey = (&'static str, Option<EdgeIndex>, Option<Capability>, Option<Location>);
+
 struct Resolver<'p> {
     project: &'p Project,
     shared: Shared,
@@ -110,7 +113,7 @@ struct Resolver<'p> {
     denials: Vec<Denial>,
     unlisted: usize,
     /// Denials already reported, by what a reader would call the same: one per edge, capability and place, not one per context.
-    seen: HashSet<(&'static str, Option<EdgeIndex>, Option<Capability>, Option<Location>)>,
+    seen: HashSet<DenialKey>,
     exporters: Exporters,
     halted: bool,
 }

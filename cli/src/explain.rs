@@ -12,7 +12,7 @@ use cofferdam::manifest::{
 use crate::arguments::{Explain, Format};
 use crate::document::{ExplainDocument, RouteDocument, StepDocument, VERSION, print_json};
 use crate::exit::Exit;
-use crate::{Stop, render};
+use crate::{Stop, render, source};
 
 pub(crate) fn run(arguments: &Explain, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     if arguments.capability.is_none()
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Explain, ambient: AmbientAuthority) -> Result<Exit
         (Ok(loaded), _) => loaded,
         // The word is nearly one that needs no graph, and there is no graph here: that is what was meant.
         (Err(_), Some(near)) => return Err(Stop::Usage(format!("there is `cofferdam explain {near}`"))),
-        (Err(error), None) => return Err(arguments.source.say(&error, arguments.format)),
+        (Err(error), None) => return Err(source::say(&error, arguments.format)),
     };
     let project = &loaded.project;
     let resolution = resolve(project);
@@ -230,8 +230,8 @@ fn known(project: &Project, name: &str) -> Result<Capability, Stop> {
         let exported =
             project.crates().filter_map(|index| project.tables(index)).flat_map(|tables| &tables.exports);
         let exported: Vec<String> = exported.map(|export| export.capability.value.to_string()).collect();
-        let mut names: Vec<&str> = HostCapability::all().map(|host| host.name()).collect();
-        names.extend(exported.iter().map(String::as_str));
+        let mut names: Vec<&str> = exported.iter().map(String::as_str).collect();
+        names.extend(HostCapability::all().map(HostCapability::name));
         let near = nearest(name, names).map(str::to_owned);
         match near {
             Some(near) => format!("there is no capability `{name}`; did you mean `{near}`?"),

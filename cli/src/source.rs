@@ -13,12 +13,7 @@ use crate::{Stop, render};
 impl Source {
     /// The project, or every error said in the asked format.
     pub(crate) fn load(&self, format: Format, ambient: AmbientAuthority) -> Result<Loaded, Stop> {
-        self.load_quietly(ambient).map_err(|error| self.say(&error, format))
-    }
-
-    /// Says what is wrong; what is left is to stop.
-    pub(crate) fn say(&self, error: &LoadError, format: Format) -> Stop {
-        say(error, format).err().unwrap_or(Stop::Said(Exit::Invalid))
+        self.load_quietly(ambient).map_err(|error| say(&error, format))
     }
 
     /// The project, or what is wrong.
@@ -52,8 +47,12 @@ impl Source {
     }
 }
 
-/// Says what is wrong.
-fn say(error: &LoadError, format: Format) -> Result<(), Stop> {
+/// Says what is wrong; what is left is to stop.
+pub(crate) fn say(error: &LoadError, format: Format) -> Stop {
+    say_all(error, format).err().unwrap_or(Stop::Said(Exit::Invalid))
+}
+
+fn say_all(error: &LoadError, format: Format) -> Result<(), Stop> {
     let text = match (error, format) {
         (LoadError::Invalid { files, diagnostics }, Format::Human) => {
             render::all(files, diagnostics) + &render::totals(diagnostics.len(), 0)

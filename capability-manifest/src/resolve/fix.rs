@@ -110,7 +110,8 @@ fn may_be_held_unasked(capability: &Capability) -> bool {
     match capability.host_capability() {
         Some(HostCapability::FilesystemRead) => true,
         Some(host) => CapabilityPage::load(host).is_ok_and(|page| page.severity <= PageSeverity::Moderate),
-        None => true,
+        // What a crate's exported name can do, nobody here knows.
+        None => false,
     }
 }
 

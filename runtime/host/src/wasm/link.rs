@@ -114,11 +114,11 @@ fn add(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<bool> {
     let l = linker;
     match interface {
         "wasi:io/error" => {
-            io::error::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?
+            io::error::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?;
         }
         "wasi:io/poll" => io::poll::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?,
         "wasi:io/streams" => {
-            io::streams::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?
+            io::streams::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?;
         }
         "wasi:cli/environment" => cli::environment::add_to_linker::<S, WasiCli>(l, State::cli)?,
         "wasi:cli/exit" => cli::exit::add_to_linker::<S, WasiCli>(l, State::cli)?,
@@ -132,19 +132,19 @@ fn add(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<bool> {
         "wasi:cli/terminal-stderr" => cli::terminal_stderr::add_to_linker::<S, WasiCli>(l, State::cli)?,
         "wasi:clocks/wall-clock" => clocks::wall_clock::add_to_linker::<S, WasiClocks>(l, State::clocks)?,
         "wasi:clocks/monotonic-clock" => {
-            clocks::monotonic_clock::add_to_linker::<S, WasiClocks>(l, State::clocks)?
+            clocks::monotonic_clock::add_to_linker::<S, WasiClocks>(l, State::clocks)?;
         }
         "wasi:filesystem/preopens" => {
-            filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?
+            filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?;
         }
         "wasi:filesystem/types" => {
-            filesystem::types::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?
+            filesystem::types::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?;
         }
         "wasi:random/random" => {
-            random::random::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?
+            random::random::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?;
         }
         "wasi:random/insecure" => {
-            random::insecure::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?
+            random::insecure::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?;
         }
         "wasi:random/insecure-seed" => {
             random::insecure_seed::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?;
@@ -165,7 +165,7 @@ fn add(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<bool> {
             sockets::udp_create_socket::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
         }
         "wasi:sockets/ip-name-lookup" => {
-            sockets::ip_name_lookup::add_to_linker::<S, WasiSockets>(l, State::sockets)?
+            sockets::ip_name_lookup::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
         }
         _ => return Ok(false),
     }
