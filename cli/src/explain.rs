@@ -230,10 +230,8 @@ fn known(project: &Project, name: &str) -> Result<Capability, Stop> {
         let exported =
             project.crates().filter_map(|index| project.tables(index)).flat_map(|tables| &tables.exports);
         let exported: Vec<String> = exported.map(|export| export.capability.value.to_string()).collect();
-        let mut names: Vec<&str> = exported.iter().map(String::as_str).collect();
-        names.extend(HostCapability::all().map(HostCapability::name));
-        let near = nearest(name, names).map(str::to_owned);
-        match near {
+        let host = nearest(name, HostCapability::all().map(HostCapability::name)).map(str::to_owned);
+        match host.or_else(|| nearest(name, exported.iter().map(String::as_str)).map(str::to_owned)) {
             Some(near) => format!("there is no capability `{name}`; did you mean `{near}`?"),
             None => format!("there is no capability `{name}`; `cofferdam explain capabilities` lists them"),
         }
