@@ -3,7 +3,8 @@
 #![no_main]
 
 use capability_manifest::{
-    Capability, Diagnostic, Files, Form, HostCapability, ManifestText, ProjectBuilder, explain, parse, print, resolve,
+    Capability, Diagnostic, Files, Form, HostCapability, ManifestText, ProjectBuilder, explain, parse, print,
+    resolve,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -26,7 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     // What is printed says the same.
     let mut printed_files = Files::default();
     let printed = print::manifest(&manifest);
-    let printed_file = printed_files.add(ManifestText::from_bytes("printed", printed.into()).expect("no larger"));
+    let printed_file =
+        printed_files.add(ManifestText::from_bytes("printed", printed.into()).expect("no larger"));
     match parse(printed_file, printed_files.get(printed_file), Form::Standalone) {
         Ok(again) => assert!(again == manifest, "printed as:\n{}", printed_files.get(printed_file)),
         Err(errors) => panic!("{}\n{}", errors[0].kind, printed_files.get(printed_file)),
@@ -55,6 +57,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(graph.compartments().len() <= capability_manifest::limits::COMPARTMENTS_MAX);
     }
     if let Some(index) = project.crates().last() {
-        let _ = explain(&project, &resolution, index, None, &Capability::host(HostCapability::FilesystemRead));
+        let _ =
+            explain(&project, &resolution, index, None, &Capability::host(HostCapability::FilesystemRead));
     }
 });
