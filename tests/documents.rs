@@ -60,7 +60,13 @@ fn every_command_of_the_readme_runs() {
     let readme = read("README.md");
     let commands: Vec<&str> = readme
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("cargo run -q -- "))
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("cargo run ")?
+                .strip_prefix("-q ")
+                .or(line.trim().strip_prefix("cargo run "))?
+                .strip_prefix("-- ")
+        })
         .map(|line| line.split(" #").next().unwrap_or(line).split(" > ").next().unwrap_or(line).trim())
         .collect();
     assert!(commands.len() >= 3, "the README shows {} commands", commands.len());

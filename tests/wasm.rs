@@ -553,3 +553,63 @@ fn a_log_that_cannot_be_written_withholds_the_outcome() {
     let mut compartment = started.expect("nothing is granted, so nothing is recorded yet");
     assert!(matches!(compartment.call("panic", &[]), Err(CallError::Audit(_))));
 }
+
+/// Writes so many bytes of memory, all `x`, to standard output in one go.
+const WRITES: &str = r#"(component
+  (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type $error (sub resource)))))
+  (alias export $errors "error" (type $error))
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (export "output-stream" (type $stream (sub resource)))
+    (export "error" (type $e (eq $error)))
+    (type $s (variant (case "last-operation-failed" (own $e)) (case "closed")))
+    (export "stream-error" (type $stream-error (eq $s)))
+    (export "[method]output-stream.blocking-write-and-flush" (func
+      (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
+  (alias export $streams "output-stream" (type $stream))
+  (import "wasi:cli/stdout@0.2.0" (instance $stdout
+    (export "output-stream" (type $o (eq $stream)))
+    (export "get-stdout" (func (result (own $o))))))
+  (core module $libc (memory (export "memory") 1))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (core func $get (canon lower (func $stdout "get-stdout")))
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory $memory)))
+  (core module $m
+    (import "h" "get" (func $get (result i32)))
+    (import "h" "write" (func $write (param i32 i32 i32 i32)))
+    (import "h" "memory" (memory 1))
+    (func (export "write") (param $length i32) (result i32)
+      (memory.fill (i32.const 64) (i32.const 120) (local.get $length))
+      (call $write (call $get) (i32.const 64) (local.get $length) (i32.const 16))
+      (i32.load8_u (i32.const 16))))
+  (core instance $i (instantiate $m (with "h" (instance
+    (export "get" (func $get)) (export "write" (func $write)) (export "memory" (memory $memory))))))
+  (func (export "write") (param "length" u32) (result u32) (canon lift (core func $i "write"))))"#;
+
+#[test]
+fn granted_output_is_kept_apart_and_bounded() {
+    let mut guest = start(WRITES, "stdio = { streams = [\"stdout\"], bytes = \"2500B\" }", "");
+    assert_eq!(guest.number("write", &[Val::U32(1000)]), 0);
+    assert_eq!(guest.compartment.take_stdio().stdout, vec![b'x'; 1000]);
+    assert_eq!(guest.number("write", &[Val::U32(1000)]), 0);
+    assert!(matches!(guest.call("write", &[Val::U32(1000)]), Err(CallError::Limit { what: "output", .. })));
+    let said = guest.compartment.take_stdio();
+    assert_eq!((said.stdout.len(), said.stderr.len()), (1000, 0), "what was written before is not lost");
+    assert!(guest.log.text().contains("\"kind\":\"limit\",\"detail\":\"output\""), "{}", guest.log.text());
+}
+
+#[test]
+fn the_limit_on_output_holds_where_the_grant_has_none() {
+    let mut guest = start(WRITES, "stdio = [\"stdout\", \"stderr\"]", "output = \"1500B\"");
+    assert_eq!(guest.number("write", &[Val::U32(1000)]), 0);
+    assert!(matches!(guest.call("write", &[Val::U32(1000)]), Err(CallError::Limit { what: "output", .. })));
+}
+
+#[test]
+fn output_that_is_not_granted_goes_nowhere() {
+    let mut guest = start(WRITES, "", "");
+    for _ in 0..3 {
+        guest.number("write", &[Val::U32(4000)]);
+    }
+    assert_eq!(guest.compartment.take_stdio(), cofferdam::wasm::Stdio::default());
+}
