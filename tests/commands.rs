@@ -113,6 +113,47 @@ fn fix_leaves_alone_what_only_a_person_can_say() {
 }
 
 #[test]
+fn fix_lets_the_workspace_hold_nothing_that_a_dependency_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capabilities.toml");
+    for name in ["a_dependency_asks_for_everything", "powers_that_fix_does_not_give"] {
+        let text =
+            std::fs::read_to_string(root().join(format!("tests/invalid/{name}.toml"))).expect("readable");
+        std::fs::write(&file, text).expect("writable");
+        let run = cofferdam(&["check", "--fix", "--manifest", file.to_str().expect("UTF-8")]);
+        assert_eq!(run.code, Some(4), "{run}");
+        let after = std::fs::read_to_string(&file).expect("readable");
+        let holds = after.split("[holds]").nth(1).unwrap_or_default().split("\n[").next().expect("a part");
+        assert!(holds.lines().filter(|line| !line.is_empty()).eq(["clock = true"]), "{name}: {after}");
+    }
+}
+
+#[test]
+fn fix_writes_a_chain_whole_or_not_at_all() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "Cargo.toml",
+        "\n[workspace.metadata.capabilities.holds]\nfilesystem = { read = [\"app\"], write = [\"app\"] }\n",
+    );
+    // A second path does not fit beside this `at`.
+    workspace.append(
+        "app/Cargo.toml",
+        "\n[package.metadata.capabilities.grants.codec]\nfilesystem = { read = [\"app\"], at = \"/x\" }\n",
+    );
+    workspace
+        .append("codec/Cargo.toml", "\n[package.metadata.capabilities.compartment]\nbackend = \"wasm\"\n");
+    workspace.append(
+        "util/Cargo.toml",
+        "\n[package.metadata.capabilities]\nconsumes = { \"filesystem.write\" = \"w\" }\n",
+    );
+    let before = ["Cargo.toml", "app/Cargo.toml", "codec/Cargo.toml"].map(|file| workspace.read(file));
+    let run = workspace.run(&["check", "--fix"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    let after = ["Cargo.toml", "app/Cargo.toml", "codec/Cargo.toml"].map(|file| workspace.read(file));
+    assert_eq!(before, after, "{run}");
+}
+
+#[test]
 fn fix_never_leaves_a_file_worse_than_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("capabilities.toml");
@@ -272,6 +313,16 @@ fn a_missing_path_is_a_warning_for_check_and_an_error_for_plan() {
     let text = workspace.read("Cargo.toml").replace(", { file = \"app\" }", ", { file = \"Cargo.toml\" }");
     workspace.write("Cargo.toml", &text);
     assert_eq!(workspace.run(&["plan"]).code, Some(0));
+    workspace.append(
+        "app/Cargo.toml",
+        "\n[package.metadata.capabilities.grants.codec]\nfilesystem = { read = [\"nowhere/deeper\"] }\n",
+    );
+    let granted = workspace.run(&["plan"]);
+    assert_eq!(granted.code, Some(5), "{granted}");
+    in_order(
+        &granted.stderr,
+        &["`nowhere/deeper`, which `app` grants to `codec`, does not exist", "app/Cargo.toml"],
+    );
 }
 
 #[test]
@@ -630,6 +681,8 @@ fn a_component_is_called_with_only_what_the_command_line_grants() {
             "cannot enforce `network.connect`",
         ),
         (&["call", "c.wasm", "now", "--limit", "memroy = \"1MiB\""], 3, "did you mean `memory`?"),
+        (&["call", "c.wasm", "now", "--grant", "clock = true\n[crates.x]"], 2, "--grant takes one line"),
+        (&["call", "c.wasm", "now", "--limit", "[compartments.component]"], 2, "--limit takes one line"),
         (&["call", "missing.wasm", "f"], 3, "cannot read `missing.wasm`"),
     ] {
         let run = run(arguments);

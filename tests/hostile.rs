@@ -312,6 +312,27 @@ fn compartments_nested_too_deep() {
 }
 
 #[test]
+fn file_names_deceive_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a\u{1b}[31m\u{202e}red\nx.toml");
+    std::fs::write(&file, "[crates.app]\ndependencies = [\"x\"]\n[crates.x]\nconsumes = { clock = \"c\" }\n")
+        .expect("writable");
+    let path = file.to_str().expect("UTF-8");
+    for arguments in [
+        &["check", "--manifest", path][..],
+        &["check", "--format", "json", "--manifest", path],
+        &["explain", "--manifest", path, "x", "clock"],
+        &["check", "--fix", "--manifest", path],
+    ] {
+        let said = harness::cofferdam(arguments).to_string();
+        assert!(
+            !said.contains('\u{1b}') && !said.contains('\u{202e}') && !said.contains("red\nx"),
+            "{arguments:?}: {said:?}"
+        );
+    }
+}
+
+#[test]
 fn what_reads_otherwise_than_it_is_does_not_reach_the_terminal() {
     // C1 controls and reversed text in a comment beside what a message shows, and in what `--fix` shows and `explain` quotes.
     let text = "[holds]\nclock = true\n[crates.app]\ndependencies = [\"x\"] # \u{9b}2J \u{202e}\n[crates.x]\nconsumes = { clock = \"s\" }\n";

@@ -58,8 +58,8 @@ pub enum DenialKind {
     /// `at` for a crate that sees its process's own file system.
     #[error("`{provider}` is inline, so it sees paths under their own names: `at` cannot be honoured")]
     PlacementNeedsCompartment { provider: String },
-    /// Two tables put different paths at one place.
-    #[error("two tables about `{consumer} -> {provider}` place different paths at `{guest}`")]
+    /// Different paths come to be at one place.
+    #[error("the grants of `{consumer} -> {provider}` place different paths at `{guest}`")]
     PlacedTwice { consumer: String, provider: String, guest: String },
     /// No crate exports that name.
     #[error("no crate of the graph exports `{capability}`")]
@@ -148,7 +148,7 @@ impl DenialKind {
                 format!("grant what `{consumer}` holds, by the names it has there, or see to it that it is given more{relative}")
             }
             K::ExceedsHoldings { consumer, .. } => format!("remove it, or give it to `{consumer}` first"),
-            K::PlacedTwice { .. } => "let one of the two tables place paths".to_owned(),
+            K::PlacedTwice { .. } => "place them apart; a path within a placed one has its place there".to_owned(),
             K::PlacementNeedsCompartment { .. } => "remove `at`, or run the crate in a compartment".to_owned(),
             K::UnknownCapability { suggestion: Some(name), .. } => format!("did you mean `{name}`?"),
             K::UnknownCapability { .. } => {

@@ -189,10 +189,13 @@ impl Project {
         self.name_line(index).map_or_else(|| self.name(index), |at| self.text_at(at))
     }
 
-    /// A key's text without its quotes. Keys of crates and edges contain no escapes: the parser accepts none that would need one.
+    /// A key's own text, without quotes and escapes.
     fn text_at(&self, at: Location) -> String {
-        let text = &self.files.get(at.file).as_str()[at.range()];
-        text.trim_matches(['"', '\'']).to_owned()
+        let raw = &self.files.get(at.file).as_str()[at.range()];
+        let line = format!("{raw} = 0");
+        let decoded = toml::de::DeTable::parse(&line).ok();
+        let key = decoded.and_then(|table| Some(table.get_ref().keys().next()?.get_ref().to_string()));
+        key.unwrap_or_else(|| raw.to_owned())
     }
 
     /// Whether code behind the edge runs while its consumer is compiled.
@@ -299,11 +302,12 @@ impl Project {
                     _ => format!("there is no crate `{text}` in the graph"),
                 })
             }
-            (Some(first), Some(second)) => Err(format!(
-                "`{text}` means more than one crate: `{}`, `{}`, ...",
-                self.name(first),
-                self.name(second)
-            )),
+            (Some(first), Some(second)) => {
+                let names: Vec<String> =
+                    [first, second].into_iter().chain(found).map(|index| self.name(index)).collect();
+                let names = crate::suggest::one_of(names.iter().map(String::as_str));
+                Err(format!("`{text}` means more than one crate; say {names}"))
+            }
         }
     }
 }

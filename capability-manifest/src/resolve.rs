@@ -27,7 +27,7 @@ use crate::limits::{
     COMPARTMENT_DEPTH_MAX, COMPARTMENTS_MAX, EXPORTED_NAMES_MAX, FINDINGS_MAX, HOLDERS_MAX,
     UNION_PATTERNS_MAX,
 };
-use crate::manifest::Clause;
+use crate::manifest::{Clause, EdgeGrants};
 use crate::project::{CrateIndex, EdgeIndex, Project};
 use crate::text::Location;
 use exporters::Exporters;
@@ -340,15 +340,27 @@ impl Resolver<'_> {
             provider: self.project.name(edge.to),
             capability: capability.clone(),
         };
-        let tables: Vec<Location> = self.project.grants(flow.edge).map(|grant| grant.to.at).collect();
+        let grants_it = |grant: &EdgeGrants| {
+            grant.clauses.iter().any(|clause| clause.capability.value.at_build() == capability.at_build())
+        };
+        let tables: Vec<(Location, &str)> = self
+            .project
+            .grants(flow.edge)
+            .map(|grant| {
+                let word = if grants_it(grant) {
+                    "this table grants a part of it; only what every table about the edge grants counts"
+                } else {
+                    "this table does not grant it"
+                };
+                (grant.to.at, word)
+            })
+            .collect();
         let other = match tables.as_slice() {
             [] => edge
                 .line
                 .or_else(|| self.project.name_line(edge.from))
                 .map(|line| vec![(line, format!("`{consumer}` grants it nothing"))]),
-            tables => {
-                Some(tables.iter().map(|at| (*at, "this table does not grant it".to_owned())).collect())
-            }
+            tables => Some(tables.iter().map(|(at, word)| (*at, (*word).to_owned())).collect()),
         };
         let mut chain = self.trace.chain(flow.from);
         chain.push(edge.to);

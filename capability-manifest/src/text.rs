@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::limits::MANIFEST_BYTES_MAX;
+use crate::scope::is_deceptive;
 
 /// A file's number among the files of one project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,9 @@ pub enum TextError {
 impl ManifestText {
     /// Checks size and encoding. `name` is what messages call the file.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, TextError> {
+        // File names reach terminals and documents; what could deceive a reader there is left out.
+        let name: String = name.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect();
+        let name = name.as_str();
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(TextError::TooLarge { name: name.to_owned(), bytes: bytes.len() });
         }

@@ -1,7 +1,7 @@
 //! `call`: tries one function of a component. The grants of the command line go through the whole pipeline.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
@@ -58,12 +58,34 @@ pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, S
     Ok(Exit::Ok)
 }
 
+/// Largest component that is read, bytes. The largest in use have some ten million.
+const COMPONENT_BYTES_MAX: u64 = 256 << 20;
+
+/// A component's bytes, as long as they are not too many.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Stop> {
-    std::fs::read(path).map_err(|error| Stop::Read(path.display().to_string(), error))
+    let failed = |error| Stop::Read(path.display().to_string(), error);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+        return Err(failed(std::io::Error::other(format!("larger than {COMPONENT_BYTES_MAX} bytes"))));
+    }
+    Ok(bytes)
 }
 
 /// The plan of the one compartment: `call` is the root, holds what the grants say, and grants it.
 fn planned(arguments: &Call) -> Result<CompartmentPlan, Stop> {
+    for (option, line) in arguments
+        .grant
+        .iter()
+        .map(|line| ("--grant", line))
+        .chain(arguments.limit.iter().map(|line| ("--limit", line)))
+    {
+        // One line stays in the table that it is put into; a second line could open another.
+        if line.contains(['\n', '\r']) || line.trim_start().starts_with('[') {
+            return Err(Stop::Usage(format!("{option} takes one line of a table, such as `clock = true`")));
+        }
+    }
     let mut text = String::from("[crates.call]\ndependencies = [\"component\"]\n");
     if !arguments.grant.is_empty() {
         let _ = writeln!(text, "[crates.call.grants.component]\n{}", arguments.grant.join("\n"));
@@ -94,8 +116,11 @@ fn planned(arguments: &Call) -> Result<CompartmentPlan, Stop> {
             resolution.denials().iter().map(|denial| Diagnostic::of_denial(&project, denial)).collect();
         return Err(say(project.files(), &denials, Exit::Denied));
     };
-    let mut plan = cofferdam::plan(&project, &graph)?;
-    Ok(plan.compartments.remove(0))
+    let mut compartments = cofferdam::plan(&project, &graph)?.compartments;
+    match (compartments.pop(), compartments.is_empty()) {
+        (Some(only), true) => Ok(only),
+        _ => Err(Stop::Usage("the lines of the command line must leave one wasm compartment".to_owned())),
+    }
 }
 
 fn parsed(text: String) -> Result<(Files, Manifest), Stop> {

@@ -38,13 +38,16 @@ pub(crate) fn findings(
     ambient: AmbientAuthority,
 ) -> Vec<Diagnostic> {
     let project = &loaded.project;
+    let graph = resolution.granted(project);
     let mut findings: Vec<Diagnostic> =
         resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
     findings.extend(resolution.warnings().iter().map(|warning| Diagnostic::of_warning(project, warning)));
-    findings.extend(verify_paths_ambient(project, &loaded.folder, ambient).into_iter().map(|mut finding| {
-        finding.severity = Severity::Warning;
-        finding
-    }));
+    findings.extend(verify_paths_ambient(project, graph.as_ref(), &loaded.folder, ambient).into_iter().map(
+        |mut finding| {
+            finding.severity = Severity::Warning;
+            finding
+        },
+    ));
     findings
 }
 

@@ -1,6 +1,6 @@
 //! `check --fix`: writes the suggested lines into the manifests, keeping their format, after showing the diff.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
@@ -23,11 +23,13 @@ pub(crate) fn apply(
     ambient: AmbientAuthority,
 ) -> Result<(Loaded, Resolution), Stop> {
     let (mut loaded, mut resolution) = (loaded, resolution);
+    let mut misfits = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
-        let edited = edit(&loaded, &resolution)?;
+        let edited = edit(&loaded, &resolution, &mut misfits)?;
         if edited.is_empty() {
             break;
         }
+        all_writable(&loaded, &edited)?;
         for (file, text) in &edited {
             show(loaded.project.files().get(*file).name(), loaded.project.files().get(*file).as_str(), text)?;
         }
@@ -38,41 +40,53 @@ pub(crate) fn apply(
         loaded = arguments.source.load(arguments.format, ambient)?;
         resolution = resolve(&loaded.project);
     }
+    for misfit in misfits {
+        writeln!(anstream::stderr(), "{}\n", render::plain_error(&misfit))?;
+    }
     Ok((loaded, resolution))
 }
 
-/// The new text of every file that some complete suggestion changes.
-fn edit(loaded: &Loaded, resolution: &Resolution) -> Result<BTreeMap<FileId, String>, Stop> {
-    let mut by_file: BTreeMap<FileId, Vec<&Fix>> = BTreeMap::new();
-    for denial in resolution.denials() {
-        if denial.fixes.iter().all(|fix| fix.complete) {
-            for fix in &denial.fixes {
-                by_file.entry(fix.file).or_default().push(fix);
-            }
-        }
-    }
-    let mut edited = BTreeMap::new();
-    for (file, fixes) in by_file {
-        let text = loaded.project.files().get(file).as_str();
-        let mut document: DocumentMut =
-            text.parse().map_err(|error| Stop::Usage(format!("cannot edit this TOML: {error}")))?;
-        for fix in fixes {
+/// The new text of every file that some complete suggestion changes. The lines of one denial are written all or none: half a
+/// chain would only be another denial.
+fn edit(
+    loaded: &Loaded,
+    resolution: &Resolution,
+    misfits: &mut BTreeSet<String>,
+) -> Result<BTreeMap<FileId, String>, Stop> {
+    let files = loaded.project.files();
+    let mut edited: BTreeMap<FileId, String> = BTreeMap::new();
+    for denial in resolution.denials().iter().filter(|denial| denial.fixes.iter().all(|fix| fix.complete)) {
+        let mut tried: BTreeMap<FileId, String> = BTreeMap::new();
+        for fix in &denial.fixes {
+            let old = files.get(fix.file).as_str();
+            let text = tried.get(&fix.file).or(edited.get(&fix.file)).map_or(old, String::as_str);
+            let mut document: DocumentMut =
+                text.parse().map_err(|error| Stop::Usage(format!("cannot edit this TOML: {error}")))?;
             add(&mut document, fix);
+            tried.insert(fix.file, as_it_was(old, &document.to_string()));
         }
-        let new = as_it_was(text, &document.to_string());
-        if new == text {
-            continue;
-        }
-        if is_valid(loaded, file, &new) {
-            edited.insert(file, new);
-        } else {
-            let name = loaded.project.files().get(file).name();
-            let message =
-                format!("the suggested lines do not fit into `{name}` as it is; write them by hand");
-            writeln!(anstream::stderr(), "{}\n", render::plain_error(&message))?;
+        match tried.iter().find(|(file, text)| !is_valid(loaded, **file, text)) {
+            Some((file, _)) => {
+                let name = files.get(*file).name();
+                misfits.insert(format!(
+                    "the suggested lines do not fit into `{name}` as it is; write them by hand"
+                ));
+            }
+            None => edited.extend(tried),
         }
     }
+    edited.retain(|file, text| files.get(*file).as_str() != text);
     Ok(edited)
+}
+
+/// Opens every file for writing before the first is written.
+fn all_writable(loaded: &Loaded, edited: &BTreeMap<FileId, String>) -> Result<(), Stop> {
+    for file in edited.keys() {
+        let path = &loaded.paths[file];
+        let opened = std::fs::OpenOptions::new().write(true).open(path);
+        opened.map_err(|error| Stop::Write(path.display().to_string(), error))?;
+    }
+    Ok(())
 }
 
 /// The byte order mark and the line ends of the old text, which the editor does not keep.

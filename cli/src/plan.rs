@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
         anstream::stderr().write_all(text.as_bytes())?;
         return Ok(Exit::Denied);
     };
-    let missing = verify_paths_ambient(project, &loaded.folder, ambient);
+    let missing = verify_paths_ambient(project, Some(&graph), &loaded.folder, ambient);
     let plan = cofferdam::plan(project, &graph)?;
     match arguments.format {
         Format::Json => PlanDocument::new(plan).print()?,

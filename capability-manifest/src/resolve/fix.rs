@@ -56,6 +56,18 @@ fn climb(
             }
         }
     };
+    if scope.is_empty() {
+        return Vec::new();
+    }
+    // Where a crate on the way sees paths under other names, or the build begins, the next hop may have to say another name.
+    let has_other_names = |edge: &EdgeIndex| {
+        let mut givers =
+            trace.flows().filter(|flow| flow.edge == *edge).map(|flow| trace.holder(flow.from).unit);
+        givers.any(|unit| !trace.unit(unit).view.mounts().is_empty())
+    };
+    let is_paths = matches!(scope, Scope::Paths(_));
+    let renamed = is_paths && (hops.len() > 1 || hops.iter().any(|edge| project.is_build_edge(*edge)));
+    let complete = complete && !(renamed && hops.iter().any(has_other_names));
     let mut fixes: Vec<Fix> = hold.into_iter().collect();
     for edge in hops.into_iter().rev() {
         let in_build =
@@ -94,7 +106,8 @@ pub(super) fn hold(project: &Project, capability: &Capability) -> Option<Fix> {
 
 fn hold_fix(project: &Project, capability: &Capability, wanted: Option<&Scope>) -> Option<Fix> {
     let (example, known) = default_scope(capability);
-    let complete = (known || wanted.is_some()) && may_be_held_unasked(capability);
+    // What is wanted was written by a crate that nobody need trust: only a person may make the workspace hold it.
+    let complete = known && wanted.is_none() && may_be_held_unasked(capability);
     let scope = wanted.cloned().unwrap_or(example);
     let table = if project.is_standalone() {
         vec!["holds".to_owned()]

@@ -136,11 +136,12 @@ impl Shared {
         let view = if inline {
             Arc::clone(view)
         } else {
+            let view = lowering.view(&authority);
             let mut clauses = project.grants(edge).flat_map(|grant| &grant.clauses);
             if let Some(clause) = clauses.find(|clause| !clause.mounts.is_empty()) {
-                lowering.refuse_collisions(clause);
+                lowering.refuse_collisions(clause, &view);
             }
-            Arc::new(lowering.view(&authority))
+            Arc::new(view)
         };
         Sent { authority, view, refusals: lowering.refusals }
     }
@@ -278,13 +279,12 @@ impl<'p> Lowering<'p, '_> {
         names.join(", ")
     }
 
-    /// Each table places its paths apart; two tables about one edge must not put different paths at one place either.
-    fn refuse_collisions(&mut self, clause: &'p Clause) {
-        self.names.sort();
-        let collision = self.names.iter().find(|(guest, source, placed)| {
-            *placed && self.names.iter().any(|(other, at, _)| other == guest && at.path != source.path)
-        });
-        if let Some((guest, ..)) = collision {
+    /// Each table places its paths apart; what is left of them, or of two tables together, must be apart too.
+    fn refuse_collisions(&mut self, clause: &'p Clause, view: &View) {
+        let mounts = view.mounts();
+        let collision =
+            mounts.windows(2).find(|pair| pair[0].0 == pair[1].0 && pair[0].1.path != pair[1].1.path);
+        if let Some([(guest, _), _]) = collision {
             let (capability, guest) = (clause.capability.value.clone(), guest.to_string());
             self.refusals.push(Refusal { clause, capability, why: Why::PlacedTwice { guest } });
         }

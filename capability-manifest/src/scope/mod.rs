@@ -164,31 +164,16 @@ fn list<P: Pattern + fmt::Display>(f: &mut fmt::Formatter<'_>, set: &PatternSet<
     Ok(())
 }
 
-/// One bound that all share is said once, behind them.
-fn bounded_list<P: Pattern + fmt::Display>(
-    f: &mut fmt::Formatter<'_>,
-    set: &PatternSet<Bounded<P>>,
-) -> fmt::Result {
-    let bound = set.smallest_bound();
-    if bound.is_none() || set.iter().any(|one| one.bytes != bound) {
-        return list(f, set);
-    }
-    for (index, one) in set.iter().enumerate() {
-        write!(f, "{}{}", if index == 0 { "" } else { ", " }, one.pattern)?;
-    }
-    bound.map_or(Ok(()), |bytes| write!(f, " (at most {})", ByteCount(bytes)))
-}
-
-/// As people read it: `photos, assets (at most 64MiB)`. Empty for a flag.
+/// As people read it: `photos, assets (at most 64MiB)`, each bound behind what it bounds. Empty for a flag.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag | Self::Count(None) | Self::Resolution(0) => Ok(()),
-            Self::Paths(set) => bounded_list(f, set),
+            Self::Paths(set) => list(f, set),
             Self::Hosts(set) => list(f, set),
             Self::HostNames(set) => list(f, set),
             Self::Names(set) => list(f, set),
-            Self::Streams(set) => bounded_list(f, set),
+            Self::Streams(set) => list(f, set),
             Self::Count(Some(count)) => write!(f, "max {count}"),
             Self::Resolution(nanoseconds) => write!(f, "resolution {}", Nanoseconds(*nanoseconds)),
         }

@@ -2,14 +2,16 @@
 //!
 //! A plan is data. It can be printed, and what is printed is what a later stage starts; it starts nothing itself.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
+use capability_manifest::limits::FINDINGS_MAX;
 use capability_manifest::manifest::Limits;
-use capability_manifest::scope::{Bounded, Extent, PathPattern, PatternSet, Scope};
+use capability_manifest::scope::{Bounded, Extent, NormalPath, PathPattern, PatternSet, Scope};
 use capability_manifest::{
     Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability,
-    PageError, Project, Stage, print,
+    Location, PageError, Project, Stage, print,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -259,33 +261,60 @@ fn mounts(graph: &GrantGraph, compartment: &CompartmentGrant) -> Vec<MountPlan> 
     sources.into_iter().map(mount).filter(|mount| !mount.capabilities.is_empty()).collect()
 }
 
-/// The granted paths that do not exist, or that are granted as a file and are none.
+/// The paths that are held or granted and do not exist, or that are granted as a file and are none: the first
+/// [`FINDINGS_MAX`] of them.
 ///
 /// # Authority
-/// Asks for the metadata of every path that the workspace holds or a table grants.
-pub fn verify_paths_ambient(project: &Project, folder: &Path, _: AmbientAuthority) -> Vec<Diagnostic> {
-    let workspace = project.workspace();
-    let holds = workspace.holds.iter().flat_map(|holds| &holds.value);
+/// Asks for the metadata of every path that the workspace holds or, where the grants are known, that an edge is granted.
+pub fn verify_paths_ambient(
+    project: &Project,
+    graph: Option<&GrantGraph>,
+    folder: &Path,
+    _: AmbientAuthority,
+) -> Vec<Diagnostic> {
+    let mut looked_at = BTreeSet::new();
+    let mut missing = Vec::new();
     let mut findings = Vec::new();
-    // What is granted further on is below what is held, and begins to matter when it is opened; the root's own paths are
-    // what everything else stands on.
-    for clause in holds {
-        let Scope::Paths(set) = &clause.scope.value else { continue };
+    let mut look = |whose: String, at: Option<Location>, capability: &Capability, scope: &Scope| {
+        let Scope::Paths(set) = scope else { return };
         for pattern in set.iter().map(|one| &one.pattern) {
-            let path = folder.join(pattern.path.as_str());
-            let problem = match std::fs::metadata(&path) {
+            // A path is looked at once, where it is first named: what is granted further is below it or the same.
+            if findings.len() == FINDINGS_MAX || !looked_at.insert(pattern.clone()) {
+                continue;
+            }
+            // What is below a missing folder is missing too, and that has been said.
+            if missing.iter().any(|folder: &NormalPath| folder.suffix_of(&pattern.path).is_some()) {
+                continue;
+            }
+            let problem = match std::fs::metadata(folder.join(pattern.path.as_str())) {
                 Ok(found) if pattern.extent == Extent::File && !found.is_file() => "is not a file",
                 Ok(_) => continue,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
                 Err(_) => "cannot be looked at",
             };
-            let message = format!("`{}`, which the workspace holds, {problem}", pattern.path);
-            let mut finding = Diagnostic::new(Code::PathMissing, message);
-            finding.primary = Some((clause.scope.at, String::new()));
-            finding.capability = Some(clause.capability.value.to_string());
+            missing.push(pattern.path.clone());
+            let mut finding =
+                Diagnostic::new(Code::PathMissing, format!("`{}`, which {whose}, {problem}", pattern.path));
+            finding.primary = at.map(|at| (at, String::new()));
+            finding.capability = Some(capability.to_string());
             finding.help.push("make it, or correct the path; it begins in the workspace's root".to_owned());
             findings.push(finding);
         }
+    };
+    for clause in project.workspace().holds.iter().flat_map(|holds| &holds.value) {
+        look(
+            "the workspace holds".to_owned(),
+            Some(clause.scope.at),
+            &clause.capability.value,
+            &clause.scope.value,
+        );
+    }
+    for grant in graph.into_iter().flat_map(GrantGraph::grants) {
+        let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
+        let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
+        let line = clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
+        let whose = format!("`{}` grants to `{}`", project.name(grant.from()), project.name(grant.to()));
+        look(whose, line.map(|clause| clause.scope.at), grant.capability(), grant.scope());
     }
     findings
 }

@@ -12,7 +12,7 @@ use wasmtime::{Store, Trap};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder};
 
 use super::clock::Coarse;
-use super::error::{CallError, FaultKind, StartError};
+use super::error::{CallError, FaultKind, StartError, one_line};
 use super::host::WasmHost;
 use super::limits::{
     CALL_DEADLINE_DEFAULT, EPOCH_TICK, HANDLES_DEFAULT, Limiter, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT,
@@ -95,7 +95,7 @@ impl<'h> WasmCompartment<'h> {
         enforceable(plan, &edge)?;
         let not_a_component = |error: wasmtime::Error| StartError::NotAComponent {
             edge: edge.clone(),
-            message: format!("{error:#}"),
+            message: one_line(&error),
         };
         let component = Component::new(host.engine(), component).map_err(not_a_component)?;
         let granted = |capability| plan.scope(capability).is_some();

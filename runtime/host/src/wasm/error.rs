@@ -84,7 +84,7 @@ pub enum CallError {
     #[error("`{edge}`: needed more {what} than its limit allows")]
     Limit { edge: String, what: &'static str },
     /// There is no such function.
-    #[error("`{edge}`: the component exports no function `{function}`; it has {}", .known.join(", "))]
+    #[error("`{edge}`: the component exports no function `{function}`; {}", known_text(.known))]
     UnknownFunction { edge: String, function: String, known: Vec<String> },
     /// The caller's arguments do not fit.
     #[error("`{edge}`: {message}")]
@@ -92,4 +92,14 @@ pub enum CallError {
     /// The event cannot be recorded, so the outcome is not handed on.
     #[error("cannot write the audit log: {0}")]
     Audit(#[source] std::io::Error),
+}
+
+fn known_text(known: &[String]) -> String {
+    if known.is_empty() { "it exports none".to_owned() } else { format!("it has {}", known.join(", ")) }
+}
+
+/// An error of the engine in one line.
+pub(super) fn one_line(error: &wasmtime::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().next().unwrap_or_default().trim_end_matches([':', '[', ' ']).to_owned()
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::error::StartError;
+use super::error::{StartError, one_line};
 use super::host::WasmHost;
 
 /// A component in short.
@@ -58,7 +58,7 @@ pub fn capability_of_interface(interface: &str) -> Result<Option<Vec<HostCapabil
 /// When it is none, or one that this engine does not accept.
 pub fn inspect(host: &WasmHost, name: &str, bytes: &[u8]) -> Result<ComponentSummary, StartError> {
     let wrong = |message: String| StartError::NotAComponent { edge: name.to_owned(), message };
-    let component = Component::new(host.engine(), bytes).map_err(|error| wrong(format!("{error:#}")))?;
+    let component = Component::new(host.engine(), bytes).map_err(|error| wrong(one_line(&error)))?;
     let (engine, types) = (host.engine(), component.component_type());
     let mut imports = Vec::new();
     for (interface, _) in types.imports(engine) {
