@@ -70,7 +70,7 @@ pub fn resolve(project: &Project) -> Resolution {
     let mut resolver = Resolver {
         project,
         shared: Shared::new(project),
-        trace: Trace::new(),
+        trace: Trace::new(project),
         pending: vec![Vec::new(); project.crates().len()],
         unit_of: HashMap::new(),
         compartments: 0,

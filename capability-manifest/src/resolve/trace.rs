@@ -58,23 +58,23 @@ pub struct Holder {
     pub authority: Arc<Authority>,
     /// The flows by which it is reached here.
     pub arrivals: Vec<FlowIndex>,
-    root_authority: Arc<Authority>,
+    root_authority: Option<Arc<Authority>>,
 }
 
 impl Holder {
     pub(super) fn root(krate: CrateIndex, authority: Arc<Authority>) -> Self {
-        let root_authority = Arc::clone(&authority);
+        let root_authority = Some(Arc::clone(&authority));
         Self { krate, unit: UnitIndex::HOST, is_root: true, authority, arrivals: Vec::new(), root_authority }
     }
 
     pub(super) fn new(krate: CrateIndex, unit: UnitIndex, authority: Arc<Authority>) -> Self {
-        let root_authority = Arc::new(Authority::NOTHING);
-        Self { krate, unit, is_root: false, authority, arrivals: Vec::new(), root_authority }
+        Self { krate, unit, is_root: false, authority, arrivals: Vec::new(), root_authority: None }
     }
 
     /// What it has because it is a root; nothing when it is none.
     pub fn root_authority(&self) -> &Authority {
-        &self.root_authority
+        static NOTHING: Authority = Authority::NOTHING;
+        self.root_authority.as_deref().unwrap_or(&NOTHING)
     }
 }
 
@@ -94,7 +94,7 @@ pub struct Flow {
     /// A pin does not fit, so the tables about this edge do not count.
     pub unusable: bool,
     /// Capabilities that a table tries to grant and cannot: refused already, where they are granted.
-    pub refused: Vec<Capability>,
+    pub refused: Box<[Capability]>,
 }
 
 impl Flow {
@@ -104,7 +104,7 @@ impl Flow {
         authority: Arc<Authority>,
         view: Arc<View>,
     ) -> Self {
-        Self { edge, from, to: None, authority, view, unusable: false, refused: Vec::new() }
+        Self { edge, from, to: None, authority, view, unusable: false, refused: Box::default() }
     }
 
     pub(super) fn nothing(from: HolderIndex, edge: EdgeIndex) -> Self {
@@ -121,10 +121,15 @@ pub struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new() -> Self {
+    /// Room for as many holders and flows as there are when every crate is inline.
+    pub(super) fn new(project: &Project) -> Self {
         let view = Arc::new(View::Identity);
         let unit = || Unit { owner: None, view: Arc::clone(&view), depth: 0, instances: 1 };
-        Self { units: vec![unit(), unit()], holders: Vec::new(), flows: Vec::new() }
+        Self {
+            units: vec![unit(), unit()],
+            holders: Vec::with_capacity(project.crates().len()),
+            flows: Vec::with_capacity(project.edges().len()),
+        }
     }
 
     pub(super) fn add_unit(&mut self, unit: Unit) -> UnitIndex {
