@@ -613,3 +613,34 @@ fn output_that_is_not_granted_goes_nowhere() {
     }
     assert_eq!(guest.compartment.take_stdio(), cofferdam::wasm::Stdio::default());
 }
+
+/// Waits for ten seconds in the host.
+const WAITS: &str = r#"(component
+  (import "wasi:io/poll@0.2.0" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (export "pollable" (type $p (eq $pollable)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core module $m
+    (import "h" "block" (func $block (param i32)))
+    (import "h" "subscribe" (func $subscribe (param i64) (result i32)))
+    (func (export "wait") (call $block (call $subscribe (i64.const 10000000000)))))
+  (core instance $i (instantiate $m (with "h" (instance
+    (export "block" (func $block)) (export "subscribe" (func $subscribe))))))
+  (func (export "wait") (canon lift (core func $i "wait"))))"#;
+
+#[test]
+fn a_deadline_ends_a_wait_in_the_host() {
+    let mut guest = start(WAITS, "clock = true", "call-deadline = \"60ms\"");
+    let begun = Instant::now();
+    assert!(matches!(guest.call("wait", &[]), Err(CallError::Deadline { .. })));
+    assert!(begun.elapsed() < Duration::from_secs(9), "it waited for the guest's ten seconds");
+    assert!(
+        matches!(guest.call("wait", &[]), Err(CallError::Deadline { .. })),
+        "a fresh instance waits no longer"
+    );
+}

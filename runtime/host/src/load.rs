@@ -282,3 +282,22 @@ fn checksums(path: &Path) -> Result<HashMap<(String, String, String), String>, L
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pin must not pass for a package of equal name and version that comes from elsewhere.
+    #[test]
+    fn a_checksum_is_of_a_package_from_one_source() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Cargo.lock");
+        let text = "version = 4\n[[package]]\nname = \"twin\"\nversion = \"1.0.0\"\n\
+            [[package]]\nname = \"twin\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\nchecksum = \"ABC\"\n";
+        std::fs::write(&path, text).expect("writable");
+        let found = checksums(&path).expect("readable");
+        let key = |source: &str| ("twin".to_owned(), "1.0.0".to_owned(), source.to_owned());
+        assert_eq!(found.get(&key("registry+x")).map(String::as_str), Some("abc"));
+        assert_eq!(found.get(&key("")), None);
+    }
+}
