@@ -124,11 +124,16 @@ impl Resolver<'_> {
         if !self.seen.insert(key) {
             return;
         }
-        if self.denials.len() < FINDINGS_MAX {
+        if self.lists_more() {
             self.denials.push(denial);
         } else {
             self.unlisted += 1;
         }
+    }
+
+    /// Whether another denial would be listed. Past that it is only counted, and looking for its fix would be wasted.
+    fn lists_more(&self) -> bool {
+        self.denials.len() < FINDINGS_MAX
     }
 
     fn halt(&mut self, what: &'static str, found: usize, max: usize) {
@@ -364,7 +369,11 @@ impl Resolver<'_> {
         };
         let mut chain = self.trace.chain(flow.from);
         chain.push(edge.to);
-        let fixes = fix::grant(self.project, &self.trace, arrival, capability);
+        let fixes = if self.lists_more() {
+            fix::grant(self.project, &self.trace, arrival, capability)
+        } else {
+            Vec::new()
+        };
         let edge = Some(flow.edge);
         self.deny(Denial {
             edge,
@@ -447,7 +456,7 @@ impl Resolver<'_> {
                     None => self.project.workspace().holds.as_ref().map(|holds| holds.at),
                 };
                 other.extend(source.map(|at| (at, format!("what `{consumer}` itself is given"))));
-                if held.is_none() {
+                if held.is_none() && self.lists_more() {
                     fixes = fix::supply(self.project, &self.trace, from, &capability, &wanted);
                 }
                 DenialKind::ExceedsHoldings { consumer, provider, capability, excess, held, narrowed }

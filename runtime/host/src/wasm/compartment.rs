@@ -276,6 +276,8 @@ impl<'h> WasmCompartment<'h> {
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_trap();
         store.set_epoch_deadline(ticks(deadline));
+        // Handles of the host's objects are bounded by the table, and those of the guest's own by the store.
+        store.set_max_component_handles(handles);
         store.set_hostcall_fuel(usize::try_from(memory).unwrap_or(usize::MAX));
         let instance = async { tokio::time::timeout(deadline, self.pre.instantiate_async(&mut store)).await };
         let instance = match self.host.runtime().block_on(instance) {
