@@ -9,6 +9,9 @@ use cofferdam::manifest::{Diagnostic, Files, Location, Severity, is_deceptive};
 /// Annotations this close together are drawn in one snippet; bytes.
 const WINDOW_BYTES: usize = 8 << 10;
 
+/// Most source that one snippet draws, bytes.
+const DRAWN_BYTES_MAX: usize = 16 << 10;
+
 /// One finding.
 pub(crate) fn one(files: &Files, diagnostic: &Diagnostic) -> String {
     let level = match diagnostic.severity {
@@ -19,8 +22,12 @@ pub(crate) fn one(files: &Files, diagnostic: &Diagnostic) -> String {
         .primary_title(printable(&diagnostic.message))
         .id(diagnostic.code.name())
         .elements(Vec::<Origin<'_>>::new());
-    for snippet in snippets(files, diagnostic) {
-        group = group.element(snippet);
+    for labels in nearby(diagnostic) {
+        // A line that nobody can read is only pointed at; drawing it would take longer than judging it.
+        group = match snippet(files, &labels) {
+            Some(snippet) => group.element(snippet),
+            None => group.element(origin(files, labels[0].0)),
+        };
     }
     for note in &diagnostic.notes {
         group = group.element(Level::NOTE.message(printable(note)));
@@ -73,11 +80,12 @@ fn printable_source(text: &str) -> String {
         .collect()
 }
 
-/// The source lines of a finding. Only the lines around the annotations are handed on, so that a large file costs nothing.
-fn snippets<'f>(
-    files: &'f Files,
-    diagnostic: &'f Diagnostic,
-) -> Vec<Snippet<'f, annotate_snippets::Annotation<'f>>> {
+/// What is said at a place.
+type Label<'f> = (Location, &'f str, AnnotationKind);
+
+/// The places of a finding, those near each other together. Only the lines around them are drawn, so that a large file costs
+/// nothing.
+fn nearby(diagnostic: &Diagnostic) -> Vec<Vec<Label<'_>>> {
     let mut labels: Vec<(Location, &str, AnnotationKind)> = Vec::new();
     labels.extend(diagnostic.primary.iter().map(|(at, text)| (*at, text.as_str(), AnnotationKind::Primary)));
     labels
@@ -94,13 +102,20 @@ fn snippets<'f>(
             None => groups.push(vec![label]),
         }
     }
-    groups.into_iter().map(|labels| snippet(files, &labels)).collect()
+    groups
+}
+
+/// A place without its source.
+fn origin(files: &Files, at: Location) -> Origin<'_> {
+    let file = files.get(at.file);
+    let (line, column) = file.line_column(at.range().start);
+    Origin::path(file.name()).line(line).char_column(column)
 }
 
 fn snippet<'f>(
     files: &'f Files,
-    labels: &[(Location, &'f str, AnnotationKind)],
-) -> Snippet<'f, annotate_snippets::Annotation<'f>> {
+    labels: &[Label<'f>],
+) -> Option<Snippet<'f, annotate_snippets::Annotation<'f>>> {
     let file = files.get(labels[0].0.file);
     let text = file.as_str();
     let ranges: Vec<Range<usize>> = labels.iter().map(|(at, ..)| clamp(text, at.range())).collect();
@@ -108,6 +123,9 @@ fn snippet<'f>(
     let last = ranges.iter().map(|range| range.end).max().unwrap_or(0);
     let window_start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
     let window_end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+    if window_end - window_start > DRAWN_BYTES_MAX {
+        return None;
+    }
     let line_start = 1 + text[..window_start].bytes().filter(|byte| *byte == b'\n').count();
     let mut snippet = Snippet::source(printable_source(&text[window_start..window_end]))
         .line_start(line_start)
@@ -119,7 +137,7 @@ fn snippet<'f>(
         }
         snippet = snippet.annotation(annotation);
     }
-    snippet
+    Some(snippet)
 }
 
 /// A range within the text and on character boundaries, cut to the first line when it spans several.
