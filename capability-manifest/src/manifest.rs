@@ -140,6 +140,8 @@ pub struct Export {
 pub struct Compartment {
     /// The backend; `None` is inline, or for an override, what the crate says itself.
     pub backend: Option<Located<Backend>>,
+    /// A component that was built elsewhere, relative to the file that names it.
+    pub component: Option<Located<NormalPath>>,
     /// The typed interface.
     pub world: Option<Located<WorldRef>>,
     /// Bounds on the running compartment.

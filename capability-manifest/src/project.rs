@@ -247,6 +247,11 @@ impl Project {
         self.compartments(index).find_map(|compartment| compartment.backend.as_ref())
     }
 
+    /// The component that the crate is, when it was built elsewhere.
+    pub fn component(&self, index: CrateIndex) -> Option<&Located<crate::scope::NormalPath>> {
+        self.compartments(index).find_map(|compartment| compartment.component.as_ref())
+    }
+
     /// The crate's typed interface.
     pub fn world(&self, index: CrateIndex) -> Option<&crate::manifest::WorldRef> {
         self.compartments(index).find_map(|compartment| compartment.world.as_ref()).map(|world| &world.value)

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, S
         None => AuditLog::discard(),
     };
     let host = WasmHost::new()?;
-    let mut compartment = WasmCompartment::start_ambient(&host, &plan, &bytes, Path::new(""), &log, ambient)?;
+    let compartment = WasmCompartment::start_ambient(&host, &plan, &bytes, Path::new(""), &log, ambient)?;
     let parameters = compartment.parameters(&arguments.function)?;
     if parameters.len() != arguments.arguments.len() {
         let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();

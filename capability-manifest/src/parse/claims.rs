@@ -15,7 +15,7 @@ use crate::text::Located;
 
 const CONSUME_KEYS: &[&str] = &["reason", "optional"];
 const EXPORT_KEYS: &[&str] = &["items", "reason"];
-const COMPARTMENT_KEYS: &[&str] = &["backend", "world", "limits"];
+const COMPARTMENT_KEYS: &[&str] = &["backend", "component", "world", "limits"];
 const LIMIT_KEYS: &[&str] = &["memory", "call-deadline", "cpu-time", "output", "handles", "calls-in-flight"];
 
 /// The entries of a claims table, flattened: `filesystem.read = "..."` and `"filesystem.read" = "..."` are one.
@@ -179,12 +179,13 @@ fn bounded<T>(reader: &mut Reader, value: &Value<'_>, list: Vec<T>) -> Vec<T> {
     if reader.too_many(at, "entries in one list", list.len(), LIST_ENTRIES_MAX) { Vec::new() } else { list }
 }
 
-/// `backend`, `world` and `limits`.
+/// `backend`, `component`, `world` and `limits`.
 pub(super) fn compartment(reader: &mut Reader, value: &Value<'_>) -> Compartment {
     let Some(table) = reader.table(value, "`compartment`") else { return Compartment::default() };
     reader.only_keys(table, "`compartment`", COMPARTMENT_KEYS);
     Compartment {
         backend: table.get("backend").and_then(|value| backend(reader, value)),
+        component: table.get("component").and_then(|value| component(reader, value)),
         world: table.get("world").and_then(|value| world(reader, value)),
         limits: table.get("limits").map(|value| limits(reader, value)).unwrap_or_default(),
     }
@@ -199,6 +200,15 @@ fn backend(reader: &mut Reader, value: &Value<'_>) -> Option<Located<Backend>> {
             .error(reader.at(value), ManifestErrorKind::UnknownBackend { text: text.to_owned(), suggestion });
     }
     Some(Located { value: backend?, at: reader.at(value) })
+}
+
+fn component(reader: &mut Reader, value: &Value<'_>) -> Option<Located<NormalPath>> {
+    let text = reader.string(value, "`component`", PATH_BYTES_MAX)?;
+    let path = NormalPath::parse(text).ok();
+    if path.is_none() {
+        reader.error(reader.at(value), ManifestErrorKind::BadComponent { text: text.to_owned() });
+    }
+    Some(Located { value: path?, at: reader.at(value) })
 }
 
 fn world(reader: &mut Reader, value: &Value<'_>) -> Option<Located<WorldRef>> {

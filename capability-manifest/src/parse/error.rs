@@ -120,6 +120,9 @@ pub enum ManifestErrorKind {
     /// Not a world.
     #[error("`{text}` is not a world: write `path/to/file.wit#world-name`")]
     BadWorld { text: String },
+    /// Not a path of a component.
+    #[error("`{text}` is not a path of a component: write `path/to/plugin.wasm`, relative to this file")]
+    BadComponent { text: String },
     /// More than a limit allows.
     #[error("{what}: {found} where at most {max} are read")]
     TooMany { what: &'static str, found: usize, max: usize },
@@ -165,6 +168,7 @@ impl ManifestErrorKind {
             K::BadChecksum { .. } => Code::BadChecksum,
             K::UnknownBackend { .. } => Code::UnknownBackend,
             K::BadWorld { .. } => Code::BadWorld,
+            K::BadComponent { .. } => Code::BadPath,
             K::TooMany { .. } | K::TooLong { .. } | K::More { .. } => Code::TooLarge,
             K::Deceptive { .. } => Code::DeceptiveName,
         }

@@ -39,6 +39,16 @@ impl ProjectBuilder {
     /// # Errors
     /// See [`ProjectBuilder::build`].
     pub fn standalone(files: Files, manifest: Manifest) -> Result<Project, (Files, Vec<ProjectError>)> {
+        Self::standalone_with(files, manifest, &HashMap::new())
+    }
+
+    /// The same with the SHA-256 of crates whose components were read, lowercase hexadecimal, by the crate's name: what a
+    /// grant's `checksum` is compared with.
+    pub fn standalone_with(
+        files: Files,
+        manifest: Manifest,
+        digests: &HashMap<CrateSpec, String>,
+    ) -> Result<Project, (Files, Vec<ProjectError>)> {
         let mut builder = Self::new(files);
         builder.standalone = true;
         builder.workspace = manifest.workspace.unwrap_or_default();
@@ -55,7 +65,7 @@ impl ProjectBuilder {
                 name: spec.name.clone(),
                 version: version.unwrap_or(semver::Version::new(0, 0, 0)),
                 source: String::new(),
-                checksum: None,
+                checksum: digests.get(spec).cloned(),
                 member: true,
                 proc_macro: false,
             };

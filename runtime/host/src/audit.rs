@@ -36,6 +36,43 @@ pub enum AuditEvent {
         /// What it called.
         attempt: String,
     },
+    /// A guest asked for what its edge does not grant, was told no, and went on.
+    Refusal {
+        /// `consumer -> crate`.
+        edge: String,
+        /// The capability that would have allowed it.
+        capability: String,
+        /// What it asked for.
+        attempt: String,
+        /// The manifest line that would have allowed it.
+        line: String,
+    },
+    /// A grant, or all of an edge, was taken back while it was in use.
+    Revoked {
+        /// `consumer -> crate`.
+        edge: String,
+        /// The capability; `None` for all of the edge.
+        capability: Option<String>,
+    },
+    /// A compartment was ended by its host.
+    Stopped {
+        /// `consumer -> crate`.
+        edge: String,
+    },
+    /// A component took the place of another.
+    Replaced {
+        /// `consumer -> crate`.
+        edge: String,
+        /// SHA-256 of the new component.
+        digest: String,
+    },
+    /// The host enforces less than it could, knowingly.
+    Weakening {
+        /// `consumer -> crate`.
+        edge: String,
+        /// What is not enforced, and why.
+        reason: String,
+    },
     /// A guest crashed, exited, or overran a limit or its deadline.
     Fault {
         /// `consumer -> crate`.

@@ -28,12 +28,14 @@
 //! # }
 //! ```
 
-#![forbid(unsafe_code)]
-
 #[cfg(feature = "wasm")]
 mod audit;
+#[cfg(feature = "wasm")]
+pub mod client;
 mod load;
 mod plan;
+#[cfg(feature = "wasm")]
+mod runtime;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
@@ -41,8 +43,14 @@ pub use ambient_authority::AmbientAuthority;
 #[cfg(feature = "wasm")]
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
+#[cfg(feature = "wasm")]
+pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION};
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 pub use plan::{
-    CompartmentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan, WasmImportPlan, plan,
-    verify_paths_ambient,
+    CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan,
+    WasmImportPlan, plan, verify_paths_ambient,
+};
+#[cfg(feature = "wasm")]
+pub use runtime::{
+    CompartmentState, CompartmentStatus, EdgeName, Plugin, Runtime, RuntimeBuilder, RuntimeError, Source,
 };

@@ -3,6 +3,9 @@
 //! Only manifests are read: those of the workspace's members, and those of dependencies that say something about
 //! capabilities. Nothing of what they say is trusted here; parsing and judging is `capability-manifest`'s.
 
+#[cfg(feature = "wasm")]
+pub(crate) mod plugin;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,13 +70,33 @@ pub struct CargoFailure(#[from] cargo_metadata::Error);
 
 /// Files as they are read, with their places on disk.
 #[derive(Default)]
-struct Reading {
-    files: Files,
+pub(crate) struct Reading {
+    pub(crate) files: Files,
     paths: HashMap<FileId, PathBuf>,
-    diagnostics: Vec<Diagnostic>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl Reading {
+    /// Parses a text that was read elsewhere.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn text(&mut self, name: &str, bytes: Vec<u8>, form: Form) -> Option<Manifest> {
+        let text = match ManifestText::from_bytes(name, bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                self.diagnostics.push(Diagnostic::of_text_error(&error));
+                return None;
+            }
+        };
+        let file = self.files.add(text);
+        match parse(file, self.files.get(file), form) {
+            Ok(manifest) => Some(manifest),
+            Err(errors) => {
+                self.diagnostics.extend(errors.iter().map(Diagnostic::of_manifest_error));
+                None
+            }
+        }
+    }
+
     /// Reads and parses one file. `None` when something is wrong with it; the diagnostics say what.
     fn manifest(&mut self, path: &Path, name: &str, form: Form) -> Result<Option<Manifest>, LoadError> {
         let bytes = read_bounded(path)?;
@@ -132,12 +155,23 @@ pub fn load_file_ambient(path: &Path, _: AmbientAuthority) -> Result<Loaded, Loa
     let mut reading = Reading::default();
     let name = path.display().to_string();
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    match reading.manifest(path, &name, Form::Standalone)? {
-        Some(manifest) => {
-            let files = std::mem::take(&mut reading.files);
-            reading.finish(ProjectBuilder::standalone(files, manifest), folder)
+    let manifest = reading.manifest(path, &name, Form::Standalone)?;
+    #[cfg(feature = "wasm")]
+    let manifest = match manifest {
+        Some(mut manifest) => {
+            let digests = plugin::include(&mut reading, &mut manifest, &folder)?;
+            Some((manifest, digests))
         }
-        None => Err(LoadError::Invalid { files: reading.files, diagnostics: reading.diagnostics }),
+        None => None,
+    };
+    #[cfg(not(feature = "wasm"))]
+    let manifest = manifest.map(|manifest| (manifest, HashMap::new()));
+    match manifest {
+        Some((manifest, digests)) if reading.diagnostics.is_empty() => {
+            let files = std::mem::take(&mut reading.files);
+            reading.finish(ProjectBuilder::standalone_with(files, manifest, &digests), folder)
+        }
+        _ => Err(LoadError::Invalid { files: reading.files, diagnostics: reading.diagnostics }),
     }
 }
 

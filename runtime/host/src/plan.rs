@@ -38,6 +38,8 @@ pub struct CompartmentPlan {
     pub inside: Option<usize>,
     /// `wasm` or `process`.
     pub backend: String,
+    /// Its component, when that was built elsewhere.
+    pub component: Option<ComponentPlan>,
     /// Its typed interface, as `path#world`.
     pub world: Option<String>,
     /// Its limits; what is not set has the runtime's default.
@@ -54,6 +56,15 @@ pub struct CompartmentPlan {
     pub syscalls: Vec<SyscallPlan>,
     /// Landlock rights on its mounts and ports (process).
     pub landlock: Vec<LandlockPlan>,
+}
+
+/// A component that was built elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ComponentPlan {
+    /// Its path; a relative path begins in the folder of the file that names it.
+    pub path: String,
+    /// SHA-256 of the component that was decided about, lowercase hexadecimal. No other one is started.
+    pub sha256: Option<String>,
 }
 
 /// One limit.
@@ -75,6 +86,16 @@ impl CompartmentPlan {
     /// `consumer -> crate`, as messages name it.
     pub fn edge(&self) -> String {
         format!("{} -> {}", self.consumer, self.krate)
+    }
+
+    /// Takes a grant out, with what it mounts.
+    pub(crate) fn revoke(&mut self, capability: &Capability) {
+        self.grants.retain(|grant| grant.capability != *capability);
+        let name = capability.to_string();
+        for mount in &mut self.mounts {
+            mount.capabilities.retain(|one| *one != name);
+        }
+        self.mounts.retain(|mount| !mount.capabilities.is_empty());
     }
 
     /// The scope in which a run-stage capability of the host is granted.
@@ -173,6 +194,10 @@ fn lower(
         consumer: project.name(compartment.consumer()),
         inside,
         backend: backend.to_string(),
+        component: project.component(krate).map(|component| ComponentPlan {
+            path: component.value.to_string(),
+            sha256: project.package(krate).checksum.clone(),
+        }),
         world: project.world(krate).map(|world| format!("{}#{}", world.path, world.world)),
         limits: project.limits(krate),
         grants: grants

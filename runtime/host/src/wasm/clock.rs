@@ -45,6 +45,31 @@ impl HostMonotonicClock for Coarse {
     }
 }
 
+/// What is left of clocks and random numbers when they are revoked: no time passes, and nothing is random. A guest that asked
+/// gets no further than its next operation, and the call has no result.
+#[derive(Clone, Copy)]
+pub(super) struct Stopped;
+
+impl HostWallClock for Stopped {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for Stopped {
+    fn resolution(&self) -> u64 {
+        1_000_000_000
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

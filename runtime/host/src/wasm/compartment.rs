@@ -1,26 +1,36 @@
-//! A running wasm compartment: one per edge, in a store of its own.
+//! A wasm compartment: one per edge, called from any number of threads, each call in one of its instances.
 
-use std::path::Path;
+use std::any::TypeId;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
-use capability_manifest::scope::{Extent, NamePattern, Scope, Stream};
-use capability_manifest::{Backend, HostCapability};
+use capability_manifest::scope::{Scope, Stream};
+use capability_manifest::{Backend, Capability, HostCapability};
+use wasmtime::Trap;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, ResourceTable, Type, Val};
-use wasmtime::{Store, Trap};
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder};
+use wasmtime::component::{Component, Type, Val};
 
-use super::clock::Coarse;
-use super::error::{CallError, FaultKind, StartError, one_line};
+use super::cache;
+use super::entry::{Dropping, Entry, Untyped};
+use super::error::{CallError, StartError};
+use super::failure::{Failure, LimitHit};
+use super::forward::Route;
 use super::host::WasmHost;
+use super::instance::{Prepared, Quotas, Running, Settled, Surroundings, environment, quotas};
 use super::limits::{
-    CALL_DEADLINE_DEFAULT, EPOCH_TICK, HANDLES_DEFAULT, Limiter, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT,
+    CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, NATIVE_STACK_BYTES, WASM_STACK_BYTES_MAX,
 };
-use super::link::{State, Ungranted, link};
-use super::stream::Captured;
+use super::link::{Linking, link};
+use super::names::NetworkPolicy;
+use super::pool::{NotTaken, Pool, Taken};
+use super::standing::{Objection, Standing};
+use super::state::State;
+use super::stream::{Input, Output, Sink, Which};
 use crate::audit::{AuditEvent, AuditLog};
-use crate::plan::{CompartmentPlan, MountPlan};
+use crate::plan::CompartmentPlan;
 
 /// What a guest wrote to its granted streams since the last time they were taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,131 +41,231 @@ pub struct Stdio {
     pub stderr: Vec<u8>,
 }
 
-/// A component with exactly what its edge grants.
-pub struct WasmCompartment<'h> {
-    host: &'h WasmHost,
-    plan: CompartmentPlan,
+/// What the host decides about one compartment beside its grants.
+#[derive(Debug, Clone)]
+pub struct CompartmentOptions {
+    /// Instances at a time, at least 1. Each has its own memory, and a call goes to any that is idle.
+    pub instances: usize,
+    /// Where granted output goes.
+    pub output: Output,
+    /// Where granted input comes from.
+    pub input: Input,
+    /// The arguments that `wasi:cli/environment` tells, the program's name first.
+    pub arguments: Vec<String>,
+}
+
+impl Default for CompartmentOptions {
+    fn default() -> Self {
+        Self { instances: 1, output: Output::default(), input: Input::default(), arguments: Vec::new() }
+    }
+}
+
+/// A component with exactly what its edge grants. Clones are of the same compartment; `Send` and `Sync`.
+#[derive(Clone)]
+pub struct WasmCompartment(Arc<Inner>);
+
+/// An export that a client uses.
+pub(super) struct Key {
+    pub(super) interface: Option<&'static str>,
+    pub(super) name: &'static str,
+    pub(super) signature: &'static str,
+}
+
+struct Inner {
+    id: u64,
     edge: String,
-    folder: std::path::PathBuf,
-    environment: Vec<(String, String)>,
-    component: Component,
-    pre: InstancePre<State>,
-    running: Option<Running>,
+    host: WasmHost,
+    folder: PathBuf,
+    options: CompartmentOptions,
+    routes: Vec<Route>,
+    waits: bool,
+    /// Somebody needs to know when a call ends: a guest that waits, one that calls further, or a limit on time in all.
+    timed: bool,
+    settled: RwLock<Arc<Settled>>,
+    functions: RwLock<Vec<(TypeId, Key)>>,
+    pool: Pool,
+    standing: Arc<Standing>,
+    closed: AtomicBool,
     log: AuditLog,
-    cpu_left: Option<Duration>,
-    taken: Stdio,
+    /// Nanoseconds; `u64::MAX` for no limit.
+    cpu_left: AtomicU64,
+    stdout: Sink,
+    stderr: Sink,
+    quotas: Quotas,
+    calls: AtomicU64,
+    failures: AtomicU64,
 }
 
-struct Running {
-    store: Store<State>,
-    instance: wasmtime::component::Instance,
-    stdout: Captured,
-    stderr: Captured,
+impl std::fmt::Debug for WasmCompartment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WasmCompartment({})", self.0.edge)
+    }
 }
 
-impl<'h> WasmCompartment<'h> {
+/// What the compartments around one leave it for a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Around {
+    /// When the outermost call ends.
+    pub(super) until: Option<Instant>,
+    /// How many there are.
+    pub(super) depth: usize,
+}
+
+/// What one compartment is started from.
+pub(crate) struct Start<'a> {
+    pub(crate) plan: &'a CompartmentPlan,
+    pub(crate) component: &'a [u8],
+    pub(crate) folder: &'a Path,
+    pub(crate) options: CompartmentOptions,
+    /// The compartments that it may call, one for each of its own edges.
+    pub(crate) edges: Vec<WasmCompartment>,
+    /// Whether any compartment of its tree can wait.
+    pub(crate) waits: bool,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl WasmCompartment {
     /// Prepares a component for one compartment of a plan. Its code first runs with the first call.
     ///
     /// # Errors
-    /// When the component cannot run here, imports what nothing provides, or is granted what cannot be enforced yet.
+    /// When the component cannot run here, imports what nothing provides, or is granted what cannot be enforced.
     ///
     /// # Authority
-    /// Opens the granted folders below `folder` whenever an instance starts, and reads the granted variables now.
+    /// Opens the granted paths below `folder` whenever an instance starts, and reads the granted variables now.
     pub fn start_ambient(
-        host: &'h WasmHost,
+        host: &WasmHost,
         plan: &CompartmentPlan,
         component: &[u8],
         folder: &Path,
         log: &AuditLog,
+        ambient: AmbientAuthority,
+    ) -> Result<Self, StartError> {
+        let options = CompartmentOptions::default();
+        let waits = may_wait(plan);
+        Self::launch_ambient(
+            host,
+            Start { plan, component, folder, options, edges: Vec::new(), waits },
+            log,
+            ambient,
+        )
+    }
+
+    /// The same, with what a runtime knows beside the plan.
+    pub(crate) fn launch_ambient(
+        host: &WasmHost,
+        start: Start<'_>,
+        log: &AuditLog,
         _: AmbientAuthority,
     ) -> Result<Self, StartError> {
-        let edge = plan.edge();
-        let started = Self::prepare(host, plan, component, folder, log.clone());
-        let event = |event: AuditEvent| log.record(&event);
+        let edge = start.plan.edge();
+        let _span = tracing::info_span!("cofferdam.start", edge = %edge, backend = "wasm").entered();
+        let plan = start.plan;
+        let started = Self::prepare(host, start, log.clone());
         match &started {
             Ok(_) => {
                 for grant in &plan.grants {
                     let (capability, scope) = (grant.capability.to_string(), grant.scope.to_string());
-                    event(AuditEvent::Grant { edge: edge.clone(), capability, scope })?;
+                    log.record(&AuditEvent::Grant { edge: edge.clone(), capability, scope })?;
                 }
             }
-            Err(error) => event(AuditEvent::Refused { edge, reason: error.to_string() })?,
+            Err(error) => {
+                tracing::warn!(error = %error, "refused");
+                log.record(&AuditEvent::Refused { edge, reason: error.to_string() })?;
+            }
         }
         started
     }
 
-    fn prepare(
-        host: &'h WasmHost,
-        plan: &CompartmentPlan,
-        component: &[u8],
-        folder: &Path,
-        log: AuditLog,
-    ) -> Result<Self, StartError> {
+    fn prepare(host: &WasmHost, start: Start<'_>, log: AuditLog) -> Result<Self, StartError> {
+        let Start { plan, component, folder, options, edges, waits } = start;
         let edge = plan.edge();
-        enforceable(plan, &edge)?;
-        let not_a_component = |error: wasmtime::Error| StartError::NotAComponent {
-            edge: edge.clone(),
-            message: one_line(&error),
-        };
-        let component = Component::new(host.engine(), component).map_err(not_a_component)?;
-        let granted = |capability| plan.scope(capability).is_some();
-        let linker = link(host, &component, granted)
-            .map_err(not_a_component)?
-            .map_err(|imports| StartError::UnknownImports { edge: edge.clone(), imports })?;
-        let pre = linker.instantiate_pre(&component).map_err(not_a_component)?;
-        let mut compartment = Self {
-            host,
-            plan: plan.clone(),
+        enforceable(plan, &options, &edge)?;
+        let routes = edges.into_iter().map(Route::new).collect::<Vec<_>>();
+        let settled = settle(host, plan, component, &routes, waits, 1)?;
+        let output = |which| Sink::new(options.output, which, &edge);
+        let (stdout, stderr) = (output(Which::Out), output(Which::Error));
+        let compartment = Self(Arc::new(Inner {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            standing: Arc::new(Standing::new(edge.clone(), log.clone())),
+            host: host.clone(),
             folder: folder.to_owned(),
-            environment: environment(plan),
-            component,
-            pre,
-            running: None,
+            waits,
+            timed: waits || !routes.is_empty() || plan.limits.cpu_time.is_some(),
+            routes,
+            functions: RwLock::default(),
+            pool: Pool::default(),
+            closed: AtomicBool::new(false),
+            cpu_left: AtomicU64::new(plan.limits.cpu_time.map_or(u64::MAX, |time| time.0)),
+            quotas: quotas(plan),
+            settled: RwLock::new(Arc::new(settled)),
+            calls: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            stdout,
+            stderr,
+            options,
             log,
-            cpu_left: plan.limits.cpu_time.map(|time| Duration::from_nanos(time.0)),
-            taken: Stdio::default(),
             edge,
-        };
-        // Folders are opened now, so that a wrong path is an error of the start and not of some later call.
-        compartment.context()?;
+        }));
+        // Paths are opened now, so that a wrong one is an error of the start and not of some later call.
+        compartment.store(&compartment.settled())?;
         Ok(compartment)
     }
 
     /// `consumer -> crate`.
     pub fn edge(&self) -> &str {
-        &self.edge
+        &self.0.edge
     }
 
-    /// What was written to the granted streams since the last time.
-    pub fn take_stdio(&mut self) -> Stdio {
-        self.drain();
-        std::mem::take(&mut self.taken)
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
     }
 
-    fn drain(&mut self) {
-        if let Some(running) = &self.running {
-            self.taken.stdout.extend(running.stdout.take());
-            self.taken.stderr.extend(running.stderr.take());
-        }
+    pub(super) fn host(&self) -> &WasmHost {
+        &self.0.host
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    pub(super) fn functions(&self) -> &RwLock<Vec<(TypeId, Key)>> {
+        &self.0.functions
+    }
+
+    pub(super) fn settled(&self) -> Arc<Settled> {
+        Arc::clone(&self.0.settled.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The plan that holds now: as it was started, less what was revoked.
+    pub fn plan(&self) -> CompartmentPlan {
+        self.settled().plan.clone()
+    }
+
+    /// SHA-256 of the component that new calls go to, lowercase hexadecimal.
+    pub fn digest(&self) -> String {
+        self.settled().digest.clone()
+    }
+
+    /// Calls so far, and how many of them failed.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.0.calls.load(Ordering::Relaxed), self.0.failures.load(Ordering::Relaxed))
+    }
+
+    /// Instances that wait, and instances that run.
+    pub fn instances(&self) -> (usize, usize) {
+        self.0.pool.counts()
+    }
+
+    /// What was written to the granted streams since the last time, when output is captured.
+    pub fn take_stdio(&self) -> Stdio {
+        Stdio { stdout: self.0.stdout.take(), stderr: self.0.stderr.take() }
     }
 
     /// The functions that the component exports, each with its interface in front: `greet`, `ns:pkg/api#greet`.
-    pub fn functions(&self) -> Vec<String> {
-        let engine = self.host.engine();
-        let mut names = Vec::new();
-        for (name, item) in self.component.component_type().exports(engine) {
-            match item.ty {
-                ComponentItem::ComponentFunc(_) => names.push(name.to_owned()),
-                ComponentItem::ComponentInstance(instance) => {
-                    names.extend(instance.exports(engine).filter_map(|(function, item)| {
-                        matches!(item.ty, ComponentItem::ComponentFunc(_))
-                            .then(|| format!("{name}#{function}"))
-                    }));
-                }
-                _ => {}
-            }
-        }
-        names
+    pub fn exports(&self) -> Vec<String> {
+        let settled = self.settled();
+        super::inspect::functions(&settled.component, self.0.host.engine())
     }
 
     /// The types of a function's parameters, with their names.
@@ -163,9 +273,9 @@ impl<'h> WasmCompartment<'h> {
     /// # Errors
     /// When there is no such function.
     pub fn parameters(&self, function: &str) -> Result<Vec<(String, Type)>, CallError> {
-        let (item, _) = self.find(function)?;
-        match item {
-            ComponentItem::ComponentFunc(ty) => {
+        let settled = self.settled();
+        match find(&settled, function) {
+            Some((ComponentItem::ComponentFunc(ty), _)) => {
                 Ok(ty.params().map(|(name, ty)| (name.to_owned(), ty)).collect())
             }
             _ => Err(self.unknown(function)),
@@ -173,275 +283,548 @@ impl<'h> WasmCompartment<'h> {
     }
 
     fn unknown(&self, function: &str) -> CallError {
-        let known = self.functions();
-        CallError::UnknownFunction { edge: self.edge.clone(), function: function.to_owned(), known }
+        let (edge, known) = (self.0.edge.clone(), self.exports());
+        CallError::UnknownFunction { edge, function: function.to_owned(), known }
     }
 
-    fn find(&self, function: &str) -> Result<(ComponentItem, ComponentExportIndex), CallError> {
-        let found = match function.split_once('#') {
-            None => self.component.get_export(None, function),
-            Some((interface, function)) => self
-                .component
-                .get_export(None, interface)
-                .and_then(|(_, instance)| self.component.get_export(Some(&instance), function)),
-        };
-        found.ok_or_else(|| self.unknown(function))
-    }
-
-    /// Calls a function, and waits for its results at most until the compartment's deadline.
+    /// Calls a function with values whose types are known only now, and waits for its results at most until the
+    /// compartment's deadline.
     ///
     /// # Errors
     /// See [`CallError`]. Violations and faults are in the audit log before this returns.
-    pub fn call(&mut self, function: &str, arguments: &[Val]) -> Result<Vec<Val>, CallError> {
-        let (item, index) = self.find(function)?;
-        let ComponentItem::ComponentFunc(ty) = item else { return Err(self.unknown(function)) };
-        if tokio::runtime::Handle::try_current().is_ok() {
-            let message = "a call blocks, and this thread is one of an asynchronous runtime".to_owned();
-            return Err(CallError::Usage { edge: self.edge.clone(), message });
-        }
+    pub fn call(&self, function: &str, arguments: &[Val]) -> Result<Vec<Val>, CallError> {
+        let untyped = self.untyped(function, arguments)?;
+        Ok(self.enter_from_host(untyped, None)?.0)
+    }
+
+    pub(super) fn untyped<'a>(
+        &self,
+        function: &'a str,
+        arguments: &'a [Val],
+    ) -> Result<Untyped<'a>, CallError> {
+        let settled = self.settled();
+        let Some((ComponentItem::ComponentFunc(ty), index)) = find(&settled, function) else {
+            return Err(self.unknown(function));
+        };
         let (wanted, given) = (ty.params().len(), arguments.len());
         if wanted != given {
             let message = format!("`{function}` takes {wanted} arguments, not {given}");
-            return Err(CallError::Usage { edge: self.edge.clone(), message });
+            return Err(CallError::Usage { edge: self.0.edge.clone(), message });
         }
-        let results = ty.results().len();
-        let deadline = self.deadline();
-        let begun = Instant::now();
-        let outcome = self.enter(&index, arguments, results, deadline);
-        if let Some(left) = &mut self.cpu_left {
-            *left = left.saturating_sub(begun.elapsed());
-        }
-        self.drain();
-        outcome.map_err(|error| self.failed(&error, deadline))
+        Ok(Untyped { name: function, index, arguments, results: ty.results().len() })
     }
 
-    /// The shorter of the call's deadline and what is left of the compartment's time.
-    fn deadline(&self) -> Duration {
-        let own =
-            self.plan.limits.call_deadline.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
-        self.cpu_left.map_or(own, |left| left.min(own))
+    /// Enters from a thread of the host program.
+    pub(super) fn enter_from_host<E: Entry>(
+        &self,
+        entry: E,
+        pinned: Option<u64>,
+    ) -> Result<(E::Output, u64), CallError> {
+        // A guest that waits would keep the whole executor waiting, or find that it may not.
+        if tokio::runtime::Handle::try_current().is_ok() && !super::threads::may_block() {
+            let message = "a call blocks, and this thread is one of an asynchronous runtime; use the crate's \
+                           feature `async`, or a thread of your own";
+            return Err(CallError::Usage { edge: self.0.edge.clone(), message: message.to_owned() });
+        }
+        if self.0.waits {
+            self.0.host.runtime().block_on(self.enter_async(entry, pinned, Around::default()))
+        } else {
+            self.enter(entry, pinned, Around::default())
+        }
     }
 
-    fn enter(
-        &mut self,
-        index: &ComponentExportIndex,
-        arguments: &[Val],
-        results: usize,
-        deadline: Duration,
-    ) -> wasmtime::Result<Vec<Val>> {
-        if deadline.is_zero() {
-            return Err(Trap::Interrupt.into());
-        }
-        let mut running = match self.running.take() {
+    /// Enters where nothing in the compartment's tree can wait, on the caller's stack, or on a piece of the heap where that
+    /// is too short.
+    pub(super) fn enter<E: Entry>(
+        &self,
+        entry: E,
+        pinned: Option<u64>,
+        around: Around,
+    ) -> Result<(E::Output, u64), CallError> {
+        let need = WASM_STACK_BYTES_MAX + NATIVE_STACK_BYTES;
+        stacker::maybe_grow(need, 2 * need, || {
+            let span = tracing::debug_span!("cofferdam.call", edge = %self.0.edge, function = entry.name());
+            let _entered = span.enter();
+            let (taken, call) = self.admit(pinned, around)?;
+            let mut running = match taken {
+                Some(running) => running,
+                None => self.made(&call, |prepared, settled| settled.pre.instantiate(&mut prepared.store))?,
+            };
+            running.begin(call.deadline, call.until, around.depth);
+            let outcome = entry.run(&mut running);
+            self.leave(running, outcome, &call)
+        })
+    }
+
+    /// Enters where something can wait. The future must run inside the host's own runtime.
+    pub(super) async fn enter_async<E: Entry>(
+        &self,
+        entry: E,
+        pinned: Option<u64>,
+        around: Around,
+    ) -> Result<(E::Output, u64), CallError> {
+        let (taken, call) = self.admit(pinned, around)?;
+        let mut running = match taken {
             Some(running) => running,
-            None => self.instantiate(deadline)?,
+            None => self.made_async(&call).await?,
         };
-        running.store.data_mut().limiter.refused = None;
-        running.store.set_epoch_deadline(ticks(deadline));
-        let function = running
-            .instance
-            .get_func(&mut running.store, index)
-            .ok_or_else(|| wasmtime::Error::msg("the function is gone"))?;
-        let mut values = vec![Val::Bool(false); results];
-        let call = async {
-            let call = function.call_async(&mut running.store, arguments, &mut values);
-            tokio::time::timeout(deadline, call).await
-        };
-        let outcome = match self.host.runtime().block_on(call) {
+        running.begin(call.deadline, call.until, around.depth);
+        let left = call.left();
+        let outcome = match tokio::time::timeout(left, entry.run_async(&mut running)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Trap::Interrupt.into()),
         };
-        // What it wrote is kept, whatever became of it.
-        self.taken.stdout.extend(running.stdout.take());
-        self.taken.stderr.extend(running.stderr.take());
-        match outcome {
-            Ok(()) => {
-                self.running = Some(running);
-                Ok(values)
+        self.leave(running, outcome, &call)
+    }
+
+    /// Runs something on an instance that was taken already.
+    pub(super) fn run_on(&self, mut running: Box<Running>, entry: Dropping) -> Result<(), CallError> {
+        let deadline = self.own_deadline();
+        let until = Instant::now().checked_add(deadline);
+        let call = Call { deadline, until, began: None };
+        running.begin(deadline, until, 0);
+        let outcome = if self.0.waits {
+            if tokio::runtime::Handle::try_current().is_ok() {
+                // Its destructor could wait, and this thread may not: the instance goes, and the resource with it.
+                Err(wasmtime::Error::msg("a handle was dropped where nothing may wait"))
+            } else {
+                let running = &mut *running;
+                let run = async { tokio::time::timeout(deadline, entry.run_async(running)).await };
+                self.0.host.runtime().block_on(run).unwrap_or_else(|_| Err(Trap::Interrupt.into()))
             }
-            // The store is spent: the next call makes a new one.
-            Err(error) => Err(name_limit(error, &running)),
+        } else {
+            entry.run(&mut running)
+        };
+        self.leave(running, outcome, &call).map(|_| ())
+    }
+
+    /// The shorter of the call's deadline and what is left of the compartment's time.
+    fn own_deadline(&self) -> Duration {
+        let limit = self.settled().plan.limits.call_deadline;
+        let own = limit.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
+        own.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
+    }
+
+    /// Lets a caller in, as far as the limits allow.
+    fn admit(&self, pinned: Option<u64>, around: Around) -> Result<(Option<Box<Running>>, Call), CallError> {
+        let inner = &*self.0;
+        inner.calls.fetch_add(1, Ordering::Relaxed);
+        let edge = || inner.edge.clone();
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(self.failed(Failure::Error(CallError::Revoked { edge: edge(), what: "the edge" })));
+        }
+        if around.depth > CALL_DEPTH_MAX {
+            return Err(self.failed(Failure::Error(CallError::Limit { edge: edge(), what: "nested calls" })));
+        }
+        let mut deadline = self.own_deadline();
+        let began = inner.timed.then(Instant::now);
+        if let (Some(until), Some(began)) = (around.until, began) {
+            deadline = deadline.min(until.saturating_duration_since(began));
+        } else if let Some(until) = around.until {
+            deadline = deadline.min(until.saturating_duration_since(Instant::now()));
+        }
+        let late = || CallError::Deadline { edge: edge(), deadline };
+        if deadline.is_zero() {
+            return Err(self.failed(Failure::Error(late())));
+        }
+        let callers_max = self.settled().plan.limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT);
+        let taken = match inner.pool.take(inner.options.instances.max(1), callers_max, pinned, deadline) {
+            Ok(Taken::Ready(running)) => Some(running),
+            Ok(Taken::Make) => None,
+            Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
+            Err(NotTaken::TooManyCallers) => {
+                let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
+                return Err(self.failed(Failure::Error(limit)));
+            }
+            Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
+        };
+        let until = began.and_then(|began| began.checked_add(deadline));
+        Ok((taken, Call { deadline, until, began }))
+    }
+
+    /// A store with what the grants allow, for an instance to come.
+    fn store(&self, settled: &Settled) -> Result<Prepared, StartError> {
+        let inner = &*self.0;
+        let around = Surroundings {
+            folder: &inner.folder,
+            standing: &inner.standing,
+            stdout: &inner.stdout,
+            stderr: &inner.stderr,
+            stdin: &inner.options.input,
+            arguments: &inner.options.arguments,
+            quotas: &inner.quotas,
+        };
+        let network = NetworkPolicy::new(&settled.plan, Arc::clone(&inner.standing));
+        Prepared::new(settled, &around, network)
+    }
+
+    fn prepared(&self, settled: &Settled, call: &Call) -> Result<Prepared, CallError> {
+        match self.store(settled) {
+            Ok(mut prepared) => {
+                prepared.store.set_epoch_deadline(super::instance::ticks(call.deadline));
+                prepared.store.data_mut().deadline = call.until;
+                Ok(prepared)
+            }
+            Err(error) => {
+                self.0.pool.lost(None);
+                Err(self.failed(Failure::Error(CallError::Start(Box::new(error)))))
+            }
         }
     }
 
-    fn instantiate(&mut self, deadline: Duration) -> wasmtime::Result<Running> {
-        let (wasi, stdout, stderr) = self.context().map_err(wasmtime::Error::new)?;
-        let limits = &self.plan.limits;
-        let memory = limits.memory.map_or(MEMORY_BYTES_DEFAULT, |bytes| bytes.0);
-        let handles = usize::try_from(limits.handles.unwrap_or(HANDLES_DEFAULT)).unwrap_or(usize::MAX);
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(handles);
-        let state = State { wasi, table, limiter: Limiter::new(memory) };
-        let mut store = Store::new(self.host.engine(), state);
-        store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_trap();
-        store.set_epoch_deadline(ticks(deadline));
-        // Handles of the host's objects are bounded by the table, and those of the guest's own by the store.
-        store.set_max_component_handles(handles);
-        store.set_hostcall_fuel(usize::try_from(memory).unwrap_or(usize::MAX));
-        let instance = async { tokio::time::timeout(deadline, self.pre.instantiate_async(&mut store)).await };
-        let instance = match self.host.runtime().block_on(instance) {
+    fn made(
+        &self,
+        call: &Call,
+        instantiate: impl FnOnce(&mut Prepared, &Settled) -> wasmtime::Result<wasmtime::component::Instance>,
+    ) -> Result<Box<Running>, CallError> {
+        let settled = self.settled();
+        let mut prepared = self.prepared(&settled, call)?;
+        let instance = instantiate(&mut prepared, &settled);
+        self.keep(prepared, instance, settled, call)
+    }
+
+    async fn made_async(&self, call: &Call) -> Result<Box<Running>, CallError> {
+        let settled = self.settled();
+        let mut prepared = self.prepared(&settled, call)?;
+        let making = settled.pre.instantiate_async(&mut prepared.store);
+        let instance = match tokio::time::timeout(call.left(), making).await {
             Ok(instance) => instance,
             Err(_) => Err(Trap::Interrupt.into()),
         };
+        self.keep(prepared, instance, settled, call)
+    }
+
+    fn keep(
+        &self,
+        prepared: Prepared,
+        instance: wasmtime::Result<wasmtime::component::Instance>,
+        settled: Arc<Settled>,
+        call: &Call,
+    ) -> Result<Box<Running>, CallError> {
         match instance {
-            Ok(instance) => Ok(Running { store, instance, stdout, stderr }),
-            Err(error) if store.data().limiter.refused.is_some() => {
-                Err(error.context(LimitHit(store.data().limiter.refused.unwrap_or("memory"))))
+            Ok(instance) => {
+                let running = prepared.running(instance, settled);
+                self.0.pool.made(running.serial);
+                Ok(running)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.0.pool.lost(None);
+                let error = match prepared.store.data().limiter.refused {
+                    Some(what) => error.context(LimitHit(what)),
+                    None => error,
+                };
+                self.spend(call);
+                Err(self.failed(Failure::Trap(&error, call.deadline)))
+            }
         }
     }
 
-    /// A WASI context with what the edge grants, and nothing else.
-    fn context(&mut self) -> Result<(WasiCtx, Captured, Captured), StartError> {
-        let mut builder = WasiCtxBuilder::new();
-        builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-        for (name, value) in &self.environment {
-            builder.env(name, value);
+    fn spend(&self, call: &Call) {
+        let left = &self.0.cpu_left;
+        if let Some(began) = call.began
+            && left.load(Ordering::Acquire) != u64::MAX
+        {
+            let spent = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let less = |left: u64| Some(left.saturating_sub(spent));
+            let _ = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
         }
-        for mount in &self.plan.mounts {
-            let writes = mount.capabilities.iter().any(|name| name == HostCapability::FilesystemWrite.name());
-            let perms = if writes { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            let host_path = self.folder.join(&mount.host);
-            builder.preopened_dir(&host_path, &mount.at, perms).map_err(|error| StartError::Path {
-                edge: self.edge.clone(),
-                path: mount.host.clone(),
-                message: format!("{error:#}"),
-            })?;
-        }
-        if let Some(Scope::Resolution(resolution)) = self.plan.scope(HostCapability::Clock) {
-            builder.wall_clock(Coarse::new(*resolution)).monotonic_clock(Coarse::new(*resolution));
-        }
-        let output = self.plan.limits.output.map_or(OUTPUT_BYTES_DEFAULT, |bytes| bytes.0);
-        let (mut stdout, mut stderr) = (Captured::new(0), Captured::new(0));
-        if let Some(Scope::Streams(streams)) = self.plan.scope(HostCapability::Stdio) {
-            let granted = |stream| streams.iter().find(|one| one.pattern == stream);
-            let cap = |bytes: Option<u64>| Captured::new(bytes.unwrap_or(output).min(output));
-            if let Some(one) = granted(Stream::Stdout) {
-                stdout = cap(one.bytes);
-                builder.stdout(stdout.clone());
-            }
-            if let Some(one) = granted(Stream::Stderr) {
-                stderr = cap(one.bytes);
-                builder.stderr(stderr.clone());
-            }
-        }
-        Ok((builder.build(), stdout, stderr))
     }
 
-    /// Says what an error of wasmtime is to a caller, and records it.
-    fn failed(&self, error: &wasmtime::Error, deadline: Duration) -> CallError {
-        let edge = self.edge.clone();
-        let call_error = if let Some(ungranted) = error.downcast_ref::<Ungranted>() {
-            CallError::Violation {
-                edge,
-                capability: ungranted.capability.clone(),
-                attempt: ungranted.attempt.clone(),
-                line: ungranted.line(),
+    /// After a call: judges it, keeps the instance where it is good, and records what went wrong before anyone hears of it.
+    fn leave<T>(
+        &self,
+        running: Box<Running>,
+        outcome: wasmtime::Result<T>,
+        call: &Call,
+    ) -> Result<(T, u64), CallError> {
+        let inner = &*self.0;
+        self.spend(call);
+        if inner.options.output == Output::Prefixed {
+            inner.stdout.flush();
+            inner.stderr.flush();
+        }
+        let serial = running.serial;
+        let asked_revoked = running.store.data().asked_revoked;
+        let objection = inner.standing.objection();
+        match outcome {
+            Ok(value) if !asked_revoked && objection.is_none() => {
+                self.give_back(running);
+                Ok((value, serial))
             }
-        } else if let Some(LimitHit(what)) = error.downcast_ref::<LimitHit>() {
-            CallError::Limit { edge, what }
-        } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
-            CallError::Fault { edge, kind: FaultKind::Exit(exit.0) }
-        } else {
-            match error.downcast_ref::<Trap>() {
-                Some(Trap::Interrupt) => CallError::Deadline { edge, deadline },
-                Some(Trap::StackOverflow) => CallError::Fault { edge, kind: FaultKind::StackOverflow },
-                Some(Trap::UnreachableCodeReached) => CallError::Fault { edge, kind: FaultKind::Panic },
-                Some(trap) => CallError::Fault { edge, kind: FaultKind::Trap(trap.to_string()) },
-                None => CallError::Fault { edge, kind: FaultKind::Protocol(format!("{error:#}")) },
+            outcome => {
+                let failure = match (&outcome, objection) {
+                    _ if asked_revoked => Failure::Error(CallError::Revoked {
+                        edge: inner.edge.clone(),
+                        what: "a grant that the guest was using",
+                    }),
+                    (_, Some(Objection::Unwritten)) => Failure::Error(CallError::Audit(
+                        std::io::Error::other("a refusal could not be recorded"),
+                    )),
+                    (Ok(_), Some(Objection::TooMany)) => Failure::Error(CallError::Limit {
+                        edge: inner.edge.clone(),
+                        what: "refusals that are recorded",
+                    }),
+                    (Err(error), _) => Failure::Trap(error, call.deadline),
+                    (Ok(_), None) => unreachable!("a call without objections is a success"),
+                };
+                let failure = failure.with_limits(&running);
+                // The store is spent: the next call makes a new one.
+                let error = self.failed(failure);
+                let (gone, serial) = (running, serial);
+                inner.pool.lost(Some(serial));
+                drop(gone);
+                Err(error)
             }
-        };
-        match self.log.record(&event_of(&call_error)) {
-            Ok(()) => call_error,
+        }
+    }
+
+    /// Puts an instance back into the pool, unless the compartment has moved on; destructors that waited for it run first.
+    fn give_back(&self, running: Box<Running>) {
+        let inner = &*self.0;
+        let mut running = running;
+        loop {
+            let fresh = running.version == self.settled().version
+                && running.store.data().stands()
+                && !inner.closed.load(Ordering::Acquire);
+            let Some((mut again, resources)) = inner.pool.give(running, fresh) else { return };
+            let deadline = self.own_deadline();
+            again.begin(deadline, Instant::now().checked_add(deadline), 0);
+            let dropping = Dropping(resources);
+            let outcome = if inner.waits {
+                Err(wasmtime::Error::msg("a handle was dropped while its instance could wait"))
+            } else {
+                dropping.run(&mut again)
+            };
+            match outcome {
+                Ok(()) => running = again,
+                Err(error) => {
+                    // The fault is in the log; the call that just ended well stays a success.
+                    let _ = self.failed(Failure::Trap(&error, deadline));
+                    inner.pool.lost(Some(again.serial));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Says what a failure is to a caller, and records it first.
+    pub(super) fn failed(&self, failure: Failure<'_>) -> CallError {
+        self.0.failures.fetch_add(1, Ordering::Relaxed);
+        let error = failure.into_error(&self.0.edge);
+        tracing::warn!(edge = %self.0.edge, error = %error, "call failed");
+        match self.0.log.record(&super::failure::event_of(&self.0.edge, &error)) {
+            Ok(()) => error,
             Err(error) => CallError::Audit(error),
         }
     }
-}
 
-/// A limit was hit: the reason behind whatever the guest then did.
-#[derive(Debug, thiserror::Error)]
-#[error("more {0} than the limit")]
-struct LimitHit(&'static str);
-
-fn name_limit(error: wasmtime::Error, running: &Running) -> wasmtime::Error {
-    if running.stdout.overran() || running.stderr.overran() {
-        return error.context(LimitHit("output"));
+    /// Takes all of the edge back. Running calls are told no at their next operation, and later ones do not start.
+    ///
+    /// # Errors
+    /// When it cannot be recorded; the edge is revoked all the same.
+    pub fn revoke(&self) -> Result<(), StartError> {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.standing.revoke();
+        self.0.pool.clear();
+        self.0.log.record(&AuditEvent::Revoked { edge: self.0.edge.clone(), capability: None })?;
+        Ok(())
     }
-    // A violation or a deadline stays one, even when the guest was refused memory before.
-    let own =
-        error.downcast_ref::<Ungranted>().is_some() || matches!(error.downcast_ref(), Some(Trap::Interrupt));
-    match running.store.data().limiter.refused {
-        Some(what) if !own => error.context(LimitHit(what)),
-        _ => error,
-    }
-}
 
-fn event_of(error: &CallError) -> AuditEvent {
-    match error {
-        CallError::Violation { edge, capability, attempt, .. } => AuditEvent::Violation {
-            edge: edge.clone(),
-            capability: capability.to_string(),
-            attempt: attempt.clone(),
-        },
-        CallError::Fault { edge, kind } => {
-            let name = if matches!(kind, FaultKind::Exit(_)) { "exit" } else { "trap" };
-            AuditEvent::Fault { edge: edge.clone(), kind: name.to_owned(), detail: kind.to_string() }
-        }
-        CallError::Deadline { edge, deadline } => AuditEvent::Fault {
-            edge: edge.clone(),
-            kind: "deadline".to_owned(),
-            detail: format!("{deadline:?}"),
-        },
-        CallError::Limit { edge, what } => {
-            AuditEvent::Fault { edge: edge.clone(), kind: "limit".to_owned(), detail: (*what).to_owned() }
-        }
-        other => {
-            AuditEvent::Fault { edge: String::new(), kind: "host".to_owned(), detail: other.to_string() }
+    /// Ends it. Running calls are told no at their next operation.
+    ///
+    /// # Errors
+    /// When it cannot be recorded; the compartment ends all the same.
+    pub fn stop(&self) -> Result<(), StartError> {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.standing.revoke();
+        self.0.pool.clear();
+        self.0.log.record(&AuditEvent::Stopped { edge: self.0.edge.clone() })?;
+        Ok(())
+    }
+
+    /// Runs something on a thread of the host that is made for waiting.
+    #[cfg(feature = "async")]
+    pub(crate) async fn unblock<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
+        let run = move || super::threads::blocking(run);
+        match self.0.host.runtime().spawn_blocking(run).await {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => unreachable!("nobody cancels it: {error}"),
+            },
         }
     }
+
+    /// Takes one grant back. Running calls are told no at their next operation on anything of the host's; later ones begin
+    /// with a fresh instance that has the rest.
+    ///
+    /// # Errors
+    /// When it cannot be recorded; the grant is revoked all the same. When the edge does not have it.
+    pub fn revoke_grant(&self, capability: &Capability) -> Result<(), StartError> {
+        let mut settled = self.0.settled.write().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = settled.plan.clone();
+        if !plan.grants.iter().any(|grant| grant.capability == *capability) {
+            let what = format!("the revocation of `{capability}`, which is not granted,");
+            return Err(StartError::CannotEnforce { edge: self.0.edge.clone(), what });
+        }
+        plan.revoke(capability);
+        let name = capability.to_string();
+        let version = settled.version + 1;
+        let linking =
+            Linking { host: &self.0.host, edge: &self.0.edge, waits: self.0.waits, routes: &self.0.routes };
+        let again = relink(&linking, &plan, settled.component.clone(), settled.digest.clone(), version);
+        // Whether or not the rest can be linked, what was revoked is gone.
+        self.0.standing.revoke();
+        self.0.pool.clear();
+        match again {
+            Ok(again) => *settled = Arc::new(again),
+            Err(_) => self.0.closed.store(true, Ordering::Release),
+        }
+        drop(settled);
+        self.0.log.record(&AuditEvent::Revoked { edge: self.0.edge.clone(), capability: Some(name) })?;
+        Ok(())
+    }
+
+    /// Puts another component in this one's place. Calls that run finish on the old one; later ones go to the new one.
+    ///
+    /// # Errors
+    /// When the new component cannot run here, imports what nothing provides, or lacks a function that a client was opened
+    /// for. The old one then stays.
+    pub fn replace(&self, component: &[u8]) -> Result<(), StartError> {
+        let inner = &*self.0;
+        let old = self.settled();
+        let new = settle(&inner.host, &old.plan, component, &inner.routes, inner.waits, old.version + 1);
+        let new = new.and_then(|new| self.still_fits(new));
+        let new = match new {
+            Ok(new) => new,
+            Err(error) => {
+                let event = AuditEvent::Refused { edge: inner.edge.clone(), reason: error.to_string() };
+                inner.log.record(&event)?;
+                return Err(error);
+            }
+        };
+        let digest = new.digest.clone();
+        inner.log.record(&AuditEvent::Replaced { edge: inner.edge.clone(), digest })?;
+        *inner.settled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        inner.pool.clear();
+        Ok(())
+    }
+
+    fn still_fits(&self, new: Settled) -> Result<Settled, StartError> {
+        let functions = self.0.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let differences = |key: &Key| super::typed::difference(&new, self.0.host.engine(), key);
+        let differences: Vec<String> =
+            functions.iter().filter_map(|(_, key)| differences(key)).flatten().collect();
+        if differences.is_empty() {
+            return Ok(new);
+        }
+        let world = "the component that it replaces".to_owned();
+        Err(StartError::DoesNotFit { edge: self.0.edge.clone(), world, differences })
+    }
+
+    /// Where the compartment's calls stand, for its own guests' calls further on.
+    pub(super) fn around(state: &State) -> Around {
+        Around { until: state.deadline, depth: state.depth + 1 }
+    }
 }
 
-/// Epochs until the deadline, one more so that it is never early.
-fn ticks(deadline: Duration) -> u64 {
-    let ticks = deadline.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
-    u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
+/// What one call was let in with.
+#[derive(Clone, Copy)]
+struct Call {
+    deadline: Duration,
+    until: Option<Instant>,
+    began: Option<Instant>,
+}
+
+impl Call {
+    fn left(&self) -> Duration {
+        self.until.map_or(self.deadline, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+fn find(
+    settled: &Settled,
+    function: &str,
+) -> Option<(ComponentItem, wasmtime::component::ComponentExportIndex)> {
+    match function.split_once('#') {
+        None => settled.find(None, function),
+        Some((interface, function)) => settled.find(Some(interface), function),
+    }
+}
+
+fn settle(
+    host: &WasmHost,
+    plan: &CompartmentPlan,
+    bytes: &[u8],
+    routes: &[Route],
+    waits: bool,
+    version: u64,
+) -> Result<Settled, StartError> {
+    let edge = plan.edge();
+    let digest = super::inspect::digest(bytes);
+    let component =
+        cache::compile(host, bytes, &digest).map_err(|error| StartError::not_a_component(&edge, &error))?;
+    relink(&Linking { host, edge: &edge, waits, routes }, plan, component, digest, version)
+}
+
+fn relink(
+    linking: &Linking<'_>,
+    plan: &CompartmentPlan,
+    component: Component,
+    digest: String,
+    version: u64,
+) -> Result<Settled, StartError> {
+    let granted = |capability| plan.scope(capability).is_some();
+    let linker = link(linking, &component, granted)?;
+    let pre = linker
+        .instantiate_pre(&component)
+        .map_err(|error| StartError::not_a_component(linking.edge, &error))?;
+    let environment = environment(plan);
+    Ok(Settled { version, plan: plan.clone(), component, pre, digest, environment })
+}
+
+/// Whether anything that the grants give can make a guest wait.
+pub(crate) fn may_wait(plan: &CompartmentPlan) -> bool {
+    use HostCapability as Host;
+    const WAITING: [HostCapability; 6] = [
+        Host::FilesystemRead,
+        Host::FilesystemWrite,
+        Host::NetworkConnect,
+        Host::NetworkListen,
+        Host::NetworkDns,
+        Host::Clock,
+    ];
+    let stdin =
+        |scope: &Scope| matches!(scope, Scope::Streams(streams) if streams.covers_any_of(&Stream::Stdin));
+    WAITING.iter().any(|capability| plan.scope(*capability).is_some())
+        || plan.scope(Host::Stdio).is_some_and(stdin)
 }
 
 /// Refuses what this release cannot hold a guest to.
-fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
+fn enforceable(plan: &CompartmentPlan, options: &CompartmentOptions, edge: &str) -> Result<(), StartError> {
     if plan.backend != Backend::Wasm.name() {
         return Err(StartError::OtherBackend { edge: edge.to_owned(), backend: plan.backend.clone() });
     }
-    let cannot = |what: String| Err(StartError::CannotEnforce { edge: edge.to_owned(), what });
-    for grant in &plan.grants {
-        match &grant.scope {
-            Scope::Hosts(_) | Scope::HostNames(_) => return cannot(format!("`{}`", grant.capability)),
-            Scope::Paths(set) if set.smallest_bound().is_some() => {
-                return cannot("a quota on writing".to_owned());
-            }
-            Scope::Streams(streams) if streams.covers_any_of(&Stream::Stdin) => {
-                return cannot("`stdio` of `stdin`".to_owned());
-            }
-            Scope::Paths(set) if set.iter().any(|one| one.pattern.extent == Extent::File) => {
-                return cannot("a grant of a single file".to_owned());
-            }
-            _ => {}
+    let cannot = |what: &str| Err(StartError::CannotEnforce { edge: edge.to_owned(), what: what.to_owned() });
+    if let Some(Scope::Streams(streams)) = plan.scope(HostCapability::Stdio) {
+        let capped = |one: &capability_manifest::scope::Bounded<Stream>| {
+            one.pattern == Stream::Stdin && one.bytes.is_some()
+        };
+        if matches!(options.input, Input::Inherited) && streams.iter().any(capped) {
+            return cannot("a cap on the host's own standard input");
         }
     }
-    let is_file = |mount: &MountPlan| mount.file;
-    if plan.mounts.iter().any(is_file) {
-        return cannot("a grant of a single file".to_owned());
+    // A guest opens a path below the folder whose name is its beginning; of two folders with one name it would see one.
+    let mut seen = std::collections::BTreeSet::new();
+    for mount in &plan.mounts {
+        let at = if mount.file {
+            Path::new(&mount.at).parent().map(|path| path.display().to_string()).unwrap_or_default()
+        } else {
+            mount.at.clone()
+        };
+        if !seen.insert(at) {
+            return cannot("two granted paths with the same folder inside; give one another name with `at`");
+        }
     }
     Ok(())
-}
-
-/// The granted variables that the host has.
-fn environment(plan: &CompartmentPlan) -> Vec<(String, String)> {
-    let Some(Scope::Names(granted)) = plan.scope(HostCapability::EnvironmentRead) else { return Vec::new() };
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| granted.covers_pattern(&NamePattern::Exact(name.clone())))
-        .collect()
 }

@@ -21,6 +21,29 @@ pub enum StartError {
     /// The plan is for another backend.
     #[error("`{edge}`: the plan is for the backend `{backend}`, not wasm")]
     OtherBackend { edge: String, backend: String },
+    /// Its exports are not those of the world that its caller expects.
+    #[error("`{edge}`: the component does not fit `{world}`:\n{}", .differences.join("\n"))]
+    DoesNotFit { edge: String, world: String, differences: Vec<String> },
+    /// Two edges offer what the component imports.
+    #[error("`{edge}`: the component imports `{import}`, which {} all export; it may have only one of them", .providers.join(", "))]
+    AmbiguousImport { edge: String, import: String, providers: Vec<String> },
+    /// A type that cannot go from one compartment to another.
+    #[error(
+        "`{edge}`: `{function}` passes {what}, which cannot leave its own store; use `link = \"fused\"` or pass a value"
+    )]
+    CannotCross { edge: String, function: String, what: &'static str },
+    /// No component for the crate.
+    #[error("`{edge}`: there is no component for `{krate}`; {hint}")]
+    NoComponent { edge: String, krate: String, hint: String },
+    /// The component is not the one that was decided about.
+    #[error("`{edge}`: the component's SHA-256 is {found}, and {wanted} was pinned")]
+    WrongDigest { edge: String, found: String, wanted: String },
+    /// No compartment of the plan is for that edge.
+    #[error("there is no edge `{edge}` from the host program to a compartment; {}", edges_text(.edges))]
+    NoEdge { edge: String, edges: Vec<String> },
+    /// The edge was taken back.
+    #[error("`{edge}`: the edge was revoked")]
+    Revoked { edge: String },
     /// A grant or limit that this release cannot hold the guest to.
     #[error("`{edge}`: this release cannot enforce {what} for wasm, and does not run without")]
     CannotEnforce { edge: String, what: String },
@@ -33,6 +56,16 @@ pub enum StartError {
     /// The event cannot be recorded.
     #[error("cannot write the audit log: {0}")]
     Audit(#[from] std::io::Error),
+}
+
+impl StartError {
+    pub(super) fn not_a_component(edge: &str, error: &wasmtime::Error) -> Self {
+        Self::NotAComponent { edge: edge.to_owned(), message: one_line(error) }
+    }
+}
+
+fn edges_text(edges: &[String]) -> String {
+    if edges.is_empty() { "the plan has none".to_owned() } else { format!("there are {}", edges.join(", ")) }
 }
 
 /// How a guest failed by itself.
@@ -83,6 +116,19 @@ pub enum CallError {
     /// The guest needed more than a limit allows.
     #[error("`{edge}`: needed more {what} than its limit allows")]
     Limit { edge: String, what: &'static str },
+    /// Another compartment, which the guest called over an edge of its own, had no answer, and the guest's interface has no
+    /// way to say so.
+    #[error("`{edge}`: called over `{}`, which failed: {source}", .source.edge())]
+    Callee { edge: String, source: Box<CallError> },
+    /// The edge, or a grant that the guest was using, was taken back.
+    #[error("`{edge}`: {what} was revoked")]
+    Revoked { edge: String, what: &'static str },
+    /// The handle's instance is gone: it failed, was stopped, or was replaced.
+    #[error("`{edge}`: the handle is of an instance that is gone")]
+    StaleHandle { edge: String },
+    /// The instance could not be made.
+    #[error(transparent)]
+    Start(#[from] Box<StartError>),
     /// There is no such function.
     #[error("`{edge}`: the component exports no function `{function}`; {}", known_text(.known))]
     UnknownFunction { edge: String, function: String, known: Vec<String> },
@@ -92,6 +138,24 @@ pub enum CallError {
     /// The event cannot be recorded, so the outcome is not handed on.
     #[error("cannot write the audit log: {0}")]
     Audit(#[source] std::io::Error),
+}
+
+impl CallError {
+    /// The edge over which the call went wrong.
+    pub fn edge(&self) -> &str {
+        match self {
+            Self::Violation { edge, .. }
+            | Self::Fault { edge, .. }
+            | Self::Deadline { edge, .. }
+            | Self::Limit { edge, .. }
+            | Self::Callee { edge, .. }
+            | Self::Revoked { edge, .. }
+            | Self::StaleHandle { edge }
+            | Self::UnknownFunction { edge, .. }
+            | Self::Usage { edge, .. } => edge,
+            Self::Start(_) | Self::Audit(_) => "",
+        }
+    }
 }
 
 fn known_text(known: &[String]) -> String {

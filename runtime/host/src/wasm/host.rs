@@ -6,14 +6,19 @@ use std::thread::JoinHandle;
 
 use wasmtime::{Config, Engine};
 
+use super::cache::CodeCache;
 use super::error::StartError;
 use super::limits::{EPOCH_TICK, WASM_STACK_BYTES_MAX};
 
-/// Compiles and runs components. One per program: objects of different engines do not mix.
+/// Compiles and runs components. One per program: objects of different engines do not mix. Clones are of the same host.
+#[derive(Debug, Clone)]
+pub struct WasmHost(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct WasmHost {
+struct Inner {
     engine: Engine,
     runtime: tokio::runtime::Runtime,
+    cache: Option<CodeCache>,
     stop: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
 }
@@ -24,6 +29,18 @@ impl WasmHost {
     /// # Errors
     /// When the platform is not supported, or a thread cannot be started.
     pub fn new() -> Result<Self, StartError> {
+        Self::build(None)
+    }
+
+    /// The same, with compiled code kept in a folder.
+    ///
+    /// # Errors
+    /// As [`WasmHost::new`].
+    pub fn with_cache(cache: CodeCache) -> Result<Self, StartError> {
+        Self::build(Some(cache))
+    }
+
+    fn build(cache: Option<CodeCache>) -> Result<Self, StartError> {
         let mut config = Config::new();
         config
             .wasm_component_model(true)
@@ -53,19 +70,23 @@ impl WasmHost {
             }
         });
         let ticker = ticker.map_err(|error| StartError::Engine(error.to_string()))?;
-        Ok(Self { engine, runtime, stop, ticker: Some(ticker) })
+        Ok(Self(Arc::new(Inner { engine, runtime, cache, stop, ticker: Some(ticker) })))
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+        &self.0.engine
     }
 
     pub(super) fn runtime(&self) -> &tokio::runtime::Runtime {
-        &self.runtime
+        &self.0.runtime
+    }
+
+    pub(super) fn cache(&self) -> Option<&CodeCache> {
+        self.0.cache.as_ref()
     }
 }
 
-impl Drop for WasmHost {
+impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(ticker) = self.ticker.take() {

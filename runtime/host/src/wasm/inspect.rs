@@ -2,6 +2,7 @@
 
 use capability_manifest::{CapabilityPage, HostCapability, PageError};
 use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
@@ -68,18 +69,32 @@ pub fn inspect(host: &WasmHost, name: &str, bytes: &[u8]) -> Result<ComponentSum
         let capabilities = capabilities.unwrap_or_default();
         imports.push(ImportSummary { interface: interface.to_owned(), capabilities, known });
     }
-    let mut exports = Vec::new();
-    for (name, item) in types.exports(engine) {
+    let exports = functions(&component, engine);
+    Ok(ComponentSummary { digest: digest(bytes), bytes: bytes.len(), imports, exports })
+}
+
+/// The functions that a component exports, each with its interface in front.
+pub(super) fn functions(component: &Component, engine: &Engine) -> Vec<String> {
+    let mut names = Vec::new();
+    for (name, item) in component.component_type().exports(engine) {
         match item.ty {
+            ComponentItem::ComponentFunc(_) => names.push(name.to_owned()),
             ComponentItem::ComponentInstance(instance) => {
-                exports.extend(instance.exports(engine).filter_map(|(function, item)| {
+                names.extend(instance.exports(engine).filter_map(|(function, item)| {
                     matches!(item.ty, ComponentItem::ComponentFunc(_)).then(|| format!("{name}#{function}"))
                 }));
             }
-            ComponentItem::ComponentFunc(_) => exports.push(name.to_owned()),
             _ => {}
         }
     }
-    let digest: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(ComponentSummary { digest: digest.concat(), bytes: bytes.len(), imports, exports })
+    names
+}
+
+/// SHA-256 of a component's bytes, lowercase hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -25,6 +25,32 @@ pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Stack of a component, bytes. Bounds what nested compartments can take of a native stack.
 pub const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 
+/// Refusals of a compartment that are recorded in the audit log; its calls fail from the next one on.
+pub const DENIALS_MAX: u64 = 10_000;
+
+/// Addresses that an instance's granted names may lead to.
+pub const LEARNED_ADDRESSES_MAX: usize = 4_096;
+
+/// Longest wait for a connection, and for the first byte of an answer, over `wasi:http`.
+#[cfg(feature = "http")]
+pub const HTTP_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Most bytes of the headers of one request or answer. Servers refuse more than 8 to 64 KiB.
+#[cfg(feature = "http")]
+pub const HTTP_FIELD_BYTES_MAX: usize = 128 << 10;
+
+/// Calls of a compartment at a time, waiting ones included, when its manifest sets no `calls-in-flight`.
+pub const CALLS_IN_FLIGHT_DEFAULT: u64 = 1_024;
+
+/// Native stack that a call needs beside its component's own, bytes; more is taken from the heap where less is left.
+pub const NATIVE_STACK_BYTES: usize = 256 << 10;
+
+/// Compartments inside each other in one call. The manifest's own bound, held again where calls are made.
+pub const CALL_DEPTH_MAX: usize = capability_manifest::limits::COMPARTMENT_DEPTH_MAX;
+
+/// Compiled code that is kept, bytes.
+pub const CACHE_BYTES_DEFAULT: u64 = 1 << 30;
+
 /// Most core instances, memories and tables of one component.
 const INSTANCES_MAX: usize = 64;
 

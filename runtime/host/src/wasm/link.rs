@@ -3,29 +3,19 @@
 use capability_manifest::{Capability, HostCapability, print};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::error::StartError;
+use super::forward::{self, Route};
 use super::host::WasmHost;
-use super::limits::Limiter;
-
-/// What a store holds beside the component.
-pub(super) struct State {
-    pub(super) wasi: WasiCtx,
-    pub(super) table: ResourceTable,
-    pub(super) limiter: Limiter,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
+use super::state::State;
+use super::{files, names};
 
 /// A call of an interface that the edge does not grant.
 #[derive(Debug, thiserror::Error)]
@@ -42,44 +32,64 @@ impl Ungranted {
     }
 }
 
-/// The linker for a component; or the imports that nothing here provides.
+/// What a linker is made for.
+pub(super) struct Linking<'a> {
+    pub(super) host: &'a WasmHost,
+    pub(super) edge: &'a str,
+    /// Whether anything that the guest reaches can make it wait. Where nothing can, calls need no stack of their own.
+    pub(super) waits: bool,
+    /// Where the interfaces of other compartments are.
+    pub(super) routes: &'a [Route],
+}
+
+/// The linker for a component, with all that it imports and nothing else.
 pub(super) fn link(
-    host: &WasmHost,
+    linking: &Linking<'_>,
     component: &Component,
     granted: impl Fn(HostCapability) -> bool,
-) -> wasmtime::Result<Result<Linker<State>, Vec<String>>> {
-    let mut linker: Linker<State> = Linker::new(host.engine());
+) -> Result<Linker<State>, StartError> {
+    let engine = linking.host.engine();
+    let mut linker: Linker<State> = Linker::new(engine);
     let mut unknown = Vec::new();
-    let engine = host.engine();
     let types = component.component_type();
+    let failed = |error: wasmtime::Error| StartError::not_a_component(linking.edge, &error);
     for (name, item) in types.imports(engine) {
         let interface = name.split('@').next().unwrap_or(name);
-        let needed = guarded(interface).filter(|capability| !granted(*capability));
+        let needed = guarded(interface).filter(|any| !any.iter().any(|capability| granted(*capability)));
         let added = match (needed, &item.ty) {
-            (Some(capability), ComponentItem::ComponentInstance(instance)) => {
+            (Some([capability, ..]), ComponentItem::ComponentInstance(instance)) => {
                 let functions = instance.exports(engine).filter_map(|(function, item)| {
                     matches!(item.ty, ComponentItem::ComponentFunc(_)).then(|| function.to_owned())
                 });
-                refuse(&mut linker, name, functions.collect(), capability)?;
+                refuse(&mut linker, name, functions.collect(), *capability).map_err(failed)?;
                 true
             }
-            _ => add(&mut linker, interface)?,
+            _ => {
+                add(&mut linker, interface, linking.waits).map_err(failed)?
+                    || forward::add(&mut linker, linking, name, &item.ty)?
+            }
         };
         if !added {
             unknown.push(format!("`{name}`"));
         }
     }
-    Ok(if unknown.is_empty() { Ok(linker) } else { Err(unknown) })
+    if unknown.is_empty() {
+        Ok(linker)
+    } else {
+        Err(StartError::UnknownImports { edge: linking.edge.to_owned(), imports: unknown })
+    }
 }
 
-/// The capability without which an interface must not answer at all. The others answer as empty as their grants are.
-fn guarded(interface: &str) -> Option<HostCapability> {
+/// The capabilities of which one is needed for an interface to answer at all, the plainest first. The other interfaces answer
+/// as empty as their grants are.
+fn guarded(interface: &str) -> Option<&'static [HostCapability]> {
     match interface {
-        "wasi:clocks/wall-clock" | "wasi:clocks/monotonic-clock" => Some(HostCapability::Clock),
+        "wasi:clocks/wall-clock" | "wasi:clocks/monotonic-clock" => Some(&[HostCapability::Clock]),
         "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => {
-            Some(HostCapability::Entropy)
+            Some(&[HostCapability::Entropy])
         }
-        "wasi:cli/exit" => Some(HostCapability::ProcessExit),
+        "wasi:cli/exit" => Some(&[HostCapability::ProcessExit]),
+        "wasi:http/outgoing-handler" => Some(&[HostCapability::NetworkConnect]),
         _ => None,
     }
 }
@@ -106,20 +116,19 @@ fn refuse(
 
 /// For the lines of `add` to fit.
 type S = State;
+type Table = HasSelf<ResourceTable>;
 
 /// Adds one interface of WASI 0.2. False when it is not one of them.
-fn add(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<bool> {
-    use bindings::{cli, clocks, filesystem, random, sockets};
+fn add(linker: &mut Linker<State>, interface: &str, waits: bool) -> wasmtime::Result<bool> {
+    use bindings::{cli, clocks, filesystem, random, sockets, sync};
     use wasmtime_wasi_io::bindings::wasi::io;
     let l = linker;
     match interface {
-        "wasi:io/error" => {
-            io::error::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?;
-        }
-        "wasi:io/poll" => io::poll::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?,
-        "wasi:io/streams" => {
-            io::streams::add_to_linker::<S, HasSelf<ResourceTable>>(l, |state| &mut state.table)?;
-        }
+        "wasi:io/error" => io::error::add_to_linker::<S, Table>(l, State::table)?,
+        "wasi:io/poll" if waits => io::poll::add_to_linker::<S, Table>(l, State::table)?,
+        "wasi:io/poll" => sync::io::poll::add_to_linker::<S, Table>(l, State::table)?,
+        "wasi:io/streams" if waits => io::streams::add_to_linker::<S, Table>(l, State::table)?,
+        "wasi:io/streams" => sync::io::streams::add_to_linker::<S, Table>(l, State::table)?,
         "wasi:cli/environment" => cli::environment::add_to_linker::<S, WasiCli>(l, State::cli)?,
         "wasi:cli/exit" => cli::exit::add_to_linker::<S, WasiCli>(l, State::cli)?,
         "wasi:cli/stdin" => cli::stdin::add_to_linker::<S, WasiCli>(l, State::cli)?,
@@ -134,21 +143,21 @@ fn add(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<bool> {
         "wasi:clocks/monotonic-clock" => {
             clocks::monotonic_clock::add_to_linker::<S, WasiClocks>(l, State::clocks)?;
         }
+        "wasi:filesystem/preopens" if waits => {
+            filesystem::preopens::add_to_linker::<S, files::Guarded>(l, State::guarded_files)?;
+        }
         "wasi:filesystem/preopens" => {
             filesystem::preopens::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?;
         }
+        "wasi:filesystem/types" if waits => {
+            filesystem::types::add_to_linker::<S, files::Guarded>(l, State::guarded_files)?;
+        }
         "wasi:filesystem/types" => {
-            filesystem::types::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?;
+            sync::filesystem::types::add_to_linker::<S, WasiFilesystem>(l, State::filesystem)?;
         }
-        "wasi:random/random" => {
-            random::random::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?;
-        }
-        "wasi:random/insecure" => {
-            random::insecure::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?;
-        }
-        "wasi:random/insecure-seed" => {
-            random::insecure_seed::add_to_linker::<S, WasiRandom>(l, |state| state.wasi.random())?;
-        }
+        "wasi:random/random" => random::random::add_to_linker::<S, WasiRandom>(l, random_of)?,
+        "wasi:random/insecure" => random::insecure::add_to_linker::<S, WasiRandom>(l, random_of)?,
+        "wasi:random/insecure-seed" => random::insecure_seed::add_to_linker::<S, WasiRandom>(l, random_of)?,
         "wasi:sockets/network" => {
             let options = sockets::network::LinkOptions::default();
             sockets::network::add_to_linker::<S, WasiSockets>(l, &options, State::sockets)?;
@@ -156,18 +165,37 @@ fn add(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<bool> {
         "wasi:sockets/instance-network" => {
             sockets::instance_network::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
         }
-        "wasi:sockets/tcp" => sockets::tcp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
+        "wasi:sockets/tcp" if waits => sockets::tcp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
+        "wasi:sockets/tcp" => sync::sockets::tcp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
         "wasi:sockets/tcp-create-socket" => {
             sockets::tcp_create_socket::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
         }
-        "wasi:sockets/udp" => sockets::udp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
+        "wasi:sockets/udp" if waits => sockets::udp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
+        "wasi:sockets/udp" => sync::sockets::udp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
         "wasi:sockets/udp-create-socket" => {
             sockets::udp_create_socket::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
         }
         "wasi:sockets/ip-name-lookup" => {
-            sockets::ip_name_lookup::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
+            sockets::ip_name_lookup::add_to_linker::<S, names::Guarded>(l, State::guarded_names)?;
+        }
+        #[cfg(feature = "http")]
+        "wasi:http/types" => {
+            use wasmtime_wasi_http::WasiHttp;
+            use wasmtime_wasi_http::p2::bindings::{LinkOptions, http};
+            let options = LinkOptions::default();
+            http::types::add_to_linker::<S, WasiHttp>(l, &(&options).into(), State::http)?;
+        }
+        #[cfg(feature = "http")]
+        "wasi:http/outgoing-handler" => {
+            use wasmtime_wasi_http::WasiHttp;
+            use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
+            outgoing_handler::add_to_linker::<S, WasiHttp>(l, State::http)?;
         }
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn random_of(state: &mut State) -> &mut wasmtime_wasi::random::WasiRandomCtx {
+    state.ctx().ctx.random()
 }

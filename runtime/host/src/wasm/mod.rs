@@ -5,24 +5,45 @@
 //! something (exit), the call is a [`CallError::Violation`] that names the edge. An import that is not known is refused
 //! before any code of the component runs.
 //!
-//! What this stage cannot enforce yet it refuses to start, and never runs without: network grants, grants of single files, and
-//! quotas on writing.
+//! Calls run on their caller's thread. Where nothing that a compartment or its edges reach can make a guest wait, a call enters
+//! the component directly; where something can (files, network, clocks, standard input), it runs on a stack of its own, so
+//! that a deadline ends it also while it waits.
 
+mod cache;
 mod clock;
 mod compartment;
+mod entry;
 mod error;
+mod failure;
+mod files;
+mod forward;
 mod host;
+#[cfg(feature = "http")]
+mod http;
 mod inspect;
+mod instance;
 mod limits;
 mod link;
+mod names;
+mod pool;
+mod signature;
+mod standing;
+mod state;
 mod stream;
+mod threads;
+mod typed;
+mod unchecked;
 
-pub use compartment::{Stdio, WasmCompartment};
+pub use cache::{CacheError, CacheSummary, CodeCache};
+pub use compartment::{CompartmentOptions, Stdio, WasmCompartment};
 pub use error::{CallError, FaultKind, StartError};
+pub use files::ENTRY_BYTES;
 pub use host::WasmHost;
 pub use inspect::{ComponentSummary, ImportSummary, capability_of_interface, inspect};
-pub use limits::{
-    CALL_DEADLINE_DEFAULT, EPOCH_TICK, HANDLES_DEFAULT, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT,
-    TABLE_ELEMENTS_MAX, WASM_STACK_BYTES_MAX,
-};
+pub use limits::*;
+pub use stream::{Input, Output};
 pub use wasmtime::component::Val;
+
+pub(crate) use compartment::{Start, may_wait};
+pub(crate) use inspect::digest;
+pub use typed::{Checked, Expected, Function, Handle, Owner};

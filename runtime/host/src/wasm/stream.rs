@@ -1,34 +1,154 @@
-//! Standard output that is bounded, and kept apart for each compartment.
+//! Standard streams: bounded, kept apart for each compartment, and connected to where the host says.
 
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi_io::bytes::Bytes;
 
-/// What a guest wrote to one stream, up to a cap.
-#[derive(Clone)]
-pub(super) struct Captured(Arc<Mutex<Buffer>>);
-
-struct Buffer {
-    bytes: Vec<u8>,
-    left: usize,
-    overran: bool,
+/// Where a compartment's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// Kept until it is taken, up to the cap.
+    #[default]
+    Captured,
+    /// To the host's own streams, each line behind the edge's name, with control characters made visible: no guest can forge a
+    /// line of the host's or of another guest.
+    Prefixed,
+    /// To the host's own streams, byte for byte.
+    Inherited,
 }
 
-impl Captured {
-    pub(super) fn new(cap: u64) -> Self {
+/// Which of the host's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    Out,
+    Error,
+}
+
+/// One stream of a compartment, shared by its instances.
+#[derive(Clone)]
+pub(super) struct Sink(Arc<Mutex<Collected>>);
+
+struct Collected {
+    bytes: VecDeque<u8>,
+    output: Output,
+    which: Which,
+    prefix: String,
+    /// A line that is not complete yet, for `Prefixed`.
+    line: Vec<u8>,
+}
+
+/// Longest line that is held back until it is complete, bytes.
+const LINE_BYTES_MAX: usize = 4_096;
+
+impl Sink {
+    pub(super) fn new(output: Output, which: Which, edge: &str) -> Self {
+        let prefix = edge.to_owned();
+        let collected = Collected { bytes: VecDeque::new(), output, which, prefix, line: Vec::new() };
+        Self(Arc::new(Mutex::new(collected)))
+    }
+
+    /// An instance's end of the stream, with the most that it may write.
+    pub(super) fn capture(&self, cap: u64) -> Captured {
         let left = usize::try_from(cap).unwrap_or(usize::MAX);
-        Self(Arc::new(Mutex::new(Buffer { bytes: Vec::new(), left, overran: false })))
+        Captured {
+            sink: self.clone(),
+            budget: Arc::new(Mutex::new(Budget { left, cap: left, overran: false })),
+        }
     }
 
     /// Takes what was written since the last time.
     pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes)
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut collected.bytes).into()
     }
 
+    /// False when more would be kept than the cap.
+    fn write(&self, bytes: &[u8], cap: usize) -> bool {
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match collected.output {
+            Output::Captured => {
+                if collected.bytes.len().saturating_add(bytes.len()) > cap {
+                    return false;
+                }
+                collected.bytes.extend(bytes);
+            }
+            Output::Inherited => to_host(collected.which, bytes),
+            Output::Prefixed => {
+                for byte in bytes {
+                    if *byte == b'\n' {
+                        collected.end_line();
+                    } else {
+                        collected.line.push(*byte);
+                        if collected.line.len() >= LINE_BYTES_MAX {
+                            collected.end_line();
+                        }
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Ends an unfinished line, at the end of a call.
+    pub(super) fn flush(&self) {
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !collected.line.is_empty() {
+            collected.end_line();
+        }
+    }
+}
+
+impl Collected {
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let mut text = format!("{}: ", self.prefix);
+        for c in String::from_utf8_lossy(&line).chars() {
+            // Also what reorders or hides text.
+            let hidden = c.is_control() && c != '\t'
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+            if hidden {
+                let _ = write!(text, "{}", c.escape_unicode());
+            } else {
+                text.push(c);
+            }
+        }
+        text.push('\n');
+        to_host(self.which, text.as_bytes());
+    }
+}
+
+fn to_host(which: Which, bytes: &[u8]) {
+    // A host whose own output is closed has nowhere to say so.
+    let _ = match which {
+        Which::Out => std::io::stdout().lock().write_all(bytes),
+        Which::Error => std::io::stderr().lock().write_all(bytes),
+    };
+}
+
+/// An instance's end of one stream.
+#[derive(Clone)]
+pub(super) struct Captured {
+    sink: Sink,
+    budget: Arc<Mutex<Budget>>,
+}
+
+struct Budget {
+    left: usize,
+    cap: usize,
+    overran: bool,
+}
+
+impl Captured {
     /// Whether the guest wanted to write more than its cap.
     pub(super) fn overran(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).overran
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).overran
     }
 }
 
@@ -50,14 +170,13 @@ impl StdoutStream for Captured {
 }
 
 impl OutputStream for Captured {
-    fn write(&mut self, bytes: wasmtime_wasi_io::bytes::Bytes) -> StreamResult<()> {
-        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes.len() > buffer.left {
-            buffer.overran = true;
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.len() > budget.left || !self.sink.write(&bytes, budget.cap) {
+            budget.overran = true;
             return Err(StreamError::Trap(wasmtime::Error::msg("more output than its cap allows")));
         }
-        buffer.left -= bytes.len();
-        buffer.bytes.extend_from_slice(&bytes);
+        budget.left -= bytes.len();
         Ok(())
     }
 
@@ -67,12 +186,40 @@ impl OutputStream for Captured {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         // One byte more than is left may be offered, so that the write that overruns is seen, and not a wait for ever.
-        let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(buffer.left.saturating_add(1).min(1 << 16))
+        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(budget.left.saturating_add(1).min(1 << 16))
     }
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Captured {
     async fn ready(&mut self) {}
+}
+
+/// Where a compartment's standard input comes from, when its edge grants it.
+#[derive(Debug, Clone, Default)]
+pub enum Input {
+    /// Nowhere: it is at its end.
+    #[default]
+    Empty,
+    /// These bytes, for each instance anew.
+    Bytes(Vec<u8>),
+    /// The host's own standard input.
+    Inherited,
+}
+
+impl Input {
+    pub(super) fn connect(&self, builder: &mut WasiCtxBuilder, cap: Option<u64>) {
+        match self {
+            Self::Empty => {}
+            Self::Bytes(bytes) => {
+                let most = cap.map_or(bytes.len(), |cap| usize::try_from(cap).unwrap_or(usize::MAX));
+                let bytes = bytes[..bytes.len().min(most)].to_vec();
+                builder.stdin(MemoryInputPipe::new(bytes));
+            }
+            Self::Inherited => {
+                builder.inherit_stdin();
+            }
+        }
+    }
 }

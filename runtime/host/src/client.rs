@@ -1,0 +1,91 @@
+//! What clients of compartments are written against: by `cofferdam::client!` from WIT, or by hand for an untyped call.
+//!
+//! An [`Edge`] is a consumer's end of one dependency edge. It comes from a [`Runtime`](crate::Runtime), which made its
+//! compartment from the plan; nothing else can make one.
+
+use std::fmt;
+
+pub use wasmtime;
+pub use wasmtime::component::ResourceAny;
+
+pub use crate::wasm::{CallError, StartError};
+pub use crate::wasm::{Checked, Expected, Function, Handle, Owner};
+use crate::wasm::{Stdio, Val, WasmCompartment};
+
+/// A consumer's end of one edge. Cheap to clone; calls may come from many threads.
+#[derive(Clone)]
+pub struct Edge(WasmCompartment);
+
+impl Edge {
+    pub(crate) fn new(compartment: WasmCompartment) -> Self {
+        Self(compartment)
+    }
+
+    /// `consumer -> crate`.
+    pub fn name(&self) -> &str {
+        self.0.edge()
+    }
+
+    /// Begins to compare the compartment with a world, which is named in messages: `acme:text/text-filter@1.0.0`.
+    pub fn expect(&self, world: &'static str) -> Expected<'_> {
+        self.0.expect(world)
+    }
+
+    /// Calls a function, and waits for its results at most until the compartment's deadline.
+    ///
+    /// # Errors
+    /// See [`CallError`]. Violations and faults are in the audit log before this returns.
+    pub fn call<F: Function>(
+        &self,
+        function: Checked<F>,
+        params: F::Params<'_>,
+    ) -> Result<F::Results, CallError> {
+        self.0.call_typed(function, params)
+    }
+
+    /// The same for a function that takes or gives handles. `handles` are all that occur in `params`; the call runs on their
+    /// instance.
+    ///
+    /// # Errors
+    /// [`CallError::StaleHandle`] when that instance is gone, [`CallError::Usage`] when they are of several.
+    pub fn call_with_handles<F: Function>(
+        &self,
+        function: Checked<F>,
+        handles: &[&Handle],
+        params: F::Params<'_>,
+    ) -> Result<(F::Results, Owner), CallError> {
+        self.0.call_with_handles(function, handles, params)
+    }
+
+    /// Calls a function by its name, with values whose types are known only now: `greet`, `acme:text/filter@1.0.0#transform`.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call_untyped(&self, function: &str, arguments: &[Val]) -> Result<Vec<Val>, CallError> {
+        self.0.call(function, arguments)
+    }
+
+    /// The functions that the compartment exports.
+    pub fn functions(&self) -> Vec<String> {
+        self.0.exports()
+    }
+
+    /// What the guest wrote to its granted streams since the last time, when output is captured.
+    pub fn take_stdio(&self) -> Stdio {
+        self.0.take_stdio()
+    }
+
+    /// Runs calls on a thread that is made for waiting, so that this one need not: `edge.unblock(move || plugin.transform(&text))`.
+    ///
+    /// Dropping the future does not end the call; its deadline does.
+    #[cfg(feature = "async")]
+    pub async fn unblock<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
+        self.0.unblock(run).await
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Edge({})", self.name())
+    }
+}

@@ -1,0 +1,361 @@
+//! A running plan: one compartment for each edge, made when it is first used or at once, and managed while it runs.
+
+mod build;
+mod error;
+mod plugin;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ambient_authority::AmbientAuthority;
+pub use build::{RuntimeBuilder, Source};
+use capability_manifest::Capability;
+pub use error::RuntimeError;
+pub use plugin::Plugin;
+
+use crate::audit::{AuditEvent, AuditLog};
+use crate::client::Edge;
+use crate::load::plugin::read;
+use crate::plan::{CompartmentPlan, Plan};
+use crate::wasm::{CompartmentOptions, Start, StartError, WasmCompartment, WasmHost, digest, may_wait};
+
+/// The compartments of a plan. Cheap to clone; `Send` and `Sync`.
+///
+/// Dropping the last clone and the last [`Edge`] ends them.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    host: WasmHost,
+    folder: PathBuf,
+    log: AuditLog,
+    components: Mutex<HashMap<String, Source>>,
+    components_folder: Option<PathBuf>,
+    options: HashMap<String, CompartmentOptions>,
+    default_options: CompartmentOptions,
+    host_manifest: Option<plugin::HostManifest>,
+    entries: Mutex<Vec<Entry>>,
+    ambient: AmbientAuthority,
+}
+
+/// One compartment, started or not.
+struct Entry {
+    plan: CompartmentPlan,
+    running: Option<WasmCompartment>,
+    revoked: bool,
+}
+
+/// An edge by the names of its ends. Made by [`edge!`](crate::edge!) in the consumer, which cannot give another name than its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EdgeName<'a> {
+    /// The crate that calls.
+    pub consumer: &'a str,
+    /// The crate that is called.
+    pub krate: &'a str,
+}
+
+/// Where a compartment stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompartmentStatus {
+    /// Its number in the plan.
+    pub number: usize,
+    /// `consumer -> crate`.
+    pub edge: String,
+    /// The compartment that the consumer runs in; `None` for the host program.
+    pub inside: Option<usize>,
+    /// `wasm` or `process`.
+    pub backend: String,
+    /// What it is doing.
+    pub state: CompartmentState,
+    /// Calls so far, and how many of them failed.
+    pub calls: (u64, u64),
+    /// SHA-256 of the component that new calls go to, once it is started.
+    pub digest: Option<String>,
+}
+
+/// What a compartment is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompartmentState {
+    /// Nothing: it is made with the first use.
+    NotStarted,
+    /// It is ready, with so many instances waiting and running.
+    Started {
+        /// Instances that wait for a call.
+        idle: usize,
+        /// Instances that are in one.
+        busy: usize,
+    },
+    /// Its edge was taken back.
+    Revoked,
+}
+
+impl Runtime {
+    /// A consumer's end of an edge from the host program. Its compartment, and those that it calls, are made now if they are not
+    /// yet.
+    ///
+    /// # Errors
+    /// When there is no such edge, or its compartment cannot be started.
+    pub fn edge(&self, name: EdgeName<'_>) -> Result<Edge, StartError> {
+        let mut entries = self.lock();
+        let index = self.find(&entries, name)?;
+        Ok(Edge::new(self.started(&mut entries, index)?))
+    }
+
+    /// Every compartment, in the order of the plan.
+    pub fn list(&self) -> Vec<CompartmentStatus> {
+        let entries = self.lock();
+        let status = |entry: &Entry| CompartmentStatus {
+            number: entry.plan.number,
+            edge: entry.plan.edge(),
+            inside: entry.plan.inside,
+            backend: entry.plan.backend.clone(),
+            state: match &entry.running {
+                _ if entry.revoked => CompartmentState::Revoked,
+                None => CompartmentState::NotStarted,
+                Some(running) => {
+                    let (idle, busy) = running.instances();
+                    CompartmentState::Started { idle, busy }
+                }
+            },
+            calls: entry.running.as_ref().map_or((0, 0), WasmCompartment::counts),
+            digest: entry.running.as_ref().map(WasmCompartment::digest),
+        };
+        entries.iter().map(status).collect()
+    }
+
+    /// What runs, as the plan that it was started from, less what was revoked.
+    pub fn plan(&self) -> Plan {
+        Plan { compartments: self.lock().iter().map(|entry| entry.plan.clone()).collect() }
+    }
+
+    /// Ends a compartment. Running calls are told no at their next operation; the next [`Runtime::edge`] makes a new one.
+    ///
+    /// # Errors
+    /// When there is no such edge, or the end cannot be recorded.
+    pub fn stop(&self, name: EdgeName<'_>) -> Result<(), StartError> {
+        let mut entries = self.lock();
+        let index = self.find(&entries, name)?;
+        match entries[index].running.take() {
+            Some(running) => running.stop(),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes an edge back for good, and all edges behind it.
+    ///
+    /// # Errors
+    /// When there is no such edge, or the revocation cannot be recorded; it is revoked all the same.
+    pub fn revoke(&self, name: EdgeName<'_>) -> Result<(), StartError> {
+        let mut entries = self.lock();
+        let index = self.find(&entries, name)?;
+        let mut outcome = Ok(());
+        for index in behind(&entries, index) {
+            entries[index].revoked = true;
+            let revoked = match entries[index].running.take() {
+                Some(running) => running.revoke(),
+                None => {
+                    let event = AuditEvent::Revoked { edge: entries[index].plan.edge(), capability: None };
+                    self.0.log.record(&event).map_err(StartError::from)
+                }
+            };
+            outcome = outcome.and(revoked);
+        }
+        outcome
+    }
+
+    /// Takes one grant back from an edge, and from all edges behind it, which had it from there. Running calls are told no at
+    /// their next operation on anything of the host's; later ones have the rest.
+    ///
+    /// # Errors
+    /// When the edge does not have the grant, or the revocation cannot be recorded; it is revoked all the same.
+    pub fn revoke_grant(&self, name: EdgeName<'_>, capability: &Capability) -> Result<(), StartError> {
+        let mut entries = self.lock();
+        let index = self.find(&entries, name)?;
+        let has = |plan: &CompartmentPlan| plan.grants.iter().any(|grant| grant.capability == *capability);
+        if !has(&entries[index].plan) {
+            let what = format!("the revocation of `{capability}`, which is not granted,");
+            return Err(StartError::CannotEnforce { edge: entries[index].plan.edge(), what });
+        }
+        let mut outcome = Ok(());
+        for index in behind(&entries, index) {
+            let entry = &mut entries[index];
+            if !has(&entry.plan) {
+                continue;
+            }
+            let revoked = match &entry.running {
+                Some(running) => running.revoke_grant(capability),
+                None => {
+                    let capability = Some(capability.to_string());
+                    let event = AuditEvent::Revoked { edge: entry.plan.edge(), capability };
+                    self.0.log.record(&event).map_err(StartError::from)
+                }
+            };
+            entry.plan.revoke(capability);
+            outcome = outcome.and(revoked);
+        }
+        outcome
+    }
+
+    /// Puts another component in the place of one that may be running. Calls that run finish on the old one. Where the host's
+    /// manifest pins a digest, only that component is accepted.
+    ///
+    /// # Errors
+    /// When there is no such edge, or the new component does not fit; the old one then stays.
+    pub fn replace(&self, name: EdgeName<'_>, component: &[u8]) -> Result<(), StartError> {
+        let mut entries = self.lock();
+        let index = self.find(&entries, name)?;
+        let pinned = self.0.host_manifest.as_ref().and_then(|manifest| manifest.pin(name));
+        if let Some(wanted) = pinned {
+            let found = digest(component);
+            if found != wanted {
+                return Err(StartError::WrongDigest { edge: entries[index].plan.edge(), found, wanted });
+            }
+        }
+        self.started(&mut entries, index)?.replace(component)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, entries: &[Entry], name: EdgeName<'_>) -> Result<usize, StartError> {
+        let from_host = |entry: &&Entry| entry.plan.inside.is_none();
+        let named = |entry: &Entry| {
+            let consumer = entry.plan.consumer == name.consumer;
+            consumer
+                && (entry.plan.krate == name.krate || entry.plan.krate.split('@').next() == Some(name.krate))
+        };
+        let found: Vec<usize> = entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.plan.inside.is_none() && named(entry))
+            .map(|(index, _)| index)
+            .collect();
+        match found.as_slice() {
+            [only] => Ok(*only),
+            _ => Err(StartError::NoEdge {
+                edge: format!("{} -> {}", name.consumer, name.krate),
+                edges: entries
+                    .iter()
+                    .filter(from_host)
+                    .map(|entry| format!("`{}`", entry.plan.edge()))
+                    .collect(),
+            }),
+        }
+    }
+
+    /// The compartment of an entry, made now if it is not yet: first those that it calls.
+    fn started(&self, entries: &mut [Entry], index: usize) -> Result<WasmCompartment, StartError> {
+        let entry = &entries[index];
+        if entry.revoked {
+            return Err(StartError::Revoked { edge: entry.plan.edge() });
+        }
+        if let Some(running) = &entry.running {
+            return Ok(running.clone());
+        }
+        let tree = behind(entries, root_of(entries, index));
+        let waits = tree.iter().any(|member| may_wait(&entries[*member].plan));
+        let number = entry.plan.number;
+        let inner: Vec<usize> = entries
+            .iter()
+            .enumerate()
+            .filter(|(_, other)| other.plan.inside == Some(number) && !other.revoked)
+            .map(|(inner, _)| inner)
+            .collect();
+        let edges =
+            inner.into_iter().map(|inner| self.started(entries, inner)).collect::<Result<Vec<_>, _>>()?;
+        let plan = entries[index].plan.clone();
+        let component = self.component(&plan)?;
+        let edge = plan.edge();
+        let options = self.0.options.get(&edge).unwrap_or(&self.0.default_options).clone();
+        let start =
+            Start { plan: &plan, component: &component, folder: &self.0.folder, options, edges, waits };
+        let running = WasmCompartment::launch_ambient(&self.0.host, start, &self.0.log, self.0.ambient)?;
+        entries[index].running = Some(running.clone());
+        Ok(running)
+    }
+
+    fn keep_component(&self, krate: &str, bytes: Vec<u8>) {
+        let mut components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+        components.insert(krate.to_owned(), Source::Bytes(bytes.into()));
+    }
+
+    /// The bytes of a compartment's component, as its plan pins them.
+    fn component(&self, plan: &CompartmentPlan) -> Result<Vec<u8>, StartError> {
+        let edge = plan.edge();
+        let name = plan.krate.split('@').next().unwrap_or(&plan.krate);
+        let unreadable = |path: &std::path::Path, error: &dyn std::fmt::Display| StartError::NoComponent {
+            edge: plan.edge(),
+            krate: plan.krate.clone(),
+            hint: format!("`{}`: {error}", path.display()),
+        };
+        let components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = components.get(&plan.krate).or_else(|| components.get(name)).cloned();
+        drop(components);
+        let bytes = match (&given, &plan.component, &self.0.components_folder) {
+            (Some(Source::Bytes(bytes)), ..) => bytes.to_vec(),
+            (Some(Source::File(path)), ..) => read(path).map_err(|error| unreadable(path, &error))?,
+            (None, Some(component), _) => {
+                let path = self.0.folder.join(&component.path);
+                read(&path).map_err(|error| unreadable(&path, &error))?
+            }
+            (None, None, Some(folder)) => {
+                let path = folder.join(format!("{name}-{}.wasm", plan.version));
+                read(&path)
+                    .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?
+            }
+            (None, None, None) => {
+                let hint = "name one with `component = \"...\"` in its compartment table, or give one to the builder";
+                return Err(StartError::NoComponent {
+                    edge,
+                    krate: plan.krate.clone(),
+                    hint: hint.to_owned(),
+                });
+            }
+        };
+        match plan.component.as_ref().and_then(|component| component.sha256.as_ref()) {
+            // What was decided about is what runs, whatever became of the file meanwhile.
+            Some(wanted) if given.is_none() && *wanted != digest(&bytes) => {
+                Err(StartError::WrongDigest { edge, found: digest(&bytes), wanted: wanted.clone() })
+            }
+            _ => Ok(bytes),
+        }
+    }
+}
+
+/// An entry and all that are inside it, outermost first.
+fn behind(entries: &[Entry], index: usize) -> Vec<usize> {
+    let mut found = vec![index];
+    let mut next = 0;
+    while let Some(at) = found.get(next).copied() {
+        let number = entries[at].plan.number;
+        found.extend((0..entries.len()).filter(|other| entries[*other].plan.inside == Some(number)));
+        next += 1;
+    }
+    found
+}
+
+fn root_of(entries: &[Entry], mut index: usize) -> usize {
+    while let Some(inside) = entries[index].plan.inside {
+        match entries.iter().position(|entry| entry.plan.number == inside) {
+            Some(outer) => index = outer,
+            None => break,
+        }
+    }
+    index
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.list().iter().map(|status| &status.edge)).finish()
+    }
+}
+
+/// The calling crate's edge to a dependency: `runtime.edge(cofferdam::edge!("png-decode"))`.
+#[macro_export]
+macro_rules! edge {
+    ($krate:expr) => {
+        $crate::EdgeName { consumer: ::core::env!("CARGO_PKG_NAME"), krate: $krate }
+    };
+}

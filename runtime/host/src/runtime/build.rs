@@ -1,0 +1,239 @@
+//! From a manifest to a runtime: load, resolve, plan, and the host's own choices.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use ambient_authority::AmbientAuthority;
+use capability_manifest::{Diagnostic, Project, resolve};
+
+use super::plugin::HostManifest;
+use super::{Entry, Inner, Runtime, RuntimeError};
+use crate::audit::AuditLog;
+use crate::load::{LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
+use crate::plan::{Plan, plan, verify_paths_ambient};
+use crate::wasm::{CodeCache, CompartmentOptions, Input, Output, WasmHost};
+
+/// Where a component comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file, read when the compartment starts.
+    File(PathBuf),
+    /// Its bytes.
+    Bytes(Arc<[u8]>),
+}
+
+/// A resolved plan, and what the host decides beside it.
+#[derive(Debug)]
+pub struct RuntimeBuilder {
+    plan: Plan,
+    folder: PathBuf,
+    log: AuditLog,
+    components: HashMap<String, Source>,
+    components_folder: Option<PathBuf>,
+    options: HashMap<String, CompartmentOptions>,
+    default_options: CompartmentOptions,
+    cache: Option<CodeCache>,
+    eager: bool,
+    pub(super) host_manifest: Option<HostManifest>,
+}
+
+impl Runtime {
+    /// From a `capabilities.toml`. Relative paths in it begin in its folder.
+    ///
+    /// # Errors
+    /// When the file, or a component or plugin manifest that it names, cannot be read or is wrong; when the resolver denies;
+    /// when a granted path is not there. The message has every finding, with the line that would mend it.
+    ///
+    /// # Authority
+    /// Reads these files, and looks at the metadata of granted paths.
+    pub fn from_file_ambient(
+        path: impl AsRef<Path>,
+        ambient: AmbientAuthority,
+    ) -> Result<RuntimeBuilder, RuntimeError> {
+        let loaded = load_file_ambient(path.as_ref(), ambient)?;
+        let mut builder = Self::from_loaded_ambient(&loaded, ambient)?;
+        builder.host_manifest = Some(HostManifest::read(path.as_ref())?);
+        Ok(builder)
+    }
+
+    /// From a Cargo workspace. Relative paths in its manifests begin in its root. Components come from
+    /// [`RuntimeBuilder::components_in`], by default `target/cofferdam/components` of that workspace, where `cofferdam build` puts them.
+    ///
+    /// # Errors
+    /// As [`Runtime::from_file_ambient`].
+    ///
+    /// # Authority
+    /// Runs `cargo metadata`, reads manifests, and looks at the metadata of granted paths.
+    pub fn from_workspace_ambient(
+        options: &LoadOptions,
+        ambient: AmbientAuthority,
+    ) -> Result<RuntimeBuilder, RuntimeError> {
+        let loaded = load_workspace_ambient(options, ambient)?;
+        let folder = loaded.folder.join("target/cofferdam/components");
+        Ok(Self::from_loaded_ambient(&loaded, ambient)?.components_in(folder))
+    }
+
+    fn from_loaded_ambient(
+        loaded: &Loaded,
+        ambient: AmbientAuthority,
+    ) -> Result<RuntimeBuilder, RuntimeError> {
+        let mut builder = Self::from_project(&loaded.project, &loaded.folder)?;
+        let resolution = resolve(&loaded.project);
+        let graph = resolution.granted(&loaded.project);
+        let missing = verify_paths_ambient(&loaded.project, graph.as_ref(), &loaded.folder, ambient);
+        if !missing.is_empty() {
+            let files = loaded.project.files().clone();
+            return Err(RuntimeError::Denied { files, diagnostics: missing });
+        }
+        builder.plan.compartments.sort_by_key(|compartment| compartment.number);
+        Ok(builder)
+    }
+
+    /// From a project that was built in code. Relative paths in its grants begin in `folder`.
+    ///
+    /// # Errors
+    /// When the resolver denies.
+    pub fn from_project(
+        project: &Project,
+        folder: impl Into<PathBuf>,
+    ) -> Result<RuntimeBuilder, RuntimeError> {
+        let resolution = resolve(project);
+        let Some(graph) = resolution.granted(project) else {
+            let diagnostics =
+                resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
+            return Err(RuntimeError::Denied { files: project.files().clone(), diagnostics });
+        };
+        Ok(Self::from_plan(plan(project, &graph)?, folder))
+    }
+
+    /// From a plan.
+    pub fn from_plan(plan: Plan, folder: impl Into<PathBuf>) -> RuntimeBuilder {
+        RuntimeBuilder {
+            plan,
+            folder: folder.into(),
+            log: AuditLog::discard(),
+            components: HashMap::new(),
+            components_folder: None,
+            options: HashMap::new(),
+            default_options: CompartmentOptions::default(),
+            cache: None,
+            eager: false,
+            host_manifest: None,
+        }
+    }
+}
+
+impl RuntimeBuilder {
+    /// Where events go. Kept nowhere by default.
+    #[must_use]
+    pub fn audit(mut self, log: AuditLog) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// The component of a crate, wherever the manifest says it is.
+    #[must_use]
+    pub fn component(mut self, krate: &str, source: Source) -> Self {
+        self.components.insert(krate.to_owned(), source);
+        self
+    }
+
+    /// The folder with components that `cofferdam build` made, `NAME-VERSION.wasm`.
+    #[must_use]
+    pub fn components_in(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.components_folder = Some(folder.into());
+        self
+    }
+
+    /// Keeps compiled code.
+    #[must_use]
+    pub fn cache(mut self, cache: CodeCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Where the granted output of all compartments goes. Captured by default.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.default_options.output = output;
+        for options in self.options.values_mut() {
+            options.output = output;
+        }
+        self
+    }
+
+    /// Instances of an edge's compartment, `consumer -> crate`, that calls may run in at a time. One by default: state that a
+    /// guest keeps is then the same for all calls.
+    #[must_use]
+    pub fn instances(mut self, edge: &str, instances: usize) -> Self {
+        self.of(edge).instances = instances.max(1);
+        self
+    }
+
+    /// The arguments of an edge's compartment, the program's name first.
+    #[must_use]
+    pub fn arguments(mut self, edge: &str, arguments: Vec<String>) -> Self {
+        self.of(edge).arguments = arguments;
+        self
+    }
+
+    /// Where an edge's standard input comes from, if it is granted one.
+    #[must_use]
+    pub fn input(mut self, edge: &str, input: Input) -> Self {
+        self.of(edge).input = input;
+        self
+    }
+
+    /// Starts every compartment at once, so that what is wrong with one is known now. By default each starts with its first use.
+    #[must_use]
+    pub fn eager(mut self) -> Self {
+        self.eager = true;
+        self
+    }
+
+    /// What will run.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn of(&mut self, edge: &str) -> &mut CompartmentOptions {
+        let options = self.default_options.clone();
+        self.options.entry(edge.to_owned()).or_insert(options)
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// When the engine cannot be made, or, for an eager one, when a compartment does not start.
+    ///
+    /// # Authority
+    /// The runtime reads components, opens granted paths and reads granted variables, now and whenever a compartment starts.
+    pub fn start_ambient(self, ambient: AmbientAuthority) -> Result<Runtime, RuntimeError> {
+        let host = match self.cache {
+            Some(cache) => WasmHost::with_cache(cache)?,
+            None => WasmHost::new()?,
+        };
+        let entries = self.plan.compartments.into_iter();
+        let entries: Vec<Entry> = entries.map(|plan| Entry { plan, running: None, revoked: false }).collect();
+        let runtime = Runtime(Arc::new(Inner {
+            host,
+            folder: self.folder,
+            log: self.log,
+            components: Mutex::new(self.components),
+            components_folder: self.components_folder,
+            options: self.options,
+            default_options: self.default_options,
+            host_manifest: self.host_manifest,
+            entries: Mutex::new(entries),
+            ambient,
+        }));
+        if self.eager {
+            let mut entries = runtime.lock();
+            for index in 0..entries.len() {
+                runtime.started(&mut entries, index)?;
+            }
+        }
+        Ok(runtime)
+    }
+}

@@ -1,0 +1,77 @@
+//! Why there is no runtime.
+
+use std::fmt;
+
+use capability_manifest::{Diagnostic, Files, PageError, print};
+
+use crate::load::LoadError;
+use crate::wasm::{CacheError, StartError};
+
+/// Why there is no runtime. None of any guest's code has run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The manifests cannot be read, or are wrong.
+    #[error("{}", LoadText(.0))]
+    Load(#[from] LoadError),
+    /// The resolver said no.
+    #[error("{}", Findings(.files, .diagnostics))]
+    Denied {
+        /// The manifests.
+        files: Files,
+        /// Every denial, with the line that would mend it.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A page of this build is wrong.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// A compartment does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The cache of compiled code cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// Plugins are resolved against the host's own manifest, which this runtime was not made from.
+    #[error("this runtime was not made from a `capabilities.toml`, against which a plugin could be resolved")]
+    NoHostManifest,
+}
+
+struct LoadText<'a>(&'a LoadError);
+
+impl fmt::Display for LoadText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LoadError::Invalid { files, diagnostics } => Findings(files, diagnostics).fmt(f),
+            other => other.fmt(f),
+        }
+    }
+}
+
+/// Findings as plain text: `error[code]: message`, then where, then the line that would mend it.
+struct Findings<'a>(&'a Files, &'a [Diagnostic]);
+
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.1.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "error[{}]: {}", finding.code, finding.message)?;
+            if let Some((at, label)) = &finding.primary {
+                write!(f, "\n --> {} {label}", self.0.describe(*at))?;
+            }
+            for help in &finding.help {
+                write!(f, "\n help: {help}")?;
+            }
+            for fix in &finding.fixes {
+                let (table, line) = (fix.table.join("."), print::clause(&fix.capability, &fix.scope));
+                write!(
+                    f,
+                    "\n this line would allow it, in [{table}] of {}: {line}",
+                    self.0.get(fix.file).name()
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

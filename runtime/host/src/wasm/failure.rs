@@ -1,0 +1,108 @@
+//! What went wrong in a call, told apart: a violation, a fault, a limit, a deadline, or another compartment's failure.
+
+use std::time::Duration;
+
+use wasmtime::Trap;
+use wasmtime_wasi::I32Exit;
+
+use super::error::{CallError, FaultKind};
+use super::instance::Running;
+use super::link::Ungranted;
+use crate::audit::AuditEvent;
+
+/// A call without a result, before it is judged.
+pub(super) enum Failure<'a> {
+    /// The host knows already.
+    Error(CallError),
+    /// The engine's error, and the deadline that the call had.
+    Trap(&'a wasmtime::Error, Duration),
+    /// A limit was hit, and that is behind whatever the guest then did.
+    Limit(&'static str),
+}
+
+/// A limit was hit.
+#[derive(Debug, thiserror::Error)]
+#[error("more {0} than the limit")]
+pub(super) struct LimitHit(pub(super) &'static str);
+
+/// Another compartment had no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{1}")]
+pub(super) struct CalleeFailed(pub(super) std::sync::Mutex<Option<Box<CallError>>>, pub(super) String);
+
+impl Failure<'_> {
+    /// Looks for a limit behind the engine's error.
+    pub(super) fn with_limits(self, running: &Running) -> Self {
+        let Self::Trap(error, deadline) = self else { return self };
+        if running.stdout.overran() || running.stderr.overran() {
+            return Self::Limit("output");
+        }
+        // A violation, a deadline or another's failure stays one, even when the guest was refused memory before.
+        let own = error.downcast_ref::<Ungranted>().is_some()
+            || error.downcast_ref::<CalleeFailed>().is_some()
+            || matches!(error.downcast_ref(), Some(Trap::Interrupt));
+        match running.store.data().limiter.refused {
+            Some(what) if !own => Self::Limit(what),
+            _ => Self::Trap(error, deadline),
+        }
+    }
+
+    pub(super) fn into_error(self, edge: &str) -> CallError {
+        let edge = edge.to_owned();
+        let (error, deadline) = match self {
+            Self::Error(error) => return error,
+            Self::Limit(what) => return CallError::Limit { edge, what },
+            Self::Trap(error, deadline) => (error, deadline),
+        };
+        if let Some(ungranted) = error.downcast_ref::<Ungranted>() {
+            return CallError::Violation {
+                edge,
+                capability: ungranted.capability.clone(),
+                attempt: ungranted.attempt.clone(),
+                line: ungranted.line(),
+            };
+        }
+        if let Some(LimitHit(what)) = error.downcast_ref::<LimitHit>() {
+            return CallError::Limit { edge, what };
+        }
+        if let Some(CalleeFailed(source, _)) = error.downcast_ref::<CalleeFailed>()
+            && let Some(source) = source.lock().ok().and_then(|mut source| source.take())
+        {
+            return CallError::Callee { edge, source };
+        }
+        if let Some(exit) = error.downcast_ref::<I32Exit>() {
+            return CallError::Fault { edge, kind: FaultKind::Exit(exit.0) };
+        }
+        let kind = match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => return CallError::Deadline { edge, deadline },
+            Some(Trap::StackOverflow) => FaultKind::StackOverflow,
+            Some(Trap::UnreachableCodeReached) => FaultKind::Panic,
+            Some(trap) => FaultKind::Trap(trap.to_string()),
+            None => FaultKind::Protocol(format!("{error:#}")),
+        };
+        CallError::Fault { edge, kind }
+    }
+}
+
+/// The failure as the audit log keeps it.
+pub(super) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
+    let fault = |kind: &str, detail: String| AuditEvent::Fault {
+        edge: edge.to_owned(),
+        kind: kind.to_owned(),
+        detail,
+    };
+    match error {
+        CallError::Violation { edge, capability, attempt, .. } => AuditEvent::Violation {
+            edge: edge.clone(),
+            capability: capability.to_string(),
+            attempt: attempt.clone(),
+        },
+        CallError::Fault { kind: kind @ FaultKind::Exit(_), .. } => fault("exit", kind.to_string()),
+        CallError::Fault { kind, .. } => fault("trap", kind.to_string()),
+        CallError::Deadline { deadline, .. } => fault("deadline", format!("{deadline:?}")),
+        CallError::Limit { what, .. } => fault("limit", (*what).to_owned()),
+        CallError::Callee { source, .. } => fault("callee", source.to_string()),
+        CallError::Revoked { what, .. } => fault("revoked", (*what).to_owned()),
+        other => fault("host", other.to_string()),
+    }
+}

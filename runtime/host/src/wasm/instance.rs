@@ -1,0 +1,308 @@
+//! One instance of a compartment's component, in a store of its own.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use capability_manifest::HostCapability;
+use capability_manifest::scope::{NamePattern, Scope, Stream};
+use wasmtime::Store;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Func, Instance, InstancePre, Lift, Lower,
+    ResourceTable, TypedFunc,
+};
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use super::clock::Coarse;
+use super::error::StartError;
+use super::files::{FilePolicy, FolderRule, Quota};
+use super::limits::{EPOCH_TICK, HANDLES_DEFAULT, Limiter, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT};
+use super::names::NetworkPolicy;
+use super::standing::Standing;
+use super::state::State;
+use super::stream::{Captured, Input, Sink};
+use super::typed::Function;
+use super::unchecked::FittingFunc;
+use crate::plan::{CompartmentPlan, MountPlan};
+
+/// A component, linked for the grants that hold now. Replaced as a whole when either changes.
+pub(super) struct Settled {
+    /// Counts the versions of a compartment.
+    pub(super) version: u64,
+    pub(super) plan: CompartmentPlan,
+    pub(super) component: Component,
+    pub(super) pre: InstancePre<State>,
+    pub(super) digest: String,
+    /// The granted variables, as they were when the grants were settled.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+impl Settled {
+    /// An export, in an interface or of the component itself.
+    pub(super) fn find(
+        &self,
+        interface: Option<&str>,
+        function: &str,
+    ) -> Option<(ComponentItem, ComponentExportIndex)> {
+        match interface {
+            None => self.component.get_export(None, function),
+            Some(interface) => {
+                let (_, instance) = self.component.get_export(None, interface)?;
+                self.component.get_export(Some(&instance), function)
+            }
+        }
+    }
+}
+
+/// What all instances of a compartment share.
+pub(super) struct Surroundings<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) standing: &'a Arc<Standing>,
+    pub(super) stdout: &'a Sink,
+    pub(super) stderr: &'a Sink,
+    pub(super) stdin: &'a Input,
+    pub(super) arguments: &'a [String],
+    pub(super) quotas: &'a Quotas,
+}
+
+/// What may still be written under each granted path, by its name on the host.
+pub(super) type Quotas = std::collections::BTreeMap<String, Quota>;
+
+/// The quotas of a plan, all unspent.
+pub(super) fn quotas(plan: &CompartmentPlan) -> Quotas {
+    let Some(Scope::Paths(paths)) = plan.scope(HostCapability::FilesystemWrite) else { return Quotas::new() };
+    let bounded = paths.iter().filter_map(|one| Some((one.pattern.path.to_string(), Quota::new(one.bytes?))));
+    bounded.collect()
+}
+
+/// An instance that can be called.
+pub(super) struct Running {
+    pub(super) serial: u64,
+    pub(super) version: u64,
+    pub(super) store: Store<State>,
+    pub(super) stdout: Captured,
+    pub(super) stderr: Captured,
+    instance: Instance,
+    settled: Arc<Settled>,
+    functions: Vec<Option<FittingFunc>>,
+    /// Functions that other compartments call, by the number of their end.
+    forwards: HashMap<u64, FittingFunc>,
+}
+
+/// Serial numbers of instances: a handle is of one instance, and no number is used twice.
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// A store that is ready for its instance.
+pub(super) struct Prepared {
+    pub(super) store: Store<State>,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+impl Prepared {
+    /// Opens what the grants name, and bounds what the instance may take.
+    pub(super) fn new(
+        settled: &Settled,
+        around: &Surroundings<'_>,
+        network: NetworkPolicy,
+    ) -> Result<Self, StartError> {
+        let plan = &settled.plan;
+        let mut builder = WasiCtxBuilder::new();
+        let sockets = network.has_sockets();
+        builder.allow_tcp(sockets).allow_udp(sockets).allow_ip_name_lookup(network.has_names());
+        let judge = network.clone();
+        builder.socket_addr_check(move |address, used| {
+            let allowed = judge.allows(address, used);
+            Box::pin(async move { allowed })
+        });
+        for (name, value) in &settled.environment {
+            builder.env(name, value);
+        }
+        builder.args(around.arguments);
+        let mut rules = Vec::new();
+        for mount in &plan.mounts {
+            rules.push(open_mount(&mut builder, plan, mount, around)?);
+        }
+        if let Some(Scope::Resolution(resolution)) = plan.scope(HostCapability::Clock) {
+            builder.wall_clock(Coarse::new(*resolution)).monotonic_clock(Coarse::new(*resolution));
+        }
+        let output = plan.limits.output.map_or(OUTPUT_BYTES_DEFAULT, |bytes| bytes.0);
+        let (mut stdout, mut stderr) = (around.stdout.capture(0), around.stderr.capture(0));
+        if let Some(Scope::Streams(streams)) = plan.scope(HostCapability::Stdio) {
+            let granted = |stream| streams.iter().find(|one| one.pattern == stream);
+            let cap = |bytes: Option<u64>| bytes.unwrap_or(output).min(output);
+            if let Some(one) = granted(Stream::Stdout) {
+                stdout = around.stdout.capture(cap(one.bytes));
+                builder.stdout(stdout.clone());
+            }
+            if let Some(one) = granted(Stream::Stderr) {
+                stderr = around.stderr.capture(cap(one.bytes));
+                builder.stderr(stderr.clone());
+            }
+            if let Some(one) = granted(Stream::Stdin) {
+                around.stdin.connect(&mut builder, one.bytes);
+            }
+        }
+        let memory = plan.limits.memory.map_or(MEMORY_BYTES_DEFAULT, |bytes| bytes.0);
+        let handles = usize::try_from(plan.limits.handles.unwrap_or(HANDLES_DEFAULT)).unwrap_or(usize::MAX);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(handles);
+        let state = State::new(
+            builder.build(),
+            table,
+            FilePolicy::new(rules),
+            network,
+            Limiter::new(memory),
+            Arc::clone(around.standing),
+        );
+        let mut store = Store::new(settled.component.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_trap();
+        // Handles of the host's objects are bounded by the table, and those of the guest's own by the store.
+        store.set_max_component_handles(handles);
+        store.set_hostcall_fuel(usize::try_from(memory).unwrap_or(usize::MAX));
+        Ok(Self { store, stdout, stderr })
+    }
+
+    pub(super) fn running(self, instance: Instance, settled: Arc<Settled>) -> Box<Running> {
+        Box::new(Running {
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            version: settled.version,
+            store: self.store,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            instance,
+            settled,
+            functions: Vec::new(),
+            forwards: HashMap::new(),
+        })
+    }
+}
+
+/// Opens one granted path. A single file is opened through its folder, which then shows nothing else.
+fn open_mount(
+    builder: &mut WasiCtxBuilder,
+    plan: &CompartmentPlan,
+    mount: &MountPlan,
+    around: &Surroundings<'_>,
+) -> Result<FolderRule, StartError> {
+    let failed = |message: String| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
+    let writes = mount.capabilities.iter().any(|name| name == HostCapability::FilesystemWrite.name());
+    let perms = if writes { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+    let host = around.folder.join(&mount.host);
+    let (host, at, only) = if mount.file {
+        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let at = Path::new(&mount.at);
+        let (Some(outside), Some(inside)) = (name(&host), name(at)) else {
+            return Err(failed("it has no name of a file".to_owned()));
+        };
+        if !std::fs::metadata(&host).is_ok_and(|found| found.is_file()) {
+            return Err(failed("it is not a file".to_owned()));
+        }
+        let parent = host.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inside_parent = at.parent().and_then(Path::to_str).filter(|path| !path.is_empty()).unwrap_or(".");
+        (parent.to_owned(), inside_parent.to_owned(), Some((inside, outside)))
+    } else {
+        (host, mount.at.clone(), None)
+    };
+    builder.preopened_dir(&host, &at, perms).map_err(|error| failed(format!("{error:#}")))?;
+    let quota = writes.then(|| quota_of(plan, mount, around.quotas)).flatten();
+    Ok(FolderRule { only, quota })
+}
+
+/// The quota of a mounted path: the most generous of those that cover it, none when one of them has no bound.
+fn quota_of(plan: &CompartmentPlan, mount: &MountPlan, quotas: &Quotas) -> Option<Quota> {
+    let Some(Scope::Paths(paths)) = plan.scope(HostCapability::FilesystemWrite) else { return None };
+    let covers = |path: &str| {
+        mount.host == path
+            || path == "."
+            || mount.host.strip_prefix(path).is_some_and(|rest| rest.starts_with('/') || path.ends_with('/'))
+    };
+    let covering = paths.iter().filter(|one| covers(&one.pattern.path.to_string()));
+    let mut best: Option<(u64, &Quota)> = None;
+    for one in covering {
+        let bytes = one.bytes?;
+        let quota = quotas.get(&one.pattern.path.to_string())?;
+        if best.is_none_or(|(other, _)| bytes > other) {
+            best = Some((bytes, quota));
+        }
+    }
+    best.map(|(_, quota)| quota.clone())
+}
+
+impl Running {
+    /// A function with its types, compared once for each instance.
+    pub(super) fn function<'a, F: Function>(
+        &mut self,
+        slot: usize,
+    ) -> wasmtime::Result<TypedFunc<F::Params<'a>, F::Results>> {
+        if let Some(Some(fitting)) = self.functions.get(slot)
+            && let Some(function) = fitting.typed::<F>()
+        {
+            return Ok(function);
+        }
+        let gone = || wasmtime::Error::msg(format!("`{}` is not exported", F::NAME));
+        let (_, index) = self.settled.find(F::INTERFACE, F::NAME).ok_or_else(gone)?;
+        let func = self.instance.get_func(&mut self.store, index).ok_or_else(gone)?;
+        let fitting = FittingFunc::check::<F>(&self.store, func)?;
+        if self.functions.len() <= slot {
+            self.functions.resize(slot + 1, None);
+        }
+        self.functions[slot] = Some(fitting);
+        fitting.typed::<F>().ok_or_else(gone)
+    }
+
+    /// The same for another compartment's call.
+    pub(super) fn forward<P, R>(
+        &mut self,
+        id: u64,
+        interface: Option<&str>,
+        name: &str,
+    ) -> wasmtime::Result<TypedFunc<P, R>>
+    where
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        if let Some(function) = self.forwards.get(&id).and_then(|fitting| fitting.shaped::<P, R>()) {
+            return Ok(function);
+        }
+        let gone = || wasmtime::Error::msg(format!("`{name}` is not exported"));
+        let (_, index) = self.settled.find(interface, name).ok_or_else(gone)?;
+        let func = self.instance.get_func(&mut self.store, index).ok_or_else(gone)?;
+        let fitting = FittingFunc::check_shape::<P, R>(&self.store, func)?;
+        self.forwards.insert(id, fitting);
+        fitting.shaped::<P, R>().ok_or_else(gone)
+    }
+
+    pub(super) fn untyped(&mut self, index: &ComponentExportIndex) -> wasmtime::Result<Func> {
+        let gone = || wasmtime::Error::msg("the function is gone");
+        self.instance.get_func(&mut self.store, index).ok_or_else(gone)
+    }
+
+    /// Sets what holds for one call.
+    pub(super) fn begin(&mut self, deadline: Duration, until: Option<std::time::Instant>, depth: usize) {
+        self.store.set_epoch_deadline(ticks(deadline));
+        let state = self.store.data_mut();
+        state.limiter.refused = None;
+        state.deadline = until;
+        state.depth = depth;
+    }
+}
+
+/// Epochs until the deadline, one more so that it is never early.
+pub(super) fn ticks(deadline: Duration) -> u64 {
+    let ticks = deadline.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
+}
+
+/// The granted variables that the host has.
+pub(super) fn environment(plan: &CompartmentPlan) -> Vec<(String, String)> {
+    let Some(Scope::Names(granted)) = plan.scope(HostCapability::EnvironmentRead) else { return Vec::new() };
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| granted.covers_pattern(&NamePattern::Exact(name.clone())))
+        .collect()
+}

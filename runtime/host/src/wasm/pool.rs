@@ -1,0 +1,178 @@
+//! The instances of a compartment: taken for a call, given back after it, and made anew when one failed.
+
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasmtime::component::ResourceAny;
+
+use super::instance::Running;
+
+/// Instances that wait, and those that run.
+#[derive(Default)]
+pub(super) struct Pool {
+    state: Mutex<PoolState>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct PoolState {
+    idle: Vec<Box<Running>>,
+    busy: BTreeSet<u64>,
+    /// Places taken by instances that are being made.
+    making: usize,
+    callers: u64,
+    waiters: usize,
+    /// Resources that were dropped while their instance ran.
+    dropped: Vec<(u64, ResourceAny)>,
+}
+
+/// What a caller gets.
+pub(super) enum Taken {
+    /// An instance.
+    Ready(Box<Running>),
+    /// A place for one that the caller makes.
+    Make,
+}
+
+/// Why a caller gets nothing.
+pub(super) enum NotTaken {
+    TooManyCallers,
+    TooLate,
+    Gone,
+}
+
+impl Pool {
+    fn lock(&self) -> std::sync::MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance, or a place for one. Waits while all are busy, at most until the deadline.
+    pub(super) fn take(
+        &self,
+        instances: usize,
+        callers_max: u64,
+        pinned: Option<u64>,
+        deadline: Duration,
+    ) -> Result<Taken, NotTaken> {
+        let mut state = self.lock();
+        if state.callers >= callers_max {
+            return Err(NotTaken::TooManyCallers);
+        }
+        state.callers += 1;
+        let mut until = None;
+        let taken = loop {
+            let found = match pinned {
+                None => state.idle.len().checked_sub(1),
+                Some(serial) => state.idle.iter().position(|running| running.serial == serial),
+            };
+            if let Some(position) = found {
+                let running = state.idle.swap_remove(position);
+                state.busy.insert(running.serial);
+                break Ok(Taken::Ready(running));
+            }
+            match pinned {
+                Some(serial) if !state.busy.contains(&serial) => break Err(NotTaken::Gone),
+                None if state.idle.len() + state.busy.len() + state.making < instances => {
+                    state.making += 1;
+                    break Ok(Taken::Make);
+                }
+                _ => {}
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + deadline);
+            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
+                break Err(NotTaken::TooLate);
+            };
+            state.waiters += 1;
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiters -= 1;
+        };
+        if taken.is_err() {
+            state.callers -= 1;
+        }
+        taken
+    }
+
+    /// The place of [`Taken::Make`] is filled.
+    pub(super) fn made(&self, serial: u64) {
+        let mut state = self.lock();
+        state.making -= 1;
+        state.busy.insert(serial);
+    }
+
+    /// Gives an instance back, and the resources that were dropped meanwhile to whoever keeps it: an instance is only kept
+    /// when there are none.
+    pub(super) fn give(&self, running: Box<Running>, keep: bool) -> Option<(Box<Running>, Vec<ResourceAny>)> {
+        let mut state = self.lock();
+        let serial = running.serial;
+        if keep && state.dropped.iter().any(|(of, _)| *of == serial) {
+            let (mine, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut state.dropped).into_iter().partition(|(of, _)| *of == serial);
+            state.dropped = others;
+            return Some((running, mine.into_iter().map(|(_, resource)| resource).collect()));
+        }
+        state.busy.remove(&serial);
+        state.callers -= 1;
+        let spent = if keep {
+            state.idle.push(running);
+            None
+        } else {
+            state.dropped.retain(|(of, _)| *of != serial);
+            Some(running)
+        };
+        self.wake(&state);
+        drop(state);
+        // A store gives back much memory; nobody else need wait for that.
+        drop(spent);
+        None
+    }
+
+    /// An instance that was taken is no more, or was never made.
+    pub(super) fn lost(&self, serial: Option<u64>) {
+        let mut state = self.lock();
+        match serial {
+            Some(serial) => {
+                state.busy.remove(&serial);
+                state.dropped.retain(|(of, _)| *of != serial);
+            }
+            None => state.making -= 1,
+        }
+        state.callers -= 1;
+        self.wake(&state);
+    }
+
+    fn wake(&self, state: &PoolState) {
+        // Whoever waits for one instance could be woken for another, so all look.
+        if state.waiters > 0 {
+            self.freed.notify_all();
+        }
+    }
+
+    /// Takes the instance of a dropped resource when it is idle; else keeps the resource until the instance is given back.
+    pub(super) fn drop_resource(&self, serial: u64, resource: ResourceAny) -> Option<Box<Running>> {
+        let mut state = self.lock();
+        if let Some(position) = state.idle.iter().position(|running| running.serial == serial) {
+            let running = state.idle.swap_remove(position);
+            state.busy.insert(serial);
+            state.callers += 1;
+            return Some(running);
+        }
+        if state.busy.contains(&serial) {
+            state.dropped.push((serial, resource));
+        }
+        None
+    }
+
+    /// Drops the instances that wait. Those that run are not kept when they come back.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut self.lock().idle);
+        drop(idle);
+    }
+
+    /// Instances that wait, and that run.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.idle.len(), state.busy.len() + state.making)
+    }
+}

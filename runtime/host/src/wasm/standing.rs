@@ -1,0 +1,72 @@
+//! Where a compartment stands with its host while it runs: whether its grants still hold, and what it was refused so far.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use capability_manifest::scope::Scope;
+use capability_manifest::{Capability, HostCapability, print};
+
+use super::limits::DENIALS_MAX;
+use crate::audit::{AuditEvent, AuditLog};
+
+/// Shared by all instances of a compartment.
+#[derive(Debug)]
+pub(super) struct Standing {
+    edge: String,
+    log: AuditLog,
+    /// Raised by every revocation: what an instance was given before is dead.
+    epoch: AtomicU64,
+    /// Refusals that may still be recorded.
+    left: AtomicU64,
+    unwritten: AtomicBool,
+}
+
+impl Standing {
+    pub(super) fn new(edge: String, log: AuditLog) -> Self {
+        let (epoch, left) = (AtomicU64::new(0), AtomicU64::new(DENIALS_MAX));
+        Self { edge, log, epoch, left, unwritten: AtomicBool::new(false) }
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Everything that instances hold now is dead from their next operation on.
+    pub(super) fn revoke(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Records a refusal that the guest sees as an ordinary error. `scope` is what would have allowed it.
+    pub(super) fn refused(&self, capability: HostCapability, attempt: String, scope: &Scope) {
+        let one_less = |left: u64| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
+            return;
+        }
+        let capability = Capability::host(capability);
+        let event = AuditEvent::Refusal {
+            edge: self.edge.clone(),
+            line: print::clause(&capability, scope),
+            capability: capability.to_string(),
+            attempt,
+        };
+        if self.log.record(&event).is_err() {
+            self.unwritten.store(true, Ordering::Release);
+        }
+    }
+
+    /// What ends a call even though its guest goes on: refusals without end, or some that could not be recorded.
+    pub(super) fn objection(&self) -> Option<Objection> {
+        if self.unwritten.load(Ordering::Acquire) {
+            return Some(Objection::Unwritten);
+        }
+        (self.left.load(Ordering::Acquire) == 0).then_some(Objection::TooMany)
+    }
+}
+
+/// Why a call must not be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Objection {
+    /// The audit log cannot be written.
+    Unwritten,
+    /// More refusals than are recorded.
+    TooMany,
+}

@@ -1,0 +1,67 @@
+//! The two places where this crate says more than the compiler can check.
+#![allow(unsafe_code, reason = "each block says which check stands in for the compiler's")]
+
+use std::any::TypeId;
+
+use wasmtime::component::{Component, ComponentNamedList, Func, Lift, Lower, TypedFunc};
+use wasmtime::{AsContext, Engine};
+
+use super::typed::Function;
+
+/// A function whose types were compared with those of one [`Function`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FittingFunc {
+    func: Func,
+    of: TypeId,
+}
+
+impl FittingFunc {
+    /// Compares the types.
+    ///
+    /// # Errors
+    /// When they differ; the message says where.
+    pub(super) fn check<F: Function>(store: impl AsContext, func: Func) -> wasmtime::Result<Self> {
+        func.typed::<F::Params<'static>, F::Results>(store)?;
+        Ok(Self { func, of: TypeId::of::<F>() })
+    }
+
+    /// The same for types that have no name of their own.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub(super) fn check_shape<P, R>(store: impl AsContext, func: Func) -> wasmtime::Result<Self>
+    where
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        func.typed::<P, R>(store)?;
+        Ok(Self { func, of: TypeId::of::<(P, R)>() })
+    }
+
+    /// The function of a shape; `None` when another was compared.
+    pub(super) fn shaped<P, R>(self) -> Option<TypedFunc<P, R>>
+    where
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        // SAFETY: as in `typed`: `check_shape` compared these types, and the identity says that it was these.
+        (self.of == TypeId::of::<(P, R)>()).then(|| unsafe { TypedFunc::new_unchecked(self.func) })
+    }
+
+    /// The function with its types; `None` when another [`Function`] was compared.
+    pub(super) fn typed<'a, F: Function>(self) -> Option<TypedFunc<F::Params<'a>, F::Results>> {
+        // SAFETY: `new_unchecked` asks that the function has these types. `check::<F>` compared them, and the identity says
+        // that it was this `F`; the lifetime of a parameter is no part of its shape in the component.
+        (self.of == TypeId::of::<F>()).then(|| unsafe { TypedFunc::new_unchecked(self.func) })
+    }
+}
+
+/// Compiled code from the cache.
+///
+/// # Errors
+/// When it is of another engine.
+pub(super) fn precompiled(engine: &Engine, verified: &super::cache::Verified) -> wasmtime::Result<Component> {
+    // SAFETY: `deserialize` asks for bytes that this engine's `serialize` made, unchanged. A `Verified` is only made from
+    // bytes whose keyed digest, written by this program's user with them, was compared after they were copied to memory.
+    unsafe { Component::deserialize(engine, verified.code()) }
+}
