@@ -127,12 +127,13 @@ impl Runtime {
             None => None,
         };
         // The host's word: the edge, and what goes over it.
-        let pin = format!("checksum = \"{found}\"\n");
+        let name = &plugin.name;
+        let grants = match plugin.grants.trim() {
+            "" => String::new(),
+            lines => format!("[crates.{consumer:?}.grants.{name:?}]\nchecksum = \"{found}\"\n{lines}\n"),
+        };
         let tables = format!(
-            "[crates.{consumer:?}]\ndependencies = [{name:?}]\n[crates.{consumer:?}.grants.{name:?}]\n{pin}{grants}\n\
-             [crates.{name:?}.compartment]\nbackend = \"wasm\"\n",
-            name = plugin.name,
-            grants = plugin.grants,
+            "[crates.{consumer:?}]\ndependencies = [{name:?}]\n{grants}[crates.{name:?}.compartment]\nbackend = \"wasm\"\n"
         );
         let tables = reading.text(
             &format!("what the host gives `{}`", plugin.name),
