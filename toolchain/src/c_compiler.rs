@@ -68,7 +68,8 @@ pub(crate) fn find(settings: &Settings) -> Option<CCompiler> {
     let installed = Installed::newest(&settings.cache, false)?;
     Some(CCompiler {
         clang: installed.clang()?,
-        archiver: installed.archiver(),
+        // LLVM's own is in a package of 19 MB that is needed for nothing else, and the linker reads the archives of any.
+        archiver: "ar".into(),
         sysroot: installed.root().join("usr"),
         headers: Some(installed.root().join("usr/include/wasm32-wasi")),
         libraries: installed.libraries(),

@@ -39,8 +39,7 @@ impl Run<'_> {
     pub(crate) fn run(&self, command: &mut Command, watch: Watch<'_>) -> Result<Ran, ToolchainError> {
         let stderr = if self.inherit_stderr { Stdio::inherit() } else { Stdio::piped() };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-        let mut child =
-            command.spawn().map_err(|source| ToolchainError::Start { program: name(command), source })?;
+        let mut child = command.spawn().map_err(|source| started(command, source))?;
         let (send, receive) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
             let send = send.clone();
@@ -69,7 +68,7 @@ impl Run<'_> {
                     if ended.is_some() {
                         break;
                     }
-                    ended = self.wait(child.try_wait(), command)?;
+                    ended = child.try_wait().map_err(|source| started(command, source))?;
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -81,9 +80,7 @@ impl Run<'_> {
         }
         let status = match ended {
             Some(status) => status,
-            None => {
-                child.wait().map_err(|source| ToolchainError::Start { program: name(command), source })?
-            }
+            None => child.wait().map_err(|source| started(command, source))?,
         };
         Ok(Ran { status, stdout, stderr })
     }
@@ -101,20 +98,16 @@ impl Run<'_> {
             said: ran.stderr,
         })
     }
-
-    fn wait(
-        &self,
-        polled: std::io::Result<Option<ExitStatus>>,
-        command: &Command,
-    ) -> Result<Option<ExitStatus>, ToolchainError> {
-        polled.map_err(|source| ToolchainError::Start { program: name(command), source })
-    }
 }
 
 /// Runs a short program whose failure is an error, and gives its standard output as text.
 pub(crate) fn text_of(what: &str, command: &mut Command) -> Result<String, ToolchainError> {
     let ran = Run { what, limit: None, inherit_stderr: false }.succeed(command, &mut |_| {})?;
     Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+}
+
+fn started(command: &Command, source: std::io::Error) -> ToolchainError {
+    ToolchainError::Start { program: name(command), source }
 }
 
 fn name(command: &Command) -> String {

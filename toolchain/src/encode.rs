@@ -6,11 +6,21 @@ use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
     WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, DecodedWasm};
 
 use crate::error::AtPath as _;
 use crate::limits::MODULE_BYTES_MAX;
 use crate::{GuestKind, ToolchainError};
+
+/// The names of what a component imports, with their versions.
+pub(crate) fn imports(path: &Path, component: &[u8]) -> Result<Vec<String>, ToolchainError> {
+    let wrong = |message: String| ToolchainError::Encode { path: path.to_owned(), message };
+    let decoded = wit_component::decode(component).map_err(|error| wrong(format!("{error:#}")))?;
+    let DecodedWasm::Component(resolve, world) = &decoded else {
+        return Err(wrong("it is a package of interfaces".to_owned()));
+    };
+    Ok(resolve.worlds[*world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
+}
 
 /// What the first eight bytes of a component are; those of a core module end in a layer of 0.
 const COMPONENT: [u8; 8] = [0x00, b'a', b's', b'm', 0x0d, 0x00, 0x01, 0x00];

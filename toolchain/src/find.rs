@@ -129,7 +129,7 @@ pub(crate) fn find(settings: &Settings) -> Result<Toolchain, ToolchainError> {
         for target in [GuestTarget::Wasip2, GuestTarget::Wasip1] {
             if let Some(libraries) = target_libraries(settings, target) {
                 let version = version_of(Command::new(&settings.programs.rustc), settings)?;
-                return Ok(finish(settings, target, Origin::Installed, version, &libraries));
+                return Ok(finish(settings, target, Origin::Installed, &version, &libraries));
             }
         }
     }
@@ -141,7 +141,7 @@ pub(crate) fn find(settings: &Settings) -> Result<Toolchain, ToolchainError> {
             settings,
             GuestTarget::Wasip1,
             Origin::Debian(installed.root().to_owned()),
-            version,
+            &version,
             &libraries,
         ));
     }
@@ -152,7 +152,7 @@ fn finish(
     settings: &Settings,
     target: GuestTarget,
     origin: Origin,
-    version: String,
+    version: &str,
     libraries: &Path,
 ) -> Toolchain {
     let c = c_compiler::find(settings);

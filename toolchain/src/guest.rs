@@ -14,7 +14,7 @@ use crate::command::Run;
 use crate::error::AtPath as _;
 use crate::fingerprint::{Inputs, hexadecimal};
 use crate::progress::Progress;
-use crate::{Toolchain, ToolchainError, encode, lock};
+use crate::{Settings, Toolchain, ToolchainError, encode, lock};
 
 /// What is built of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub struct GuestArtifact {
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
+    /// The interfaces that it imports, with their versions.
+    pub imports: Vec<String>,
     /// Whether it had to be built. False when nothing had changed.
     pub rebuilt: bool,
 }
@@ -97,6 +99,7 @@ struct Stamp {
     inputs: Inputs,
     digest: String,
     component: String,
+    imports: Vec<String>,
 }
 
 /// Builds a guest below `folder`, which is this program's own: `components/` has the components, `build-*/` is what Cargo
@@ -169,8 +172,30 @@ fn unchanged(
         component,
         sha256,
         bytes: bytes.len() as u64,
+        imports: stamp.imports,
         rebuilt: false,
     })
+}
+
+/// The folder that Cargo builds a workspace in, `target` unless it is told otherwise.
+///
+/// # Errors
+/// When Cargo cannot read the workspace.
+///
+/// # Authority
+/// Runs `cargo metadata`.
+pub fn target_folder_ambient(
+    settings: &Settings,
+    manifest_path: &Path,
+    _: AmbientAuthority,
+) -> Result<PathBuf, ToolchainError> {
+    let mut command = MetadataCommand::new();
+    command.cargo_path(&settings.programs.cargo).manifest_path(manifest_path).no_deps();
+    let metadata = command.exec().map_err(|error| ToolchainError::Workspace {
+        manifest: manifest_path.to_owned(),
+        message: error.to_string(),
+    })?;
+    Ok(metadata.target_directory.into_std_path_buf())
 }
 
 struct Build<'b> {
@@ -205,6 +230,7 @@ impl Build<'_> {
         let compiled = self.compile(package, &target_folder, tell)?;
 
         let bytes = encode::component(&compiled.module, self.guest.kind)?;
+        let imports = encode::imports(&compiled.module, &bytes)?;
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         let component = components.join(component_name(&name, &version));
         let same = std::fs::read(&component).is_ok_and(|old| old == bytes);
@@ -218,7 +244,7 @@ impl Build<'_> {
         // The digest is of the inputs that are known now. Those that were known before must not have changed meanwhile.
         if complete && settled && before.is_some() && known.digest() == before {
             if let Some(digest) = inputs.digest() {
-                let text = Stamp {
+                let stamped = Stamp {
                     toolchain: self.toolchain.id.clone(),
                     guest: self.guest.clone(),
                     package: name.clone(),
@@ -226,22 +252,17 @@ impl Build<'_> {
                     inputs,
                     digest,
                     component: sha256.clone(),
+                    imports: imports.clone(),
                 };
-                let text = serde_json::to_vec(&text).expect("paths of a workspace are text");
+                let text = serde_json::to_vec(&stamped).expect("paths of a workspace are text");
                 write_whole(stamp, &text)?;
             }
         } else {
             let _ = std::fs::remove_file(stamp);
         }
         let bytes = bytes.len() as u64;
-        Ok(GuestArtifact {
-            package: name,
-            version,
-            component,
-            sha256,
-            bytes,
-            rebuilt: !(compiled.fresh && same),
-        })
+        let rebuilt = !(compiled.fresh && same);
+        Ok(GuestArtifact { package: name, version, component, sha256, bytes, imports, rebuilt })
     }
 
     fn metadata(&self) -> Result<Metadata, ToolchainError> {

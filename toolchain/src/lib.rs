@@ -35,7 +35,9 @@ pub use ambient_authority::AmbientAuthority;
 pub use c_compiler::CCompiler;
 pub use error::ToolchainError;
 pub use find::{GuestTarget, Origin, Toolchain};
-pub use guest::{CargoOutput, GuestArtifact, GuestCrate, GuestKind, build_guest_ambient};
+pub use guest::{
+    CargoOutput, GuestArtifact, GuestCrate, GuestKind, build_guest_ambient, target_folder_ambient,
+};
 pub use progress::Progress;
 pub use settings::{Programs, Settings};
 pub use setup::{SetupReport, SetupRequest, setup_ambient};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long `rustup` may take to add a target. Its download is 20 to 40 MB; a network that drops packets answers never.
-pub(crate) const RUSTUP_TIME_MAX: Duration = Duration::from_secs(180);
+pub(crate) const RUSTUP_TIME_MAX: Duration = Duration::from_mins(3);
 
 /// Most bytes that are kept of what a program says. The end of it is what explains a failure.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 16 << 20;

@@ -49,8 +49,9 @@ pub(crate) fn build(
     let built = folder.join("target/wasm32-wasip1/release/deps");
     for entry in std::fs::read_dir(&built).at("read", &built)? {
         let path = entry.at("read", &built)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".rlib") && !name.starts_with("libstd_for_guests") {
+        let name = path.file_name().unwrap_or_default();
+        let ours = name.to_string_lossy().starts_with("libstd_for_guests");
+        if !ours && path.extension().is_some_and(|extension| extension == "rlib") {
             copy(&path, &libraries.join(name))?;
         }
     }

@@ -107,11 +107,6 @@ impl Installed {
         (!self.llvm.is_empty() && clang.is_file()).then_some(clang)
     }
 
-    /// LLVM's archiver is in a package of 19 MB that is needed for nothing else; the linker reads the archives of any `ar`.
-    pub(crate) fn archiver(&self) -> PathBuf {
-        "ar".into()
-    }
-
     /// A program of the folder, that finds its shared libraries.
     pub(crate) fn command(&self, program: PathBuf) -> Command {
         command_in(&self.root, program)

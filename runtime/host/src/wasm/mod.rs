@@ -13,6 +13,7 @@ mod compartment;
 mod error;
 mod host;
 mod inspect;
+mod judge;
 mod limits;
 mod link;
 mod stream;
@@ -21,6 +22,7 @@ pub use compartment::{Stdio, WasmCompartment};
 pub use error::{CallError, FaultKind, StartError};
 pub use host::WasmHost;
 pub use inspect::{ComponentSummary, ImportSummary, capability_of_interface, inspect};
+pub use judge::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 pub use limits::{
     CALL_DEADLINE_DEFAULT, EPOCH_TICK, HANDLES_DEFAULT, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT,
     TABLE_ELEMENTS_MAX, WASM_STACK_BYTES_MAX,

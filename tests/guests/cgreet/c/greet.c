@@ -2,12 +2,12 @@
 
 #include <stdio.h>
 
-int greet(char *out, size_t room, const char *name, size_t name_bytes)
+int cgreet_greet(char *out, size_t room, const char *name, size_t name_bytes)
 {
     return snprintf(out, room, GREETING "%.*s!", (int)name_bytes, name);
 }
 
-uint32_t checksum(const uint8_t *data, size_t bytes)
+uint32_t cgreet_checksum(const uint8_t *data, size_t bytes)
 {
     uint32_t sum = 0xffffffffu;
     for (size_t i = 0; i < bytes; i++) {
