@@ -222,6 +222,19 @@ SPECIFICATION.md lists the limits."
     NoRoots "no-roots" Error "No crate begins with the workspace's authority." =>
 "By default the roots are the members that no other member depends on. Name others with `roots = [\"app\"]`."
 
+    ImportNotConsumed "import-not-consumed" Error "A component imports a power that its crate does not ask for." =>
+"A component can do what it imports and nothing else, so its imports say what its code needs. Each must be among what the
+crate `consumes`, or what the inline crates that are compiled into it do:
+
+    [package.metadata.capabilities]
+    consumes = { \"clock\" = \"measures how long decoding takes\" }
+
+Interfaces that the standard library imports in every guest, used or not, are no denial: they answer emptily, or stop the
+guest when it calls them, unless their capability is granted. docs/guest-toolchain.md lists them."
+
+    ImportUnknown "import-unknown" Error "A component imports an interface that nothing provides." =>
+"It is no interface of WASI 0.2 that a compartment can be given. The component would not start."
+
     Unreadable "unreadable" Error "A file that cannot be read." =>
 "It does not exist, is no text, or is larger than what is read."
 }

@@ -44,6 +44,12 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
     Plan(Plan),
+    /// Compile every wasm crate of the graph to a component, and compare what it imports with what it may consume
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(Build),
+    /// Get what compiles guests: a target of Rust, through rustup or Debian's packages
+    #[command(after_help = SETUP_HELP)]
+    Setup(Setup),
     /// Call one function of a component, granting it only what the command line says
     #[command(after_help = CALL_EXAMPLES)]
     Call(Call),
@@ -88,6 +94,50 @@ Examples:
   cofferdam call plugin.wasm greet '\"Ada\"'
   cofferdam call plugin.wasm 'vendor:text/api#count' '\"a b\"' --grant 'filesystem = { read = [\"words\"] }'
   cofferdam call plugin.wasm now --grant 'clock = true' --limit 'call-deadline = \"100ms\"'";
+
+const BUILD_EXAMPLES: &str = "\
+Components are written to cofferdam/components in Cargo's target folder. What has not changed is not built again.
+
+Examples:
+  cofferdam build                                        every wasm crate of the workspace's graph
+  cofferdam build -p png-decode                          only that one
+  cofferdam build --manifest capabilities.toml --guests guests/Cargo.toml
+                                                         the wasm crates of that file, from that workspace";
+
+const SETUP_HELP: &str = "\
+It is kept in the user's cache folder, or in COFFERDAM_CACHE. Two at once are safe, and what was interrupted goes on where it
+stopped. Nothing is installed in the system, and no root is needed.";
+
+/// `build`.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// Only this crate; can be given again
+    #[arg(long, short, value_name = "CRATE")]
+    pub package: Vec<String>,
+    /// The Cargo workspace that has the wasm crates, where the graph comes from a `capabilities.toml`
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    pub guests: Option<PathBuf>,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `setup`.
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// Also what compiles C in guests
+    #[arg(long)]
+    pub c: bool,
+    /// Use Debian's packages, even where rustup would do
+    #[arg(long)]
+    pub debian: bool,
+    /// Only say what is there
+    #[arg(long)]
+    pub check: bool,
+}
 
 /// `call`.
 #[derive(Debug, Args)]
@@ -244,6 +294,7 @@ pub(crate) enum GraphFormat {
 /// A machine-readable output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Document {
+    Build,
     Check,
     Explain,
     Graph,

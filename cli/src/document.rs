@@ -115,7 +115,7 @@ fn place(files: &Files, at: Location, label: &str) -> Place {
 }
 
 impl Finding {
-    fn new(files: &Files, diagnostic: &Diagnostic) -> Self {
+    pub(crate) fn new(files: &Files, diagnostic: &Diagnostic) -> Self {
         let places = diagnostic.primary.iter().chain(&diagnostic.secondary);
         Self {
             code: diagnostic.code.name(),
@@ -337,6 +337,70 @@ pub(crate) struct EdgeDocument {
     pub(crate) denied: Vec<String>,
 }
 
+/// The output of `build --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam build")]
+pub(crate) struct BuildDocument {
+    /// Always `build`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// `built`, or `denied` when a component imports what its crate does not consume.
+    pub(crate) outcome: &'static str,
+    /// What compiled them; nothing when there was nothing to compile.
+    pub(crate) toolchain: Option<ToolchainDocument>,
+    /// One for each wasm crate.
+    pub(crate) components: Vec<BuiltDocument>,
+    /// The denials.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// What compiled guests.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ToolchainDocument {
+    /// Another one has another name.
+    pub(crate) id: String,
+    /// The target of Rust.
+    pub(crate) target: &'static str,
+    /// The compiler.
+    pub(crate) rustc: String,
+    /// `installed`, or the folder of Debian's packages.
+    pub(crate) origin: String,
+    /// What compiles C, where there is something.
+    pub(crate) clang: Option<String>,
+}
+
+/// A component.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct BuiltDocument {
+    /// The crate.
+    pub(crate) krate: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// The component's file.
+    pub(crate) path: String,
+    /// SHA-256 of it, lowercase hexadecimal.
+    pub(crate) sha256: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// Whether it had to be built.
+    pub(crate) rebuilt: bool,
+    /// What it imports.
+    pub(crate) imports: Vec<JudgedDocument>,
+}
+
+/// One import, compared with what the crate consumes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct JudgedDocument {
+    /// The interface, with its version.
+    pub(crate) interface: String,
+    /// Any one of these gives it power; empty when it reaches nothing by itself.
+    pub(crate) capabilities: Vec<&'static str>,
+    /// `powerless`, `consumed`, `start-up` (the standard library imports it in every guest), `not-consumed` or `unknown`; the last
+    /// two are denials.
+    pub(crate) verdict: &'static str,
+}
+
 /// Prints one document.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<(), Stop> {
     let mut out = std::io::stdout().lock();
@@ -351,6 +415,7 @@ pub(crate) fn print_json(document: &impl Serialize) -> Result<(), Stop> {
 /// Prints the schema of a document.
 pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
     let schema = match of {
+        Document::Build => schema_for!(BuildDocument),
         Document::Check => schema_for!(CheckDocument),
         Document::Explain => schema_for!(ExplainDocument),
         Document::Graph => schema_for!(GraphDocument),

@@ -11,6 +11,7 @@
 )]
 
 mod arguments;
+mod build;
 mod call;
 mod check;
 mod document;
@@ -20,7 +21,9 @@ mod fix;
 mod graph;
 mod inspect;
 mod plan;
+mod progress;
 mod render;
+mod setup;
 mod source;
 
 use std::ffi::OsString;
@@ -51,6 +54,9 @@ enum Stop {
     /// A call has no result.
     #[error(transparent)]
     Call(#[from] cofferdam::wasm::CallError),
+    /// There is no compiler for guests, or a guest does not compile.
+    #[error(transparent)]
+    Toolchain(#[from] cofferdam_toolchain::ToolchainError),
     /// A file cannot be written.
     #[error("cannot write `{0}`: {1}")]
     Write(String, #[source] io::Error),
@@ -96,6 +102,7 @@ fn end(stop: &Stop) -> Exit {
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Stop::Usage(_) => Exit::Usage,
         Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Toolchain(error) => build::exit_of(error),
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),
         Stop::Page(_) | Stop::Json(_) => Exit::Bug,
@@ -106,6 +113,8 @@ fn end(stop: &Stop) -> Exit {
 
 fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     match command {
+        Command::Build(arguments) => build::run(&arguments, ambient),
+        Command::Setup(arguments) => setup::run(&arguments, ambient),
         Command::Check(arguments) => check::run(&arguments, ambient),
         Command::Explain(arguments) => explain::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),

@@ -24,15 +24,17 @@ impl Source {
         }
     }
 
+    /// What Cargo is told about the network and the lockfile, whatever it is asked.
+    pub(crate) fn lock_arguments(&self) -> Vec<String> {
+        let flags = [(self.locked, "--locked"), (self.offline, "--offline"), (self.frozen, "--frozen")];
+        flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()).collect()
+    }
+
     fn options(&self) -> LoadOptions {
-        let mut cargo_arguments = Vec::new();
-        for (given, flag) in [
-            (self.locked, "--locked"),
-            (self.offline, "--offline"),
-            (self.frozen, "--frozen"),
-            (self.all_features, "--all-features"),
-            (self.no_default_features, "--no-default-features"),
-        ] {
+        let mut cargo_arguments = self.lock_arguments();
+        for (given, flag) in
+            [(self.all_features, "--all-features"), (self.no_default_features, "--no-default-features")]
+        {
             if given {
                 cargo_arguments.push(flag.to_owned());
             }

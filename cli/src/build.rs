@@ -1,0 +1,212 @@
+//! `build`: compiles the wasm crates of the graph, and compares what they import with what they consume.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use ambient_authority::AmbientAuthority;
+use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, resolve};
+use cofferdam::wasm::{ImportVerdict, JudgedImport, import_denial, judge_imports};
+use cofferdam_toolchain::{
+    CargoOutput, GuestArtifact, GuestCrate, Settings, Toolchain, ToolchainError, build_guest_ambient,
+    target_folder_ambient,
+};
+
+use crate::arguments::{Build, Format};
+use crate::document::{
+    BuildDocument, BuiltDocument, CheckDocument, Finding, JudgedDocument, ToolchainDocument, VERSION,
+    print_json,
+};
+use crate::exit::Exit;
+use crate::progress::Drawn;
+use crate::{Stop, render, setup};
+
+/// A component, with what is to be said about its imports.
+struct Built {
+    artifact: GuestArtifact,
+    imports: Vec<JudgedImport>,
+}
+
+pub(crate) fn run(arguments: &Build, ambient: AmbientAuthority) -> Result<Exit, Stop> {
+    let loaded = arguments.source.load(arguments.format, ambient)?;
+    let project = &loaded.project;
+    let resolution = resolve(project);
+    if resolution.granted(project).is_none() {
+        let denials: Vec<_> =
+            resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
+        if arguments.format == Format::Json {
+            CheckDocument::new(project, &resolution, &denials, &[]).print()?;
+            return Ok(Exit::Denied);
+        }
+        let text = render::all(project.files(), &denials) + &render::totals(denials.len(), 0);
+        anstream::stderr().write_all(text.as_bytes())?;
+        return Ok(Exit::Denied);
+    }
+    let chosen = chosen(project, &arguments.package)?;
+    if chosen.is_empty() {
+        if arguments.format == Format::Json {
+            print_json(&document(None, project, &[], &[]))?;
+        } else {
+            writeln!(
+                anstream::stdout(),
+                "no crate of the graph has `backend = \"wasm\"`: there is nothing to build"
+            )?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let manifest = match (&arguments.source.manifest, &arguments.guests) {
+        (None, _) => loaded.folder.join("Cargo.toml"),
+        (Some(_), Some(guests)) => guests.clone(),
+        (Some(_), None) => {
+            let message = "say which Cargo workspace has the wasm crates of that file: `--guests Cargo.toml`";
+            return Err(Stop::Usage(message.to_owned()));
+        }
+    };
+    let settings = Settings::from_environment_ambient(ambient)?;
+    let toolchain = Toolchain::find_ambient(&settings, ambient)?;
+    let folder = target_folder_ambient(&settings, &manifest, ambient)?.join("cofferdam");
+    let mut built = Vec::with_capacity(chosen.len());
+    let mut denials = Vec::new();
+    for index in chosen {
+        let guest = guest(project, index, manifest.clone(), arguments);
+        // Cargo draws its own progress.
+        let mut drawn = Drawn::lines();
+        let artifact = build_guest_ambient(
+            &toolchain,
+            &guest,
+            &folder,
+            CargoOutput::Inherit,
+            &mut |news| drawn.tell(news),
+            ambient,
+        )?;
+        let imports = judge_imports(project, index, &artifact.imports)?;
+        denials.extend(imports.iter().filter_map(|import| import_denial(project, index, import)));
+        built.push(Built { artifact, imports });
+    }
+    match arguments.format {
+        Format::Json => print_json(&document(Some(&toolchain), project, &built, &denials))?,
+        Format::Human => say(project, &built, &denials)?,
+    }
+    Ok(if denials.is_empty() { Exit::Ok } else { Exit::Denied })
+}
+
+/// The wasm crates that are asked for.
+fn chosen(project: &Project, names: &[String]) -> Result<Vec<CrateIndex>, Stop> {
+    let wasm = |index: &CrateIndex| project.backend(*index) == Backend::Wasm;
+    if names.is_empty() {
+        return Ok(project.crates().filter(wasm).collect());
+    }
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let index = project.find(name).map_err(Stop::Usage)?;
+        if !wasm(&index) {
+            let backend = project.backend(index).name();
+            return Err(Stop::Usage(format!(
+                "`{name}` is {backend}: only crates with `backend = \"wasm\"` are built"
+            )));
+        }
+        if !found.contains(&index) {
+            found.push(index);
+        }
+    }
+    Ok(found)
+}
+
+/// A crate with a world is a library that exports it; one without is a program.
+fn guest(project: &Project, index: CrateIndex, manifest: PathBuf, arguments: &Build) -> GuestCrate {
+    let package = project.package(index);
+    // A standalone file need not give versions, and its crates are those of the other workspace by name.
+    let name = if project.is_standalone() {
+        package.name.clone()
+    } else {
+        format!("{}@{}", package.name, package.version)
+    };
+    let guest = match project.world(index) {
+        Some(_) => GuestCrate::library(manifest, name),
+        None => GuestCrate::command(manifest, name),
+    };
+    GuestCrate { cargo_arguments: arguments.source.lock_arguments(), ..guest }
+}
+
+fn document(
+    toolchain: Option<&Toolchain>,
+    project: &Project,
+    built: &[Built],
+    denials: &[Diagnostic],
+) -> BuildDocument {
+    BuildDocument {
+        document: "build",
+        version: VERSION,
+        outcome: if denials.is_empty() { "built" } else { "denied" },
+        toolchain: toolchain.map(|toolchain| ToolchainDocument {
+            id: toolchain.id().to_owned(),
+            target: toolchain.target().triple(),
+            rustc: toolchain.rustc_version().to_owned(),
+            origin: setup::origin(toolchain),
+            clang: toolchain.c_compiler().map(|c| c.clang().display().to_string()),
+        }),
+        components: built.iter().map(component).collect(),
+        findings: denials.iter().map(|denial| Finding::new(project.files(), denial)).collect(),
+    }
+}
+
+fn component(built: &Built) -> BuiltDocument {
+    let GuestArtifact { package, version, component, sha256, bytes, rebuilt, .. } = &built.artifact;
+    BuiltDocument {
+        krate: package.clone(),
+        version: version.clone(),
+        path: component.display().to_string(),
+        sha256: sha256.clone(),
+        bytes: *bytes,
+        rebuilt: *rebuilt,
+        imports: built
+            .imports
+            .iter()
+            .map(|import| JudgedDocument {
+                interface: import.interface.clone(),
+                capabilities: import.capabilities.iter().map(|one| one.name()).collect(),
+                verdict: import.verdict.name(),
+            })
+            .collect(),
+    }
+}
+
+fn say(project: &Project, built: &[Built], denials: &[Diagnostic]) -> Result<(), Stop> {
+    let text = render::all(project.files(), denials) + &render::totals(denials.len(), 0);
+    anstream::stderr().write_all(text.as_bytes())?;
+    let mut out = anstream::stdout();
+    for Built { artifact, imports } in built {
+        let GuestArtifact { package, version, component, bytes, rebuilt, .. } = artifact;
+        let what = if *rebuilt { "built" } else { "unchanged" };
+        writeln!(out, "{} {version}: {what}, {bytes} bytes", render::printable(package))?;
+        writeln!(out, "  {}", render::printable(&component.display().to_string()))?;
+        let of = |verdict| {
+            let found = imports.iter().filter(move |import| import.verdict == verdict);
+            found.map(|import| import.interface.as_str()).collect::<Vec<_>>()
+        };
+        for (verdict, words) in [
+            (ImportVerdict::Consumed, "uses"),
+            (
+                ImportVerdict::StartUp,
+                "imports unasked, as every guest with a standard library, without power:",
+            ),
+        ] {
+            let found = of(verdict);
+            if !found.is_empty() {
+                writeln!(out, "  {words} {}", found.join(", "))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the crate is to blame for, or what this machine lacks.
+pub(crate) fn exit_of(error: &ToolchainError) -> Exit {
+    match error {
+        ToolchainError::Workspace { .. }
+        | ToolchainError::NoCrate { .. }
+        | ToolchainError::Build { .. }
+        | ToolchainError::NoModule { .. }
+        | ToolchainError::Encode { .. } => Exit::Invalid,
+        _ => Exit::CannotEnforce,
+    }
+}

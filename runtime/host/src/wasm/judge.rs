@@ -1,0 +1,178 @@
+//! Whether what a component imports is what its crate says that it needs.
+//!
+//! It judges names only and reads no component, so it needs no engine; and it grants nothing.
+
+use std::collections::BTreeSet;
+
+use capability_manifest::manifest::EdgeKind;
+use capability_manifest::{
+    Backend, Capability, Code, CrateIndex, Diagnostic, HostCapability, PageError, Project,
+};
+
+use super::inspect::capability_of_interface;
+
+/// Interfaces that the standard library imports in every guest, used or not: on `wasm32-wasip1` through the adapter, on
+/// `wasm32-wasip2` through its C library. Without a grant they answer emptily (no variables, no folders, streams that lead
+/// nowhere), or a call of them is a violation (`exit`, `wall-clock`). Measured with Rust 1.95 and 1.96, and the adapter of
+/// wasmtime 48.
+const START_UP: [&str; 13] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+];
+
+/// What is to be said about one import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportVerdict {
+    /// It reaches nothing by itself.
+    Powerless,
+    /// The crate consumes it.
+    Consumed,
+    /// The crate does not consume it, and the standard library imports it all the same.
+    StartUp,
+    /// The crate does not consume it: a denial.
+    NotConsumed,
+    /// Nothing provides it: a denial.
+    Unknown,
+}
+
+impl ImportVerdict {
+    /// Whether the component is refused for it.
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::NotConsumed | Self::Unknown)
+    }
+
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Powerless => "powerless",
+            Self::Consumed => "consumed",
+            Self::StartUp => "start-up",
+            Self::NotConsumed => "not-consumed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One import with its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedImport {
+    /// The interface, with its version.
+    pub interface: String,
+    /// The capabilities of which any one gives it power.
+    pub capabilities: Vec<HostCapability>,
+    /// What is to be said about it.
+    pub verdict: ImportVerdict,
+}
+
+/// Judges what the component of a crate imports, in the given order.
+///
+/// What a component may import is what its crate consumes, and what the inline crates consume that are compiled into it.
+///
+/// # Errors
+/// When a page of ours is wrong.
+pub fn judge_imports(
+    project: &Project,
+    krate: CrateIndex,
+    imports: &[String],
+) -> Result<Vec<JudgedImport>, PageError> {
+    let consumed = consumed(project, krate);
+    let judge = |interface: &String| {
+        let plain = interface.split('@').next().unwrap_or(interface);
+        let found = capability_of_interface(plain)?;
+        let verdict = match &found {
+            None => ImportVerdict::Unknown,
+            Some(capabilities) if capabilities.is_empty() => ImportVerdict::Powerless,
+            Some(capabilities) if capabilities.iter().any(|one| consumed.contains(one)) => {
+                ImportVerdict::Consumed
+            }
+            Some(_) if START_UP.contains(&plain) => ImportVerdict::StartUp,
+            Some(_) => ImportVerdict::NotConsumed,
+        };
+        let capabilities = found.unwrap_or_default();
+        Ok(JudgedImport { interface: interface.clone(), capabilities, verdict })
+    };
+    imports.iter().map(judge).collect()
+}
+
+/// What a crate consumes, and what the crates consume that are linked into its component.
+fn consumed(project: &Project, krate: CrateIndex) -> BTreeSet<HostCapability> {
+    let mut seen = BTreeSet::from([krate]);
+    let mut open = vec![krate];
+    let mut found = BTreeSet::new();
+    while let Some(index) = open.pop() {
+        for consume in project.tables(index).iter().flat_map(|tables| &tables.consumes) {
+            // What is used while the crate is compiled is no power of the component.
+            if let Capability::Host(capability_manifest::Stage::Run, host) = consume.capability.value {
+                found.insert(host);
+            }
+        }
+        for edge in project.edges_from(index).map(|edge| project.edge(edge)) {
+            let linked = edge.kind == EdgeKind::Normal && project.backend(edge.to) == Backend::Inline;
+            if linked && seen.insert(edge.to) {
+                open.push(edge.to);
+            }
+        }
+    }
+    found
+}
+
+/// The denial of an import; `None` when it is none.
+pub fn import_denial(project: &Project, krate: CrateIndex, import: &JudgedImport) -> Option<Diagnostic> {
+    let name = project.name(krate);
+    let interface = &import.interface;
+    let mut diagnostic = match import.verdict {
+        ImportVerdict::NotConsumed => {
+            let names: Vec<String> =
+                import.capabilities.iter().map(|one| format!("`{}`", one.name())).collect();
+            let message = format!(
+                "the component of `{name}` imports `{interface}`, which means {}, and `{name}` does not consume it",
+                names.join(" or ")
+            );
+            Diagnostic::new(Code::ImportNotConsumed, message)
+        }
+        ImportVerdict::Unknown => {
+            let message = format!("the component of `{name}` imports `{interface}`, which nothing provides");
+            Diagnostic::new(Code::ImportUnknown, message)
+        }
+        _ => return None,
+    };
+    let consumes = project.tables(krate).and_then(|tables| tables.consumes.first());
+    diagnostic.primary = match consumes {
+        Some(first) => Some((first.capability.at, "what it consumes begins here".to_owned())),
+        None => project.name_line(krate).map(|at| (at, "it consumes nothing".to_owned())),
+    };
+    if import.verdict == ImportVerdict::NotConsumed {
+        diagnostic.capability = import.capabilities.first().map(|one| one.name().to_owned());
+        let line = diagnostic.capability.as_ref().map(|name| format!("\"{name}\" = \"why\""));
+        if let (Some(line), Some(file)) = (line, project.editable_file(krate)) {
+            let table = if project.is_standalone() {
+                format!("crates.{name}")
+            } else {
+                "package.metadata.capabilities".to_owned()
+            };
+            let line = match consumes {
+                Some(_) => format!("add to `consumes` in {}:\n{line}", project.files().get(file).name()),
+                None => format!(
+                    "add to {}:\n[{table}]\nconsumes = {{ {line} }}",
+                    project.files().get(file).name()
+                ),
+            };
+            diagnostic.help.push(line);
+        }
+        if interface.starts_with("wasi:random/") {
+            diagnostic.notes.push("the standard library's hash maps draw their seed from it".to_owned());
+        }
+    }
+    Some(diagnostic)
+}

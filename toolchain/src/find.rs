@@ -1,0 +1,203 @@
+//! Finds what compiles guests: the Rust that is installed, else what `setup` put into the cache folder.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ambient_authority::AmbientAuthority;
+use sha2::{Digest as _, Sha256};
+
+use crate::c_compiler::{self, CCompiler};
+use crate::command::text_of;
+use crate::debian::Installed;
+use crate::{Settings, ToolchainError};
+
+/// The target that guests are compiled for. Both become components of WASI 0.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestTarget {
+    /// `wasm32-wasip2`: the linker makes the component.
+    Wasip2,
+    /// `wasm32-wasip1`: the module becomes a component through an adapter.
+    Wasip1,
+}
+
+impl GuestTarget {
+    /// Rust's name for it.
+    pub fn triple(self) -> &'static str {
+        match self {
+            Self::Wasip2 => "wasm32-wasip2",
+            Self::Wasip1 => "wasm32-wasip1",
+        }
+    }
+}
+
+/// Where a toolchain comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The Rust that is installed has the target.
+    Installed,
+    /// Debian's packages, in this folder below the cache.
+    Debian(PathBuf),
+}
+
+/// What compiles guests. It was there when it was looked for.
+#[derive(Debug, Clone)]
+pub struct Toolchain {
+    pub(crate) target: GuestTarget,
+    pub(crate) origin: Origin,
+    pub(crate) rustc_version: String,
+    pub(crate) id: String,
+    pub(crate) c: Option<CCompiler>,
+    pub(crate) settings: Settings,
+}
+
+impl Toolchain {
+    /// Looks, in this order, for `wasm32-wasip2` in the installed Rust, `wasm32-wasip1` there, and what `cofferdam setup` put
+    /// into the cache folder. A target counts when its standard library is there.
+    ///
+    /// # Errors
+    /// When there is none; the error says what to run.
+    ///
+    /// # Authority
+    /// Runs `rustc`, and reads the compiler's folder and the cache folder.
+    pub fn find_ambient(settings: &Settings, _: AmbientAuthority) -> Result<Self, ToolchainError> {
+        find(settings)
+    }
+
+    /// The target.
+    pub fn target(&self) -> GuestTarget {
+        self.target
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The compiler's own words: `rustc 1.95.0 (...)`.
+    pub fn rustc_version(&self) -> &str {
+        &self.rustc_version
+    }
+
+    /// Names this toolchain with all that matters to what it makes: another one has another name. 16 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What compiles C in guests, when there is something.
+    pub fn c_compiler(&self) -> Option<&CCompiler> {
+        self.c.as_ref()
+    }
+
+    /// Sets what Cargo must know to use it.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        let mut libraries: Vec<PathBuf> = Vec::new();
+        let mut programs: Vec<PathBuf> = Vec::new();
+        if let Origin::Debian(root) = &self.origin {
+            let installed = Installed::at(root);
+            command.env("RUSTC", installed.rustc());
+            libraries.extend(installed.libraries());
+            programs.push(installed.programs());
+        }
+        if let Some(c) = &self.c {
+            libraries.extend(c.libraries.iter().cloned());
+            for (name, value) in c.variables(self.target) {
+                command.env(name, value);
+            }
+        }
+        libraries.dedup();
+        prepend(command, "LD_LIBRARY_PATH", libraries);
+        prepend(command, "PATH", programs);
+    }
+}
+
+/// Puts folders before those of a variable that lists folders.
+pub(crate) fn prepend(command: &mut Command, name: &str, mut folders: Vec<PathBuf>) {
+    if folders.is_empty() {
+        return;
+    }
+    if let Some(old) = std::env::var_os(name).filter(|old| !old.is_empty()) {
+        folders.extend(std::env::split_paths(&old));
+    }
+    // A folder with `:` in its name cannot be listed; the cache folder is checked for it when it is made.
+    let joined: OsString = std::env::join_paths(folders).unwrap_or_default();
+    command.env(name, joined);
+}
+
+pub(crate) fn find(settings: &Settings) -> Result<Toolchain, ToolchainError> {
+    if settings.installed_rust {
+        for target in [GuestTarget::Wasip2, GuestTarget::Wasip1] {
+            if let Some(libraries) = target_libraries(settings, target) {
+                let version = version_of(Command::new(&settings.programs.rustc), settings)?;
+                return Ok(finish(settings, target, Origin::Installed, &version, &libraries));
+            }
+        }
+    }
+    settings.check_cache()?;
+    if let Some(installed) = Installed::newest(&settings.cache, true) {
+        let version = version_of(installed.command(installed.rustc()), settings)?;
+        let libraries = installed.std_folder();
+        return Ok(finish(
+            settings,
+            GuestTarget::Wasip1,
+            Origin::Debian(installed.root().to_owned()),
+            &version,
+            &libraries,
+        ));
+    }
+    Err(ToolchainError::Missing { rustc: settings.programs.rustc.clone(), cache: settings.cache.clone() })
+}
+
+fn finish(
+    settings: &Settings,
+    target: GuestTarget,
+    origin: Origin,
+    version: &str,
+    libraries: &Path,
+) -> Toolchain {
+    let c = c_compiler::find(settings);
+    let mut digest = Sha256::new();
+    for part in [
+        target.triple().as_bytes(),
+        version.as_bytes(),
+        libraries.as_os_str().as_encoded_bytes(),
+        std_library(libraries).unwrap_or_default().as_encoded_bytes(),
+        c.as_ref().map_or("", |c| &c.id).as_bytes(),
+        // What makes components of modules is part of this program.
+        env!("CARGO_PKG_VERSION").as_bytes(),
+    ] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let id = crate::fingerprint::hexadecimal(&digest.finalize()[..8]);
+    let rustc_version = version.lines().next().unwrap_or_default().to_owned();
+    Toolchain { target, origin, rustc_version, id, c, settings: settings.clone() }
+}
+
+/// The folder of the installed compiler's standard library for that target, if it is there.
+fn target_libraries(settings: &Settings, target: GuestTarget) -> Option<PathBuf> {
+    let mut command = Command::new(&settings.programs.rustc);
+    command.current_dir(&settings.folder).args(["--print", "target-libdir", "--target", target.triple()]);
+    let text = text_of("asking rustc for its libraries", &mut command).ok()?;
+    let folder = PathBuf::from(text.trim_end());
+    std_library(&folder).map(|_| folder)
+}
+
+/// The name of the standard library in a folder of libraries.
+pub(crate) fn std_library(folder: &Path) -> Option<OsString> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut found: Vec<OsString> = entries
+        .flatten()
+        .map(|entry| entry.file_name())
+        .filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("libstd-") && name.ends_with(".rlib")
+        })
+        .collect();
+    found.sort();
+    found.into_iter().next()
+}
+
+fn version_of(mut command: Command, settings: &Settings) -> Result<String, ToolchainError> {
+    text_of("asking rustc for its version", command.arg("-vV").current_dir(&settings.folder))
+}
