@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
+#[expect(clippy::single_component_path_imports, reason = "generated code names it below here")]
 pub(crate) use wasmtime;
 pub(crate) use wasmtime::component::ResourceAny;
 use wasmtime::component::{Component, ComponentNamedList, Func, Instance, Lift, Linker, Lower};
@@ -22,6 +23,22 @@ pub(crate) struct StartError {
 pub(crate) struct CallError {
     pub(crate) text: String,
 }
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.differences.join("\n"))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for CallError {}
 
 impl From<wasmtime::Error> for CallError {
     fn from(error: wasmtime::Error) -> Self {

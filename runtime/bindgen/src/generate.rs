@@ -30,29 +30,28 @@ pub(crate) fn world(resolve: &Resolve, id: WorldId, crate_path: &Path) -> Result
         return Err(problems);
     }
     let modules = (0..world.modules.len()).map(|at| module(&world, at));
-    let types = world.types.iter().map(|ty| definition(&world, *ty, Place::Root));
+    let types = world.types.iter().map(|ty| definition(&world, *ty, Place::Root)).filter(|ty| !ty.is_empty());
     let client = client(&world);
+    let hidden = hidden(&world);
     Ok(quote! {
         #client
-        #(#types)*
+        #(
+            #[allow(rustdoc::all, reason = "the text is the WIT's")]
+            #types
+        )*
         #(#modules)*
+        #hidden
     })
 }
 
-/// The world's own struct, and what it shares with the clients of interfaces and with resources.
+/// The world's own struct.
 fn client(world: &World) -> TokenStream {
     let (api, name, hidden, title) = (world.api(), &world.name, world.hidden(), &world.title);
-    let own = Functions::of_world(world);
-    let groups: Vec<_> = (0..world.modules.len())
-        .filter(|at| world.modules[*at].client.is_some())
-        .map(|at| Functions::of_module(world, at))
-        .chain((!world.functions.is_empty()).then(|| Functions::of_world(world)))
-        .collect();
+    let groups = groups(world);
     let fields: Vec<_> = groups.iter().map(Functions::field).collect();
     let checked: Vec<_> = groups.iter().map(Functions::checked).collect();
     // Interfaces may be called as locals would be.
     let locals: Vec<_> = (0..groups.len()).map(|at| format_ident!("__{at}")).collect();
-    let declarations = (!world.functions.is_empty()).then(|| own.declarations());
     let mut taken = Scope::with(&["open"]);
     let getters: TokenStream = world
         .modules
@@ -70,7 +69,7 @@ fn client(world: &World) -> TokenStream {
             }
         })
         .collect();
-    let methods = own.methods(taken);
+    let methods = Functions::of_world(world).methods(taken);
     let docs = docs(
         &world.resolve.worlds[world.id].docs,
         &format!("A client of components that export the world `{title}`."),
@@ -104,6 +103,17 @@ fn client(world: &World) -> TokenStream {
             #getters
             #methods
         }
+    }
+}
+
+/// What the clients of one edge and all resources share, and the functions of the world itself.
+fn hidden(world: &World) -> TokenStream {
+    let (api, hidden) = (world.api(), world.hidden());
+    let groups = groups(world);
+    let fields = groups.iter().map(Functions::field);
+    let checked = groups.iter().map(Functions::checked);
+    let declarations = (!world.functions.is_empty()).then(|| Functions::of_world(world).declarations());
+    quote! {
         #[doc(hidden)]
         mod #hidden {
             pub struct __Client {
@@ -113,6 +123,15 @@ fn client(world: &World) -> TokenStream {
         }
         #declarations
     }
+}
+
+/// Every place that has functions.
+fn groups<'w>(world: &'w World) -> Vec<Functions<'w>> {
+    (0..world.modules.len())
+        .filter(|at| world.modules[*at].client.is_some())
+        .map(|at| Functions::of_module(world, at))
+        .chain((!world.functions.is_empty()).then(|| Functions::of_world(world)))
+        .collect()
 }
 
 fn module(world: &World, at: usize) -> TokenStream {
@@ -131,7 +150,6 @@ fn module(world: &World, at: usize) -> TokenStream {
         let docs = format!(" The functions of `{title}`, called over one edge.");
         let (hidden, debug) = (world.hidden(), debug(client));
         let methods = functions.methods(Scope::default());
-        let declarations = functions.declarations();
         quote! {
             #[doc = #docs]
             #[derive(Clone)]
@@ -140,9 +158,9 @@ fn module(world: &World, at: usize) -> TokenStream {
             }
             #debug
             impl #client { #methods }
-            #declarations
         }
     });
+    let declarations = module.client.as_ref().map(|_| functions.declarations());
     let resources = module.types.iter().filter_map(|ty| {
         let definition = &world.resolve.types[*ty];
         let is_own = matches!(definition.kind, TypeDefKind::Resource) && module.exported.is_some();
@@ -178,6 +196,7 @@ fn module(world: &World, at: usize) -> TokenStream {
             #client
             #(#resources)*
             #(#types)*
+            #declarations
         }
     }
 }

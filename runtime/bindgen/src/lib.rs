@@ -36,7 +36,7 @@ use proc_macro2::TokenStream;
 /// A world that cannot have a client does not compile; the message has the file and line of the WIT item.
 #[proc_macro]
 pub fn client(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand(input.into()).unwrap_or_else(|error| error.into_compile_error()).into()
+    expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// The macro with the tokens of `proc_macro2`, which exist outside of a compiler too.

@@ -41,6 +41,8 @@ pub use ambient_authority::AmbientAuthority;
 #[cfg(feature = "wasm")]
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
+#[cfg(feature = "wasm")]
+pub use cofferdam_bindgen::client;
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 pub use plan::{
     CompartmentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan, WasmImportPlan, plan,

@@ -19,7 +19,10 @@ pub(crate) fn check(world: &World) -> Vec<Problem> {
     for span in &world.renamed {
         checker.refuse(*span, name(), Reason::Renamed);
     }
-    if world.functions.is_empty() && world.modules.iter().all(|module| module.client.is_none()) {
+    if world.renamed.is_empty()
+        && world.functions.is_empty()
+        && world.modules.iter().all(|module| module.client.is_none())
+    {
         checker.refuse(world.resolve.worlds[world.id].span, name(), Reason::NothingToCall);
     }
     for id in world.modules.iter().flat_map(|module| &module.types).chain(&world.types) {

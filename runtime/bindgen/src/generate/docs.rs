@@ -31,7 +31,6 @@ fn inert(text: &str) -> String {
         let mark = ["```", "~~~"].into_iter().find(|mark| inner.starts_with(mark));
         match (fence, mark) {
             (Some(open), Some(mark)) if open == mark => fence = None,
-            (Some(_), _) => {}
             (None, Some(mark)) => {
                 fence = Some(mark);
                 let run = inner.len() - inner.trim_start_matches(&mark[..1]).len();
@@ -41,7 +40,7 @@ fn inert(text: &str) -> String {
             (None, None) if inner.len() + 4 <= line.len() || line.starts_with('\t') => {
                 return format!("   {inner}");
             }
-            (None, None) => {}
+            (Some(_), _) | (None, None) => {}
         }
         line.to_owned()
     });

@@ -210,8 +210,12 @@ impl<'w> Functions<'w> {
         let returned = result(&returned, &quote!(#api::CallError));
         let docs = self.docs(function);
         let body = self.body(named, &arguments);
+        // Clippy's own limit, which counts the receiver.
+        let many = (declared.len() >= 7)
+            .then(|| quote!(#[allow(clippy::too_many_arguments, reason = "as many as in WIT")]));
         quote! {
             #docs
+            #many
             pub fn #name(#first, #(#declared),*) -> #returned {
                 let __client = &#client.client;
                 #body
@@ -222,10 +226,12 @@ impl<'w> Functions<'w> {
     fn docs(&self, function: &Function) -> TokenStream {
         let resolve = self.world.resolve;
         let name = function_text(resolve, function);
+        let mut wit = signature(resolve, function);
+        if !matches!(function.kind, FunctionKind::Constructor(_)) {
+            wit = format!("{}: {wit}", function.item_name());
+        }
         let after = format!(
-            "In WIT: `{}: {}`\n\n# Errors\nThe guest was not reached, did not come back in time, or failed: see `CallError`.",
-            name,
-            signature(resolve, function)
+            "In WIT: `{wit}`\n\n# Errors\nThe guest was not reached, did not come back in time, or failed: see `CallError`."
         );
         docs_with(&function.docs, &format!("Calls `{name}`."), &after)
     }
@@ -248,27 +254,31 @@ impl<'w> Functions<'w> {
                 },
             };
         }
-        let call = self.call_with_handles(&called, arguments);
+        let (collected, call) = self.call_with_handles(&called, arguments);
+        let owner = if gives { quote!(__owner) } else { quote!(_) };
         match result {
             None => quote! {
-                #call
+                #collected
+                #call?;
                 ::std::result::Result::Ok(())
             },
             Some(ty) => {
                 let lifted = lift(world, self.place, &quote!(__result), ty);
                 quote! {
-                    #call
-                    let (__result,) = __results;
+                    #collected
+                    let ((__result,), #owner) = #call?;
                     ::std::result::Result::Ok(#lifted)
                 }
             }
         }
-        .into_iter()
-        .collect()
     }
 
-    /// Statements that leave `__results`, and `__owner` where the function gives handles.
-    fn call_with_handles(&self, called: &TokenStream, arguments: &[(TokenStream, Type)]) -> TokenStream {
+    /// Statements that collect the handles in the arguments, and the call.
+    fn call_with_handles(
+        &self,
+        called: &TokenStream,
+        arguments: &[(TokenStream, Type)],
+    ) -> (TokenStream, TokenStream) {
         let (world, api) = (self.world, self.world.api());
         // Most functions only borrow: then nothing has to be collected.
         let plain = arguments.iter().all(|(_, ty)| !world.has_handle(ty) || world.is_borrow(ty));
@@ -278,18 +288,17 @@ impl<'w> Functions<'w> {
             let values = arguments.iter().map(|(value, ty)| {
                 if world.has_handle(ty) { quote!(#value.handle.lend()) } else { value.clone() }
             });
-            return quote! {
-                let (__results, __owner) =
-                    __client.__edge.call_with_handles(#called, &[#(&#lent.handle),*], (#(#values,)*))?;
-            };
+            let call =
+                quote!(__client.__edge.call_with_handles(#called, &[#(&#lent.handle),*], (#(#values,)*)));
+            return (TokenStream::new(), call);
         }
         let values = arguments.iter().map(|(value, ty)| lower(world, value, ty));
-        quote! {
+        let collected = quote! {
             let mut __lent: ::std::vec::Vec<&#api::Handle> = ::std::vec::Vec::new();
             let mut __given: ::std::vec::Vec<#api::Handle> = ::std::vec::Vec::new();
             let __params = (#(#values,)*);
             __lent.extend(__given.iter());
-            let (__results, __owner) = __client.__edge.call_with_handles(#called, &__lent, __params)?;
-        }
+        };
+        (collected, quote!(__client.__edge.call_with_handles(#called, &__lent, __params)))
     }
 }
