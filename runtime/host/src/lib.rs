@@ -45,6 +45,8 @@ pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
 #[cfg(feature = "wasm")]
 pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION};
+#[cfg(feature = "wasm")]
+pub use cofferdam_bindgen::client;
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 pub use plan::{
     CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan,

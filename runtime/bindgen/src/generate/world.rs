@@ -1,0 +1,287 @@
+//! What of a WIT world its client needs: modules, the types in them, and their names in Rust.
+
+use std::collections::{HashMap, HashSet};
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{Ident, Path};
+use wit_parser::{
+    Function, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
+    WorldKey,
+};
+
+use super::name::{Scope, camel, snake};
+
+/// Names that wasmtime's derives write without a path, beside the types that they are for.
+const DERIVED: [&str; 2] = ["Copy", "Option"];
+
+/// Where generated code stands, and with it how it names what stands elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the macro was called.
+    Root,
+    /// In the module of an interface.
+    Module(InterfaceId),
+}
+
+/// The module of one interface.
+pub(crate) struct Module {
+    pub(crate) interface: InterfaceId,
+    pub(crate) name: Ident,
+    /// `acme:text/filter@1.0.0` when the world exports it. Otherwise the module has only types.
+    pub(crate) exported: Option<String>,
+    /// What people call it.
+    pub(crate) title: String,
+    /// In the order of the WIT.
+    pub(crate) types: Vec<TypeId>,
+    /// The client struct; there is one when there are functions.
+    pub(crate) client: Option<Ident>,
+}
+
+pub(crate) struct World<'r> {
+    pub(crate) resolve: &'r Resolve,
+    pub(crate) id: WorldId,
+    /// `acme:text/text-filter@1.0.0`
+    pub(crate) title: String,
+    /// The world's own struct.
+    pub(crate) name: Ident,
+    /// `::cofferdam`
+    pub(crate) crate_path: &'r Path,
+    /// Exported interfaces in the world's order, then others that have types which those use.
+    pub(crate) modules: Vec<Module>,
+    /// Types that the world itself defines and exported functions use.
+    pub(crate) types: Vec<TypeId>,
+    /// Exported functions of the world itself.
+    pub(crate) functions: Vec<&'r Function>,
+    /// Types that are the error of some result.
+    pub(crate) errors: HashSet<TypeId>,
+    /// Interfaces that are exported by a name that is not their own.
+    pub(crate) renamed: Vec<wit_parser::Span>,
+    names: HashMap<TypeId, Ident>,
+}
+
+impl<'r> World<'r> {
+    pub(crate) fn new(resolve: &'r Resolve, id: WorldId, crate_path: &'r Path) -> Self {
+        let world = &resolve.worlds[id];
+        let title = world
+            .package
+            .map_or_else(|| world.name.clone(), |package| resolve.id_of_name(package, &world.name));
+        let mut result = Self {
+            resolve,
+            id,
+            title,
+            name: format_ident!("{}", Scope::default().take(camel(&world.name))),
+            crate_path,
+            modules: Vec::new(),
+            types: Vec::new(),
+            functions: Vec::new(),
+            errors: HashSet::new(),
+            renamed: Vec::new(),
+            names: HashMap::new(),
+        };
+        let mut reached =
+            Reached { resolve, seen: HashSet::new(), found: Vec::new(), errors: HashSet::new() };
+        for (key, item) in &world.exports {
+            match item {
+                WorldItem::Interface { id, span, .. } => {
+                    let interface = &resolve.interfaces[*id];
+                    if matches!(key, WorldKey::Name(_)) && interface.name.is_some() {
+                        result.renamed.push(*span);
+                        continue;
+                    }
+                    let name = resolve.name_world_key(key);
+                    result.add_module(*id, name.clone(), Some(name));
+                    interface.types.values().for_each(|ty| reached.visit(&Type::Id(*ty)));
+                    interface.functions.values().for_each(|function| reached.visit_function(function));
+                }
+                WorldItem::Function(function) => {
+                    reached.visit_function(function);
+                    result.functions.push(function);
+                }
+                WorldItem::Type { id, .. } => reached.visit(&Type::Id(*id)),
+            }
+        }
+        for ty in reached.found {
+            match resolve.types[ty].owner {
+                TypeOwner::Interface(id) => {
+                    let at = result.modules.iter().position(|module| module.interface == id);
+                    let at = at.unwrap_or_else(|| {
+                        let title = resolve.id_of(id).expect("only exported interfaces have no name");
+                        result.add_module(id, title, None)
+                    });
+                    result.modules[at].types.push(ty);
+                }
+                TypeOwner::World(_) => result.types.push(ty),
+                TypeOwner::None => unreachable!("only types with an owner are collected"),
+            }
+        }
+        result.errors = reached.errors;
+        result.name_modules();
+        result.name_types();
+        result
+    }
+
+    fn add_module(&mut self, interface: InterfaceId, title: String, exported: Option<String>) -> usize {
+        let name = format_ident!("unnamed");
+        self.modules.push(Module { interface, name, exported, title, types: Vec::new(), client: None });
+        self.modules.len() - 1
+    }
+
+    /// The interface's name; with its package, then with everything, where that is not unique.
+    fn name_modules(&mut self) {
+        let short = |title: &str| {
+            let name = title.rsplit('/').next().unwrap_or(title);
+            snake(name.split('@').next().unwrap_or(name))
+        };
+        let long = |title: &str| snake(&title.split('@').next().unwrap_or(title).replace([':', '/'], "-"));
+        let full = |title: &str| snake(&title.replace([':', '/', '@', '.', '+'], "-"));
+        let titles: Vec<_> = self.modules.iter().map(|module| module.title.clone()).collect();
+        let unique = |name: &dyn Fn(&str) -> String, title: &str| {
+            titles.iter().filter(|other| name(other) == name(title)).count() == 1
+        };
+        // Modules of these names would stand before the crates in paths that derives write.
+        let mut scope = Scope::with(&["core", "std", "alloc"]);
+        for (module, title) in self.modules.iter_mut().zip(&titles) {
+            let name = if unique(&short, title) {
+                short(title)
+            } else if unique(&long, title) {
+                long(title)
+            } else {
+                full(title)
+            };
+            module.name = scope.take(name);
+        }
+    }
+
+    fn name_types(&mut self) {
+        let resolve = self.resolve;
+        let name_of =
+            |id: &TypeId| camel(resolve.types[*id].name.as_deref().expect("types with an owner are named"));
+        let mut root = Scope::with(&DERIVED);
+        root.take(self.name.to_string());
+        for id in &self.types {
+            self.names.insert(*id, root.take(name_of(id)));
+        }
+        for module in &mut self.modules {
+            let mut scope = Scope::with(&DERIVED);
+            for id in &module.types {
+                self.names.insert(*id, scope.take(name_of(id)));
+            }
+            let interface = &resolve.interfaces[module.interface];
+            if module.exported.is_some() && !interface.functions.is_empty() {
+                let own = interface.name.as_deref().unwrap_or(&module.title);
+                let mut name = camel(own);
+                if scope.is_taken(&name) {
+                    name.push_str("Client");
+                }
+                module.client = Some(scope.take(name));
+            }
+        }
+    }
+
+    /// `cofferdam::client`, from anywhere.
+    pub(crate) fn api(&self) -> TokenStream {
+        let path = self.crate_path;
+        quote!(#path::client)
+    }
+
+    pub(crate) fn type_name(&self, id: TypeId) -> &Ident {
+        &self.names[&id]
+    }
+
+    pub(crate) fn module(&self, interface: InterfaceId) -> &Module {
+        let found = self.modules.iter().find(|module| module.interface == interface);
+        found.expect("every interface with a type that is used has a module")
+    }
+
+    /// How code at `place` names a type that has a name.
+    pub(crate) fn type_path(&self, id: TypeId, place: Place) -> TokenStream {
+        let name = self.type_name(id);
+        match (self.resolve.types[id].owner, place) {
+            (TypeOwner::Interface(home), Place::Module(here)) if home == here => quote!(#name),
+            (TypeOwner::Interface(home), place) => {
+                let module = &self.module(home).name;
+                let up = if place == Place::Root { quote!(self) } else { quote!(super) };
+                quote!(#up::#module::#name)
+            }
+            (_, Place::Root) => quote!(#name),
+            (_, Place::Module(_)) => quote!(super::#name),
+        }
+    }
+
+    /// The type behind `use` and aliases.
+    pub(crate) fn behind(&self, id: TypeId) -> TypeId {
+        behind(self.resolve, id)
+    }
+
+    /// The exported interface that defines the resource.
+    pub(crate) fn resource_home(&self, resource: TypeId) -> Option<&Module> {
+        let TypeOwner::Interface(home) = self.resolve.types[self.behind(resource)].owner else { return None };
+        self.modules.iter().find(|module| module.interface == home && module.exported.is_some())
+    }
+
+    /// The hidden module with the client's parts that all of its handles share.
+    pub(crate) fn hidden(&self) -> Ident {
+        format_ident!("__{}_client", snake(&self.resolve.worlds[self.id].name))
+    }
+}
+
+/// Walks everything that exported functions mention.
+struct Reached<'r> {
+    resolve: &'r Resolve,
+    seen: HashSet<TypeId>,
+    /// Those with an owner, what is used before what uses it.
+    found: Vec<TypeId>,
+    errors: HashSet<TypeId>,
+}
+
+impl Reached<'_> {
+    fn visit_function(&mut self, function: &Function) {
+        for ty in function.parameter_and_result_types() {
+            self.visit(&ty);
+        }
+    }
+
+    fn visit(&mut self, ty: &Type) {
+        let Type::Id(id) = ty else { return };
+        if !self.seen.insert(*id) {
+            return;
+        }
+        let resolve = self.resolve;
+        let definition = &resolve.types[*id];
+        match &definition.kind {
+            TypeDefKind::Record(record) => record.fields.iter().for_each(|field| self.visit(&field.ty)),
+            TypeDefKind::Variant(variant) => {
+                variant.cases.iter().filter_map(|case| case.ty.as_ref()).for_each(|ty| self.visit(ty));
+            }
+            TypeDefKind::Tuple(tuple) => tuple.types.iter().for_each(|ty| self.visit(ty)),
+            TypeDefKind::Option(ty)
+            | TypeDefKind::List(ty)
+            | TypeDefKind::Type(ty)
+            | TypeDefKind::FixedLengthList(ty, _) => self.visit(ty),
+            TypeDefKind::Map(key, value) => {
+                self.visit(key);
+                self.visit(value);
+            }
+            TypeDefKind::Result(result) => {
+                result.ok.iter().chain(&result.err).for_each(|ty| self.visit(ty));
+                if let Some(Type::Id(error)) = result.err {
+                    self.errors.insert(behind(resolve, error));
+                }
+            }
+            TypeDefKind::Future(ty) | TypeDefKind::Stream(ty) => ty.iter().for_each(|ty| self.visit(ty)),
+            TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => self.visit(&Type::Id(*id)),
+            TypeDefKind::Resource | TypeDefKind::Flags(_) | TypeDefKind::Enum(_) | TypeDefKind::Unknown => {}
+        }
+        if definition.owner != TypeOwner::None && definition.name.is_some() {
+            self.found.push(*id);
+        }
+    }
+}
+
+fn behind(resolve: &Resolve, mut id: TypeId) -> TypeId {
+    while let TypeDefKind::Type(Type::Id(next)) = &resolve.types[id].kind {
+        id = *next;
+    }
+    id
+}
