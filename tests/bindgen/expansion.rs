@@ -169,3 +169,28 @@ fn as_much_as_there_is_room_for_and_one_more() {
     let expected = "inline:1:39: parameter `a` of `f`: 13 elements of a tuple; at most 12 are supported";
     assert_eq!(elements, expected);
 }
+
+/// A record of some fields and one whose type has twice as many parts with each line.
+fn nested(doublings: usize, extra: usize) -> String {
+    let lines = (1..=doublings).map(|at| format!("type t{at} = tuple<t{0}, t{0}>;\n", at - 1));
+    let types = "type t0 = tuple<u8, u8, u8>;\n".to_owned() + &lines.collect::<String>();
+    let fields = numbered("n", extra, ": u8");
+    let record = format!("record r {{ {fields}, all: t{doublings} }}");
+    format!("package a:b;\ninterface i {{\n{types}{record}\nf: func(a: r);\n}}\nworld w {{ export i; }}")
+}
+
+#[test]
+fn a_type_of_as_many_parts_as_there_is_room_for() {
+    // t0 has 4 parts, and each next one twice as many and one more: 5 * 2^n - 1.
+    let parts_of_t9 = 5 * 512 - 1;
+    let wit = nested(9, 4096 - parts_of_t9 - 1);
+    expanded(quote!({ inline: #wit }));
+    let message = refuses(&nested(9, 4096 - parts_of_t9));
+    assert_eq!(message, "inline:13:8: type `r`: 4097 parts when written out; at most 4096 are supported");
+}
+
+#[test]
+fn a_type_that_would_not_end_is_refused_at_once() {
+    let message = refuses(&nested(200, 1));
+    assert_eq!(message, "inline:13:6: type `t10`: 5119 parts when written out; at most 4096 are supported");
+}

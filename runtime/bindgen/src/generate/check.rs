@@ -3,7 +3,7 @@
 use wit_parser::{Function, FunctionKind, Handle, Span, Type, TypeDefKind, TypeId};
 
 use super::wit::function_text;
-use super::world::World;
+use super::world::{TYPE_PARTS_MAX, World};
 use crate::problem::{Problem, Reason};
 
 /// Most parameters of one function: the tuples that wasmtime can pass (`for_each_function_signature` in wasmtime 48).
@@ -16,6 +16,16 @@ const FLAGS_MAX: usize = 32;
 pub(crate) fn check(world: &World) -> Vec<Problem> {
     let mut checker = Checker { world, found: Vec::new() };
     let name = || format!("world `{}`", world.title);
+    // Nothing else is looked at then: to look would be to write it out.
+    if let Some((id, count)) = world.oversized {
+        let (definition, own) = (&world.resolve.types[id], &world.resolve.worlds[world.id]);
+        let reason = Reason::TooMany { count, what: "parts when written out", most: TYPE_PARTS_MAX };
+        match &definition.name {
+            Some(name) => checker.refuse(definition.span, format!("type `{name}`"), reason),
+            None => checker.refuse(own.span, format!("a type in {}", name()), reason),
+        }
+        return checker.found;
+    }
     for span in &world.renamed {
         checker.refuse(*span, name(), Reason::Renamed);
     }

@@ -15,6 +15,10 @@ use super::name::{Scope, camel, snake};
 /// Names that wasmtime's derives write without a path, beside the types that they are for.
 const DERIVED: [&str; 2] = ["Copy", "Option"];
 
+/// Largest type, in parts when it is written out with everything in it. A few names can stand for any number of parts
+/// (`type b = tuple<a, a>`, and so on), and what is generated, and wasmtime's derives, go through each.
+pub(crate) const TYPE_PARTS_MAX: usize = 4096;
+
 /// Where generated code stands, and with it how it names what stands elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -55,6 +59,8 @@ pub(crate) struct World<'r> {
     pub(crate) functions: Vec<&'r Function>,
     /// Types that are the error of some result.
     pub(crate) errors: HashSet<TypeId>,
+    /// The first type that is larger than `TYPE_PARTS_MAX`, with its parts.
+    pub(crate) oversized: Option<(TypeId, usize)>,
     /// Interfaces that are exported by a name that is not their own.
     pub(crate) renamed: Vec<wit_parser::Span>,
     names: HashMap<TypeId, Ident>,
@@ -76,11 +82,11 @@ impl<'r> World<'r> {
             types: Vec::new(),
             functions: Vec::new(),
             errors: HashSet::new(),
+            oversized: None,
             renamed: Vec::new(),
             names: HashMap::new(),
         };
-        let mut reached =
-            Reached { resolve, seen: HashSet::new(), found: Vec::new(), errors: HashSet::new() };
+        let mut reached = Reached::new(resolve);
         for (key, item) in &world.exports {
             match item {
                 WorldItem::Interface { id, span, .. } => {
@@ -91,14 +97,18 @@ impl<'r> World<'r> {
                     }
                     let name = resolve.name_world_key(key);
                     result.add_module(*id, name.clone(), Some(name));
-                    interface.types.values().for_each(|ty| reached.visit(&Type::Id(*ty)));
+                    for ty in interface.types.values() {
+                        reached.visit(&Type::Id(*ty));
+                    }
                     interface.functions.values().for_each(|function| reached.visit_function(function));
                 }
                 WorldItem::Function(function) => {
                     reached.visit_function(function);
                     result.functions.push(function);
                 }
-                WorldItem::Type { id, .. } => reached.visit(&Type::Id(*id)),
+                WorldItem::Type { id, .. } => {
+                    reached.visit(&Type::Id(*id));
+                }
             }
         }
         for ty in reached.found {
@@ -116,6 +126,7 @@ impl<'r> World<'r> {
             }
         }
         result.errors = reached.errors;
+        result.oversized = reached.oversized;
         result.name_modules();
         result.name_types();
         result
@@ -229,53 +240,64 @@ impl<'r> World<'r> {
 /// Walks everything that exported functions mention.
 struct Reached<'r> {
     resolve: &'r Resolve,
-    seen: HashSet<TypeId>,
+    /// Each type that was visited, with its parts when written out.
+    parts: HashMap<TypeId, usize>,
     /// Those with an owner, what is used before what uses it.
     found: Vec<TypeId>,
     errors: HashSet<TypeId>,
+    oversized: Option<(TypeId, usize)>,
 }
 
-impl Reached<'_> {
+impl<'r> Reached<'r> {
+    fn new(resolve: &'r Resolve) -> Self {
+        let (parts, found, errors) = (HashMap::new(), Vec::new(), HashSet::new());
+        Self { resolve, parts, found, errors, oversized: None }
+    }
+
     fn visit_function(&mut self, function: &Function) {
         for ty in function.parameter_and_result_types() {
             self.visit(&ty);
         }
     }
 
-    fn visit(&mut self, ty: &Type) {
-        let Type::Id(id) = ty else { return };
-        if !self.seen.insert(*id) {
-            return;
+    /// The type's parts. Types cannot contain themselves: wit-parser refuses that.
+    fn visit(&mut self, ty: &Type) -> usize {
+        let Type::Id(id) = ty else { return 1 };
+        if let Some(parts) = self.parts.get(id) {
+            return *parts;
         }
         let resolve = self.resolve;
         let definition = &resolve.types[*id];
-        match &definition.kind {
-            TypeDefKind::Record(record) => record.fields.iter().for_each(|field| self.visit(&field.ty)),
-            TypeDefKind::Variant(variant) => {
-                variant.cases.iter().filter_map(|case| case.ty.as_ref()).for_each(|ty| self.visit(ty));
-            }
-            TypeDefKind::Tuple(tuple) => tuple.types.iter().for_each(|ty| self.visit(ty)),
+        let inner: Vec<Type> = match &definition.kind {
+            TypeDefKind::Record(record) => record.fields.iter().map(|field| field.ty).collect(),
+            TypeDefKind::Variant(variant) => variant.cases.iter().filter_map(|case| case.ty).collect(),
+            TypeDefKind::Tuple(tuple) => tuple.types.clone(),
             TypeDefKind::Option(ty)
             | TypeDefKind::List(ty)
             | TypeDefKind::Type(ty)
-            | TypeDefKind::FixedLengthList(ty, _) => self.visit(ty),
-            TypeDefKind::Map(key, value) => {
-                self.visit(key);
-                self.visit(value);
-            }
+            | TypeDefKind::FixedLengthList(ty, _) => vec![*ty],
+            TypeDefKind::Map(key, value) => vec![*key, *value],
             TypeDefKind::Result(result) => {
-                result.ok.iter().chain(&result.err).for_each(|ty| self.visit(ty));
                 if let Some(Type::Id(error)) = result.err {
                     self.errors.insert(behind(resolve, error));
                 }
+                result.ok.into_iter().chain(result.err).collect()
             }
-            TypeDefKind::Future(ty) | TypeDefKind::Stream(ty) => ty.iter().for_each(|ty| self.visit(ty)),
-            TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => self.visit(&Type::Id(*id)),
-            TypeDefKind::Resource | TypeDefKind::Flags(_) | TypeDefKind::Enum(_) | TypeDefKind::Unknown => {}
+            TypeDefKind::Future(ty) | TypeDefKind::Stream(ty) => ty.iter().copied().collect(),
+            TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => vec![Type::Id(*id)],
+            TypeDefKind::Resource | TypeDefKind::Flags(_) | TypeDefKind::Enum(_) | TypeDefKind::Unknown => {
+                vec![]
+            }
+        };
+        let parts = inner.iter().fold(1_usize, |parts, ty| parts.saturating_add(self.visit(ty)));
+        if parts > TYPE_PARTS_MAX && self.oversized.is_none() {
+            self.oversized = Some((*id, parts));
         }
+        self.parts.insert(*id, parts);
         if definition.owner != TypeOwner::None && definition.name.is_some() {
             self.found.push(*id);
         }
+        parts
     }
 }
 
