@@ -3,9 +3,11 @@
 //! These tests need a compiler for guests, and fetch one when the machine has none: some minutes and 165 MB, once, into the
 //! user's cache folder.
 
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ambient_authority::ambient_authority;
 use cofferdam_toolchain::{
@@ -25,7 +27,7 @@ fn settings() -> Settings {
 /// Whoever waits for the tests sees why.
 fn tell(news: Progress<'_>) {
     if let Progress::Step(text) | Progress::Note(text) = news {
-        eprintln!("{text}");
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
 
@@ -49,21 +51,25 @@ fn usual() -> &'static Toolchain {
     })
 }
 
-/// A copy of the guests that a test may change; what Cargo makes of their dependencies is kept between runs.
+/// A copy of the guests that a test may change. Tests take turns: what Cargo makes of the guests' dependencies is the same for
+/// all, and is kept between runs.
 struct Guests {
+    _turn: MutexGuard<'static, ()>,
     workspace: PathBuf,
     output: PathBuf,
 }
 
 impl Guests {
     fn new(name: &str) -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let workspace = scratch.join("guests").join(name);
         if workspace.exists() {
             std::fs::remove_dir_all(&workspace).expect("removable");
         }
         copy(&root().join("tests/guests"), &workspace);
-        Self { workspace, output: scratch.join("guests-output").join(name) }
+        Self { _turn: turn, workspace, output: scratch.join("guests-output") }
     }
 
     fn crate_of(&self, package: &str) -> GuestCrate {
@@ -208,23 +214,33 @@ fn what_has_changed_is_built() {
 }
 
 #[test]
-fn another_toolchain_builds_anew() {
+fn another_toolchain_is_not_taken_for_the_same() {
     let guests = Guests::new("another");
     guests.build(usual(), "echo");
     assert!(!guests.build(usual(), "echo").rebuilt);
-    // An SDK of the user's own for C is another toolchain. `echo` has no C in it, so that the SDK is not run.
+    // An SDK of the user's own for C is another toolchain. Cargo, which does not exist here, would have to be asked.
     let folder = tempfile::tempdir().expect("a folder");
     for path in ["bin", "share/wasi-sysroot"] {
         std::fs::create_dir_all(folder.path().join(path)).expect("writable");
     }
     std::fs::write(folder.path().join("bin/clang"), "").expect("writable");
     let settings = settings();
-    let programs = Programs { wasi_sdk: Some(folder.path().to_owned()), ..settings.programs.clone() };
+    let programs = Programs {
+        wasi_sdk: Some(folder.path().to_owned()),
+        cargo: "/nonexistent/cargo".into(),
+        ..settings.programs.clone()
+    };
     let other =
         Toolchain::find_ambient(&Settings { programs, ..settings }, ambient_authority()).expect("there");
     assert_ne!(other.id(), usual().id());
-    assert!(guests.build(&other, "echo").rebuilt);
-    assert!(!guests.build(&other, "echo").rebuilt);
+    assert!(matches!(guests.try_build(&other, "echo"), Err(ToolchainError::Workspace { .. })));
+
+    if debian().id() != usual().id() {
+        let first = guests.build(usual(), "echo");
+        let second = guests.build(debian(), "echo");
+        assert!(second.rebuilt);
+        assert_ne!(second.sha256, first.sha256);
+    }
 }
 
 #[test]
@@ -328,7 +344,6 @@ impl Machine {
     }
 
     fn script(&self, path: &str, text: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = self.folder.join(path);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("writable");
@@ -375,7 +390,8 @@ impl Machine {
             .output();
         assert!(made.expect("Debian").status.success());
         let bytes = std::fs::read(&package).expect("readable");
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256: Vec<String> = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256.concat();
         let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
         let shown = format!("{control}{depends}Size: {}\nSHA256: {sha256}\n", bytes.len());
         std::fs::write(self.folder.join("lists").join(name), shown).expect("writable");
@@ -421,7 +437,6 @@ fn setup_asks_rustup_and_then_takes_packages() {
     let Origin::Debian(root) = report.toolchain.origin() else { panic!("not from packages") };
     assert!(root.starts_with(&machine.settings.cache));
     assert!(report.toolchain.c_compiler().is_some_and(|c| c.clang().starts_with(root)));
-    use std::os::unix::fs::MetadataExt as _;
     let mode = std::fs::metadata(&machine.settings.cache).expect("made").mode();
     assert_eq!(mode & 0o777, 0o700);
     let left: Vec<_> = std::fs::read_dir(&machine.settings.cache).expect("readable").flatten().collect();
@@ -539,7 +554,6 @@ fn where_nothing_works_the_error_says_what_each_way_answered() {
 
 #[test]
 fn a_cache_folder_that_others_may_write_is_refused() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");
     let machine = Machine::new(folder.path());
     machine.offer_all();
@@ -548,5 +562,16 @@ fn a_cache_folder_that_others_may_write_is_refused() {
     std::fs::set_permissions(cache, std::fs::Permissions::from_mode(0o770)).expect("set");
     assert!(matches!(machine.setup(), Err(ToolchainError::OpenCache { .. })));
     std::fs::set_permissions(cache, std::fs::Permissions::from_mode(0o755)).expect("set");
+    machine.setup().unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_cache_folder_that_no_search_path_can_name_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut machine = Machine::new(folder.path());
+    machine.offer_all();
+    machine.settings.cache = folder.path().join("a:b");
+    assert!(matches!(machine.setup(), Err(ToolchainError::UnlistableCache { .. })));
+    machine.settings.cache = folder.path().join("a b");
     machine.setup().unwrap_or_else(|error| panic!("{error}"));
 }

@@ -39,6 +39,12 @@ pub enum ToolchainError {
         /// The folder.
         path: PathBuf,
     },
+    /// The cache folder cannot be named in `PATH`.
+    #[error("the cache folder {} has `:` in its name, and programs in it could not be found; set `COFFERDAM_CACHE`", path.display())]
+    UnlistableCache {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A program cannot be started.
     #[error("cannot run `{program}`: {source}")]
     Start {

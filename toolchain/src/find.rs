@@ -46,6 +46,8 @@ pub struct Toolchain {
     pub(crate) target: GuestTarget,
     pub(crate) origin: Origin,
     pub(crate) rustc_version: String,
+    /// Names what compiles Rust: what Cargo has built with it is kept apart from that of others. Of C, `cc` tells Cargo itself.
+    pub(crate) rust: String,
     pub(crate) id: String,
     pub(crate) c: Option<CCompiler>,
     pub(crate) settings: Settings,
@@ -119,9 +121,8 @@ pub(crate) fn prepend(command: &mut Command, name: &str, mut folders: Vec<PathBu
     if let Some(old) = std::env::var_os(name).filter(|old| !old.is_empty()) {
         folders.extend(std::env::split_paths(&old));
     }
-    // A folder with `:` in its name cannot be listed; the cache folder is checked for it when it is made.
-    let joined: OsString = std::env::join_paths(folders).unwrap_or_default();
-    command.env(name, joined);
+    let joined = std::env::join_paths(folders);
+    command.env(name, joined.expect("the cache folder can be listed, and so could the old folders"));
 }
 
 pub(crate) fn find(settings: &Settings) -> Result<Toolchain, ToolchainError> {
@@ -156,22 +157,30 @@ fn finish(
     libraries: &Path,
 ) -> Toolchain {
     let c = c_compiler::find(settings);
-    let mut digest = Sha256::new();
-    for part in [
+    let rust = named(&[
         target.triple().as_bytes(),
         version.as_bytes(),
         libraries.as_os_str().as_encoded_bytes(),
         std_library(libraries).unwrap_or_default().as_encoded_bytes(),
+    ]);
+    let id = named(&[
+        rust.as_bytes(),
         c.as_ref().map_or("", |c| &c.id).as_bytes(),
         // What makes components of modules is part of this program.
         env!("CARGO_PKG_VERSION").as_bytes(),
-    ] {
+    ]);
+    let rustc_version = version.lines().next().unwrap_or_default().to_owned();
+    Toolchain { target, origin, rustc_version, rust, id, c, settings: settings.clone() }
+}
+
+/// A name of 16 hexadecimal digits for some bytes.
+fn named(parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
-    let id = crate::fingerprint::hexadecimal(&digest.finalize()[..8]);
-    let rustc_version = version.lines().next().unwrap_or_default().to_owned();
-    Toolchain { target, origin, rustc_version, id, c, settings: settings.clone() }
+    crate::fingerprint::hexadecimal(&digest.finalize()[..8])
 }
 
 /// The folder of the installed compiler's standard library for that target, if it is there.

@@ -226,7 +226,7 @@ impl Build<'_> {
         // The state before: what changes while Cargo runs is seen as a change the next time.
         let before = inputs.digest();
         let began = SystemTime::now();
-        let target_folder = self.folder.join(format!("build-{}", self.toolchain.id));
+        let target_folder = self.folder.join(format!("build-{}", self.toolchain.rust));
         let compiled = self.compile(package, &target_folder, tell)?;
 
         let bytes = encode::component(&compiled.module, self.guest.kind)?;

@@ -86,8 +86,11 @@ impl Settings {
         self.check_cache()
     }
 
-    /// Refuses a cache folder that others may write.
+    /// Refuses a cache folder that others may write, or that `PATH` cannot list.
     pub(crate) fn check_cache(&self) -> Result<(), ToolchainError> {
+        if std::env::join_paths([&self.cache]).is_err() {
+            return Err(ToolchainError::UnlistableCache { path: self.cache.clone() });
+        }
         #[cfg(unix)]
         if let Ok(metadata) = std::fs::metadata(&self.cache)
             && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o022 != 0

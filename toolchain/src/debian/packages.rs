@@ -27,6 +27,13 @@ pub(crate) struct Selection {
     pub(crate) llvm: String,
 }
 
+/// Settings for lists of our own.
+const HOOKLESS: &str = "apt.conf";
+
+/// What the system does after its own lists have changed is not to be done for ours.
+const HOOKLESS_TEXT: &str = "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
+    #clear APT::Update::Post-Invoke-Success;\n";
+
 /// How `apt` is asked: with the system's lists, or with lists of our own.
 #[derive(Debug, Clone)]
 pub(crate) struct Apt {
@@ -49,6 +56,8 @@ impl Apt {
             let path = folder.join(inner);
             std::fs::create_dir_all(&path).at("make", &path)?;
         }
+        let path = folder.join(HOOKLESS);
+        std::fs::write(&path, HOOKLESS_TEXT).at("write", &path)?;
         let apt = Self { private: Some(folder), ..Self::system(settings) };
         let run = Run { what: "bringing the package lists up to date", limit: None, inherit_stderr: false };
         run.succeed(apt.get().arg("update"), &mut |_| {})?;
@@ -65,6 +74,7 @@ impl Apt {
         if let Some(folder) = &self.private {
             command.arg("-o").arg(format!("Dir::State::Lists={}", folder.join("lists").display()));
             command.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
+            command.arg("-c").arg(folder.join(HOOKLESS));
         }
         command
     }
