@@ -143,3 +143,40 @@ fn keep(kept: &mut String, line: &str) {
         kept.drain(..cut);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn sleep(seconds: &str, limit: Duration) -> Result<Ran, ToolchainError> {
+        let run = Run { what: "sleeping", limit: Some(limit), inherit_stderr: false };
+        run.succeed(Command::new("sleep").arg(seconds), &mut |_| {})
+    }
+
+    #[test]
+    fn what_does_not_end_in_time_is_stopped() {
+        let began = Instant::now();
+        let error = sleep("100", Duration::from_millis(300)).err().expect("it is stopped");
+        assert!(matches!(error, ToolchainError::TooSlow { .. }), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(50), "it was waited for");
+        assert!(sleep("0", Duration::from_mins(1)).is_ok());
+    }
+
+    #[test]
+    fn a_grandchild_that_keeps_the_pipes_is_not_waited_for() {
+        let began = Instant::now();
+        let run = Run { what: "leaving", limit: None, inherit_stderr: false };
+        let ran = run.succeed(Command::new("sh").args(["-c", "sleep 60 & echo done >&2"]), &mut |_| {});
+        assert_eq!(ran.map(|ran| ran.stderr).ok().as_deref(), Some("done\n"));
+        assert!(began.elapsed() < Duration::from_secs(50), "it was waited for");
+    }
+
+    #[test]
+    fn of_too_much_the_end_is_kept() {
+        let mut kept = "a".repeat(OUTPUT_BYTES_MAX - 1);
+        keep(&mut kept, "b");
+        assert_eq!(kept.len(), OUTPUT_BYTES_MAX);
+        keep(&mut kept, "c");
+        assert!(kept.len() <= OUTPUT_BYTES_MAX / 2 && kept.ends_with("bc"));
+    }
+}

@@ -27,10 +27,14 @@ const COMPONENT: [u8; 8] = [0x00, b'a', b's', b'm', 0x0d, 0x00, 0x01, 0x00];
 
 /// The component of a module, or the component itself where the linker has made one already.
 pub(crate) fn component(path: &Path, kind: GuestKind) -> Result<Vec<u8>, ToolchainError> {
+    bounded_component(path, kind, MODULE_BYTES_MAX)
+}
+
+fn bounded_component(path: &Path, kind: GuestKind, bytes_max: u64) -> Result<Vec<u8>, ToolchainError> {
     let wrong = |message: String| ToolchainError::Encode { path: path.to_owned(), message };
     let bytes = std::fs::metadata(path).at("read", path)?.len();
-    if bytes > MODULE_BYTES_MAX {
-        return Err(wrong(format!("it is larger than {} MiB", MODULE_BYTES_MAX >> 20)));
+    if bytes > bytes_max {
+        return Err(wrong(format!("it has {bytes} bytes, and {bytes_max} are allowed")));
     }
     let module = std::fs::read(path).at("read", path)?;
     if module.starts_with(&COMPONENT) {
@@ -46,4 +50,28 @@ pub(crate) fn component(path: &Path, kind: GuestKind) -> Result<Vec<u8>, Toolcha
         .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter))
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| wrong(format!("{error:#}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_as_large_as_allowed_is_read_and_a_larger_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.wasm");
+        // The smallest component there is: its first eight bytes.
+        std::fs::write(&path, COMPONENT).expect("writable");
+        assert_eq!(bounded_component(&path, GuestKind::Library, 8).expect("a component"), COMPONENT);
+        let error = bounded_component(&path, GuestKind::Library, 7).expect_err("too large").to_string();
+        assert!(error.ends_with("it has 8 bytes, and 7 are allowed"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.wasm");
+        std::fs::write(&path, "no module").expect("writable");
+        assert!(matches!(component(&path, GuestKind::Library), Err(ToolchainError::Encode { .. })));
+    }
 }

@@ -272,7 +272,8 @@ impl Build<'_> {
             .cargo_path(&self.toolchain.settings.programs.cargo)
             .manifest_path(&guest.manifest_path)
             .current_dir(guest.manifest_path.parent().unwrap_or(Path::new(".")))
-            .other_options(guest.cargo_arguments.clone());
+            .other_options(guest.cargo_arguments.clone())
+            .verbose(self.output == CargoOutput::Inherit);
         command.exec().map_err(|error| ToolchainError::Workspace {
             manifest: guest.manifest_path.clone(),
             message: error.to_string(),
@@ -433,13 +434,19 @@ impl Build<'_> {
         let Ok(text) = std::fs::read_to_string(module.with_extension("d")) else { return false };
         let Some(paths) = dependencies(&text) else { return false };
         for path in paths {
+            // Cargo can be told to write paths relative to some folder; which one, the file does not say.
+            if path.is_relative() {
+                return false;
+            }
             if !inputs.covers(&path) && !path.starts_with(target_folder) {
                 inputs.files.insert(path);
             }
         }
         let release = target_folder.join(self.toolchain.target.triple()).join("release");
         let host = target_folder.join("release");
-        [release, host].iter().all(|profile| asked_variables(profile, &mut inputs.variables))
+        // For the host only build scripts and macros are compiled, and there may be none.
+        asked_variables(&release, &mut inputs.variables)
+            && (!host.exists() || asked_variables(&host, &mut inputs.variables))
     }
 }
 
@@ -509,7 +516,8 @@ fn dependencies(text: &str) -> Option<Vec<PathBuf>> {
     Some(paths)
 }
 
-/// The environment variables that build scripts and sources asked for. False when a file cannot be read.
+/// The environment variables that build scripts and sources asked for. False when it cannot be told, since files cannot be read, or
+/// are not where this version of Cargo should put them.
 fn asked_variables(profile: &Path, names: &mut BTreeSet<String>) -> bool {
     for entry in std::fs::read_dir(profile.join("build")).into_iter().flatten().flatten() {
         let Ok(text) = std::fs::read(entry.path().join("output")) else { continue };
@@ -519,18 +527,20 @@ fn asked_variables(profile: &Path, names: &mut BTreeSet<String>) -> bool {
             }
         }
     }
+    let mut read = false;
     for entry in std::fs::read_dir(profile.join("deps")).into_iter().flatten().flatten() {
         if entry.path().extension().is_none_or(|extension| extension != "d") {
             continue;
         }
         let Ok(text) = std::fs::read(entry.path()) else { return false };
+        read = true;
         for line in String::from_utf8_lossy(&text).lines() {
             if let Some(asked) = line.strip_prefix("# env-dep:") {
                 names.insert(asked.split('=').next().unwrap_or(asked).to_owned());
             }
         }
     }
-    true
+    read
 }
 
 /// Whether a file was last changed before that time.

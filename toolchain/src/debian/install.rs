@@ -20,6 +20,9 @@ use crate::{Settings, ToolchainError, rust_std};
 /// Changes when the way of making the folder does, so that an old one is not taken for a new one.
 const RECIPE: &str = "1";
 
+/// What `apt` makes of lists, and lists of our own.
+const APT: &str = "apt";
+
 /// Makes it, unless it is there. The caller holds the lock.
 pub(crate) fn install(
     settings: &Settings,
@@ -27,7 +30,7 @@ pub(crate) fn install(
     tell: Tell<'_>,
 ) -> Result<Installed, ToolchainError> {
     tell(Progress::Step("reading the package lists"));
-    let mut apt = Apt::system(settings);
+    let mut apt = Apt::system(settings, settings.cache.join(APT))?;
     let selection = match select(&apt, parts) {
         Ok(selection) => selection,
         Err(ToolchainError::NoPackage { .. } | ToolchainError::BadPackage { .. }) => {
@@ -38,7 +41,7 @@ pub(crate) fn install(
     };
     match install_selection(settings, parts, &apt, &selection, tell) {
         // The lists may be so old that what they name is no longer offered.
-        Err(ToolchainError::Failed { said, .. }) if apt.private.is_none() && outdated(&said) => {
+        Err(ToolchainError::Failed { said, .. }) if !apt.private && outdated(&said) => {
             let apt = update(settings, tell)?;
             let selection = select(&apt, parts)?;
             install_selection(settings, parts, &apt, &selection, tell)
@@ -56,7 +59,7 @@ fn outdated(said: &str) -> bool {
 
 fn update(settings: &Settings, tell: Tell<'_>) -> Result<Apt, ToolchainError> {
     tell(Progress::Step("bringing package lists up to date, in a folder of our own"));
-    Apt::private(settings, settings.cache.join("apt"))
+    Apt::private(settings, settings.cache.join(APT))
 }
 
 fn install_selection(
@@ -116,6 +119,7 @@ fn install_selection(
     std::fs::rename(&root, &last).at("move", &root)?;
     remove(&work)?;
     remove(&settings.cache.join("packages"))?;
+    remove(&settings.cache.join(APT))?;
     Installed::read(&last)
         .ok_or_else(|| ToolchainError::Unusable { path: last, problem: "its note cannot be read".to_owned() })
 }

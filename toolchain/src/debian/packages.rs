@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::Parts;
 use crate::command::{Run, text_of};
+use crate::error::AtPath as _;
 use crate::limits::{PACKAGE_BYTES_MAX, PACKAGES_MAX};
 use crate::{Settings, ToolchainError};
 
@@ -39,26 +40,27 @@ const HOOKLESS_TEXT: &str = "#clear APT::Update::Pre-Invoke;\n#clear APT::Update
 pub(crate) struct Apt {
     pub(crate) get: PathBuf,
     pub(crate) cache: PathBuf,
-    /// A folder with lists that need no root to be brought up to date.
-    pub(crate) private: Option<PathBuf>,
+    /// A folder for what `apt` makes of its lists, which takes long and would be made for each question anew.
+    pub(crate) folder: PathBuf,
+    /// Whether the lists are in that folder too, where no root is needed to bring them up to date.
+    pub(crate) private: bool,
 }
 
 impl Apt {
-    pub(crate) fn system(settings: &Settings) -> Self {
-        let programs = &settings.programs;
-        Self { get: programs.apt_get.clone(), cache: programs.apt_cache.clone(), private: None }
-    }
-
-    /// With fresh lists in a folder of our own.
-    pub(crate) fn private(settings: &Settings, folder: PathBuf) -> Result<Self, ToolchainError> {
-        use crate::error::AtPath as _;
+    pub(crate) fn system(settings: &Settings, folder: PathBuf) -> Result<Self, ToolchainError> {
         for inner in ["lists/partial", "cache/archives/partial"] {
             let path = folder.join(inner);
             std::fs::create_dir_all(&path).at("make", &path)?;
         }
         let path = folder.join(HOOKLESS);
         std::fs::write(&path, HOOKLESS_TEXT).at("write", &path)?;
-        let apt = Self { private: Some(folder), ..Self::system(settings) };
+        let programs = &settings.programs;
+        Ok(Self { get: programs.apt_get.clone(), cache: programs.apt_cache.clone(), folder, private: false })
+    }
+
+    /// With fresh lists in a folder of our own.
+    pub(crate) fn private(settings: &Settings, folder: PathBuf) -> Result<Self, ToolchainError> {
+        let apt = Self { private: true, ..Self::system(settings, folder)? };
         let run = Run { what: "bringing the package lists up to date", limit: None, inherit_stderr: false };
         run.succeed(apt.get().arg("update"), &mut |_| {})?;
         Ok(apt)
@@ -71,10 +73,10 @@ impl Apt {
     fn with_lists(&self, program: &PathBuf) -> Command {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C").args(["-q", "-o", "APT::Sandbox::User="]);
-        if let Some(folder) = &self.private {
-            command.arg("-o").arg(format!("Dir::State::Lists={}", folder.join("lists").display()));
-            command.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
-            command.arg("-c").arg(folder.join(HOOKLESS));
+        command.arg("-o").arg(format!("Dir::Cache={}", self.folder.join("cache").display()));
+        command.arg("-c").arg(self.folder.join(HOOKLESS));
+        if self.private {
+            command.arg("-o").arg(format!("Dir::State::Lists={}", self.folder.join("lists").display()));
         }
         command
     }
@@ -247,5 +249,56 @@ mod tests {
         }
         let largest = SHOWN.replacen("Size: 42", "Size: 419430400", 1);
         assert!(parse("x", &largest).is_ok());
+    }
+
+    /// Lists in which Rust needs so many shared libraries, each of which the next.
+    #[cfg(unix)]
+    fn with_libraries(number: usize) -> Result<Selection, ToolchainError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let offer = |name: &str, depends: &str| {
+            let text = format!(
+                "Package: {name}\nVersion: 1\nSize: 1\nSHA256: {}\nDepends: {depends}\n",
+                "a".repeat(64)
+            );
+            std::fs::write(folder.path().join(name), text).expect("writable");
+        };
+        offer("rustc-web", "libstd-rust-web-dev, libmade-up1");
+        offer("libstd-rust-web-dev", "libstd-rust-web-1.0");
+        offer("libstd-rust-web-1.0", "libllvm9");
+        for name in [
+            "clang-9",
+            "libclang-cpp9",
+            "libclang-common-9-dev",
+            "wasi-libc",
+            "rust-web-src",
+            "rust-web-llvm",
+        ] {
+            offer(name, "");
+        }
+        for name in ["libllvm9", "lld-9", "libclang-rt-9-dev-wasm32"] {
+            offer(name, "libc6");
+        }
+        for number in 1..=number {
+            offer(&format!("libmade-up{number}"), &format!("libmade-up{}", number + 1));
+        }
+        offer(&format!("libmade-up{number}"), "libc6");
+        let script = folder.path().join("apt-cache");
+        let text = format!("#!/bin/sh\nfor name; do :; done; cat {}/$name\n", folder.path().display());
+        std::fs::write(&script, text).expect("writable");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("set");
+        let folder = folder.path().to_owned();
+        select(&Apt { get: "false".into(), cache: script, folder, private: false }, Parts::RustAndC)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn packages_are_bounded() {
+        // Twelve are named; the others are found.
+        let most = with_libraries(PACKAGES_MAX - 12).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(most.packages.len(), PACKAGES_MAX);
+        assert_eq!(most.llvm, "9");
+        let error = with_libraries(PACKAGES_MAX - 11).expect_err("one too many").to_string();
+        assert!(error.contains("more than 120 packages"), "{error}");
     }
 }

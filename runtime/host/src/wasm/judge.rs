@@ -176,3 +176,76 @@ pub fn import_denial(project: &Project, krate: CrateIndex, import: &JudgedImport
     }
     Some(diagnostic)
 }
+
+#[cfg(test)]
+mod tests {
+    use capability_manifest::{Files, Form, ManifestText, ProjectBuilder, parse};
+
+    use super::*;
+
+    fn project(text: &str) -> Project {
+        let mut files = Files::default();
+        let text = ManifestText::from_bytes("capabilities.toml", text.as_bytes().to_vec()).expect("text");
+        let file = files.add(text);
+        let manifest = parse(file, files.get(file), Form::Standalone).expect("a manifest");
+        ProjectBuilder::standalone(files, manifest).unwrap_or_else(|(_, errors)| panic!("{errors:?}"))
+    }
+
+    const PROJECT: &str = "[crates.host]\ndependencies = [\"guest\"]\n\
+        [crates.guest]\ndependencies = [\"inside\", \"apart\"]\nconsumes = { stdio = \"says\" }\n\
+        compartment = { backend = \"wasm\" }\n\
+        [crates.inside]\nconsumes = { clock = \"measures\" }\n\
+        [crates.apart]\nconsumes = { entropy = \"draws\" }\ncompartment = { backend = \"wasm\" }\n";
+
+    fn judged(interface: &str) -> (Project, CrateIndex, JudgedImport) {
+        let project = project(PROJECT);
+        let guest = project.find("guest").expect("there");
+        let judged =
+            judge_imports(&project, guest, &[interface.to_owned()]).expect("pages of ours are right");
+        (project, guest, judged[0].clone())
+    }
+
+    #[test]
+    fn each_import_has_its_verdict() {
+        for (interface, verdict) in [
+            ("wasi:io/poll@0.2.6", ImportVerdict::Powerless),
+            ("wasi:cli/stdout@0.2.6", ImportVerdict::Consumed),
+            ("wasi:clocks/monotonic-clock@0.2.6", ImportVerdict::Consumed),
+            ("wasi:clocks/wall-clock@0.2.12", ImportVerdict::Consumed),
+            ("wasi:cli/environment@0.2.6", ImportVerdict::StartUp),
+            ("wasi:filesystem/preopens@0.2.6", ImportVerdict::StartUp),
+            // What another compartment consumes is no power of this one.
+            ("wasi:random/random@0.2.6", ImportVerdict::NotConsumed),
+            ("wasi:sockets/tcp@0.2.6", ImportVerdict::NotConsumed),
+            ("wasi:http/outgoing-handler@0.2.6", ImportVerdict::Unknown),
+            ("a-function", ImportVerdict::Unknown),
+        ] {
+            let (project, guest, judged) = judged(interface);
+            assert_eq!(judged.verdict, verdict, "{interface}");
+            assert_eq!(import_denial(&project, guest, &judged).is_some(), verdict.is_denial(), "{interface}");
+        }
+    }
+
+    #[test]
+    fn a_denial_names_crate_import_capability_and_line() {
+        let (project, guest, judged) = judged("wasi:random/random@0.2.6");
+        let denial = import_denial(&project, guest, &judged).expect("a denial");
+        assert_eq!(denial.code, Code::ImportNotConsumed);
+        assert_eq!(denial.capability.as_deref(), Some("entropy"));
+        assert_eq!(
+            denial.message,
+            "the component of `guest` imports `wasi:random/random@0.2.6`, which means `entropy`, and `guest` does not \
+             consume it"
+        );
+        assert_eq!(denial.help, ["add to `consumes` in capabilities.toml:\n\"entropy\" = \"why\""]);
+        assert!(denial.primary.is_some() && denial.notes.len() == 1);
+    }
+
+    #[test]
+    fn an_import_that_nothing_provides_is_its_own_denial() {
+        let (project, guest, judged) = judged("wasi:http/outgoing-handler@0.2.6");
+        let denial = import_denial(&project, guest, &judged).expect("a denial");
+        assert_eq!(denial.code, Code::ImportUnknown);
+        assert_eq!(denial.capability, None);
+    }
+}
