@@ -157,7 +157,8 @@ fn unsafe_code_is_forbidden_where_nothing_needs_it() {
     // The host library has one file with unsafe blocks, and each says why it is sound.
     let mut folders = vec![root().join("runtime/host/src")];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
+        for entry in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path())
+        {
             if entry.is_dir() {
                 folders.push(entry);
                 continue;

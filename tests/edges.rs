@@ -223,7 +223,10 @@ fn one_compartment_calls_another_over_its_own_edge() {
             start(&manifest(holds, "", "", ""), &[("outer", OUTER), ("inner", INNER)]);
         let edge = runtime.edge(APP_TO_OUTER).expect("starts");
         assert_eq!(number(&edge, "add", &[Val::U32(2), Val::U32(40)]), 42);
-        assert_eq!(edge.call_untyped("echo", &[bytes(b"over the edge")]).expect("bytes"), [bytes(b"over the edge")]);
+        assert_eq!(
+            edge.call_untyped("echo", &[bytes(b"over the edge")]).expect("bytes"),
+            [bytes(b"over the edge")]
+        );
         assert_eq!(number(&edge, "twist", &[]), 4003, "a record goes through");
     }
 }
@@ -244,7 +247,9 @@ fn a_fault_behind_an_edge_is_an_error_of_the_call_and_the_caller_lives_where_its
         let error = edge.call_untyped("crash", &[]).expect_err("nothing to say it with");
         let CallError::Callee { edge: failed, source } = &error else { panic!("{error:?}") };
         assert_eq!(failed, "app -> outer");
-        assert!(matches!(&**source, CallError::Fault { edge, kind: FaultKind::Panic } if edge == "outer -> inner"));
+        assert!(
+            matches!(&**source, CallError::Fault { edge, kind: FaultKind::Panic } if edge == "outer -> inner")
+        );
         assert!(error.to_string().contains("`app -> outer`: called over `outer -> inner`"), "{error}");
         // The next call finds both alive.
         assert_eq!(number(&edge, "add", &[Val::U32(1), Val::U32(2)]), 3);
@@ -274,7 +279,8 @@ fn a_deadline_shrinks_along_the_edges() {
 #[test]
 fn an_import_that_no_edge_provides_or_two_do_does_not_start() {
     // No edge at all.
-    let text = "[crates.app]\ndependencies = [\"outer\"]\n[crates.outer]\ncompartment = { backend = \"wasm\" }\n";
+    let text =
+        "[crates.app]\ndependencies = [\"outer\"]\n[crates.outer]\ncompartment = { backend = \"wasm\" }\n";
     let (runtime, _, _folder) = start(text, &[("outer", OUTER)]);
     match runtime.edge(APP_TO_OUTER).expect_err("nobody has it") {
         StartError::UnknownImports { imports, .. } => assert_eq!(imports, ["`acme:b/api@1.1.0`"]),
@@ -288,11 +294,12 @@ fn an_import_that_no_edge_provides_or_two_do_does_not_start() {
     let (runtime, _, _folder) = start(&manifest("", "", "", ""), &[("outer", OUTER), ("inner", &old)]);
     assert!(matches!(runtime.edge(APP_TO_OUTER), Err(StartError::UnknownImports { .. })));
     // The same interface with another type.
-    let other = INNER.replace(
-        r#"(func $count (result u32) (canon lift"#,
-        r#"(func $count (result s32) (canon lift"#,
+    let other =
+        INNER.replace(r#"(func $count (result u32) (canon lift"#, r#"(func $count (result s32) (canon lift"#);
+    let other = other.replace(
+        r#"(import "count" (func $count (result u32)))"#,
+        r#"(import "count" (func $count (result s32)))"#,
     );
-    let other = other.replace(r#"(import "count" (func $count (result u32)))"#, r#"(import "count" (func $count (result s32)))"#);
     let (runtime, _, _folder) = start(&manifest("", "", "", ""), &[("outer", OUTER), ("inner", &other)]);
     match runtime.edge(APP_TO_OUTER).expect_err("another type") {
         StartError::DoesNotFit { differences, .. } => assert_eq!(
@@ -339,10 +346,12 @@ fn a_handle_cannot_cross_between_stores() {
 
 #[test]
 fn calls_from_many_threads_go_to_as_many_instances_as_there_are_and_lose_nothing() {
-    let text = "[crates.app]\ndependencies = [\"outer\"]\n[crates.outer]\ncompartment = { backend = \"wasm\" }\n";
+    let text =
+        "[crates.app]\ndependencies = [\"outer\"]\n[crates.outer]\ncompartment = { backend = \"wasm\" }\n";
     for instances in [1, 4] {
         let (folder, log) = (tempfile::tempdir().expect("a folder"), Lines::default());
-        let builder = build(folder.path(), text, &[("outer", COUNTER)], &log).instances("app -> outer", instances);
+        let builder =
+            build(folder.path(), text, &[("outer", COUNTER)], &log).instances("app -> outer", instances);
         let runtime = builder.start_ambient(ambient_authority()).expect("starts");
         let edge = runtime.edge(APP_TO_OUTER).expect("starts");
         let threads: Vec<_> = (0..8)
@@ -351,7 +360,8 @@ fn calls_from_many_threads_go_to_as_many_instances_as_there_are_and_lose_nothing
                 std::thread::spawn(move || (0..50).map(|_| number(&edge, "count", &[])).collect::<Vec<_>>())
             })
             .collect();
-        let mut seen: Vec<u32> = threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect();
+        let mut seen: Vec<u32> =
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect();
         assert_eq!(seen.len(), 400);
         seen.sort_unstable();
         if instances == 1 {
@@ -405,7 +415,8 @@ fn calls_in_flight_are_bounded() {
         })
         .collect();
     let errors: Vec<CallError> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-    let refused = errors.iter().filter(|error| matches!(error, CallError::Limit { what: "calls in flight", .. }));
+    let refused =
+        errors.iter().filter(|error| matches!(error, CallError::Limit { what: "calls in flight", .. }));
     assert_eq!(refused.count(), 1, "{errors:?}");
 }
 
@@ -424,7 +435,9 @@ fn a_hundred_compartments_leave_nothing_behind() {
     text += "]\n";
     for index in 0..100 {
         text += &format!("[crates.app.grants.c{index}]\nfilesystem = {{ read = [\"data\"] }}\n");
-        text += &format!("[crates.c{index}]\nconsumes = {{ \"filesystem.read\" = \"it asks\" }}\ncompartment = {{ backend = \"wasm\" }}\n");
+        text += &format!(
+            "[crates.c{index}]\nconsumes = {{ \"filesystem.read\" = \"it asks\" }}\ncompartment = {{ backend = \"wasm\" }}\n"
+        );
     }
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("data")).expect("writable");
@@ -484,7 +497,8 @@ fn a_replacement_takes_new_calls_and_lets_running_ones_finish() {
     assert!(log.text().contains(r#""event":"replaced","edge":"app -> outer""#), "{}", log.text());
     // A replacement that wants more does not come in, and the old one stays.
     let greedy = r#"(component (import "vendor:gpu/queue" (instance (export "submit" (func)))))"#;
-    let error = runtime.replace(APP_TO_OUTER, &wat::parse_str(greedy).expect("text")).expect_err("it wants more");
+    let error =
+        runtime.replace(APP_TO_OUTER, &wat::parse_str(greedy).expect("text")).expect_err("it wants more");
     assert!(matches!(error, StartError::UnknownImports { .. }), "{error:?}");
     assert_eq!(number(&edge, "count", &[]), 1002);
 }
@@ -496,7 +510,10 @@ fn a_revoked_edge_is_dead_for_good_and_so_is_what_is_behind_it() {
     assert_eq!(number(&edge, "count", &[]), 1);
     runtime.revoke(APP_TO_OUTER).expect("recorded");
     let error = edge.call_untyped("count", &[]).expect_err("revoked");
-    assert!(matches!(&error, CallError::Revoked { edge, what: "the edge" } if edge == "app -> outer"), "{error:?}");
+    assert!(
+        matches!(&error, CallError::Revoked { edge, what: "the edge" } if edge == "app -> outer"),
+        "{error:?}"
+    );
     assert!(matches!(runtime.edge(APP_TO_OUTER), Err(StartError::Revoked { .. })));
     assert!(runtime.list().iter().all(|status| status.state == CompartmentState::Revoked));
     for edge in ["app -> outer", "outer -> inner"] {
@@ -546,11 +563,18 @@ fn a_grant_revoked_during_a_call_is_dead_at_its_next_operation() {
     let clock = Capability::host(HostCapability::Clock);
     runtime.revoke_grant(APP_TO_OUTER, &clock).expect("recorded");
     let error = watching.join().expect("no panic").expect_err("its answer rests on what was revoked");
-    assert!(matches!(&error, CallError::Revoked { what: "a grant that the guest was using", .. }), "{error:?}");
+    assert!(
+        matches!(&error, CallError::Revoked { what: "a grant that the guest was using", .. }),
+        "{error:?}"
+    );
     // A later call has a fresh instance without it.
     let error = edge.call_untyped("now", &[]).expect_err("not granted any more");
     assert!(matches!(&error, CallError::Violation { capability, .. } if *capability == clock), "{error:?}");
-    assert!(log.text().contains(r#""event":"revoked","edge":"app -> outer","capability":"clock""#), "{}", log.text());
+    assert!(
+        log.text().contains(r#""event":"revoked","edge":"app -> outer","capability":"clock""#),
+        "{}",
+        log.text()
+    );
     assert!(runtime.plan().compartments[0].grants.is_empty());
     assert!(runtime.revoke_grant(APP_TO_OUTER, &clock).is_err(), "it is gone already");
 }
@@ -580,7 +604,10 @@ fn a_plugin_that_nobody_knew_runs_with_what_it_is_given_and_no_more() {
     let plugin = Plugin::from_bytes("stamp", clock.clone()).manifest(claims);
     let error = runtime.add_plugin("app", &plugin).expect_err("it asks for the clock");
     let text = error.to_string();
-    assert!(text.contains("error[not-granted]: `app` does not grant `clock` to `stamp`, which needs it"), "{text}");
+    assert!(
+        text.contains("error[not-granted]: `app` does not grant `clock` to `stamp`, which needs it"),
+        "{text}"
+    );
     assert!(text.contains("clock = true"), "{text}");
     // Given what its host holds, it runs.
     let edge = runtime.add_plugin("app", &plugin.clone().grants("clock = true")).expect("granted");
@@ -588,11 +615,13 @@ fn a_plugin_that_nobody_knew_runs_with_what_it_is_given_and_no_more() {
     // A second one of that name is not quietly put beside it.
     assert!(runtime.add_plugin("app", &plugin.clone().grants("clock = true")).is_err());
     // Given more than its host holds, it does not.
-    let more = Plugin::from_bytes("more", clock.clone()).manifest(claims).grants("clock = true\nentropy = true");
+    let more =
+        Plugin::from_bytes("more", clock.clone()).manifest(claims).grants("clock = true\nentropy = true");
     let error = runtime.add_plugin("app", &more).expect_err("the host holds no entropy");
     assert!(matches!(error, RuntimeError::Denied { .. }), "{error}");
     // Pinned to another digest, it does not.
-    let pinned = Plugin::from_bytes("pinned", clock).manifest(claims).grants("clock = true").checksum("00".repeat(32));
+    let pinned =
+        Plugin::from_bytes("pinned", clock).manifest(claims).grants("clock = true").checksum("00".repeat(32));
     let error = runtime.add_plugin("app", &pinned).expect_err("another component");
     assert!(matches!(error, RuntimeError::Start(StartError::WrongDigest { .. })), "{error}");
 }
@@ -611,7 +640,11 @@ fn a_plugin_brings_its_manifest_inside_or_beside_and_cannot_give_itself_anything
     assert!(runtime.add_plugin("app", &plugin).is_ok());
     // Beside it goes before inside it.
     std::fs::write(folder.path().join("p.wasm"), &inside).expect("writable");
-    std::fs::write(folder.path().join("p.capabilities.toml"), "[crates.p]\nconsumes = { entropy = \"dice\" }\n").expect("writable");
+    std::fs::write(
+        folder.path().join("p.capabilities.toml"),
+        "[crates.p]\nconsumes = { entropy = \"dice\" }\n",
+    )
+    .expect("writable");
     let error = runtime.add_plugin("app", &Plugin::from_file("p", "p.wasm").grants("clock = true"));
     assert!(error.expect_err("it asks for entropy").to_string().contains("`entropy`"));
     for (manifest, says) in [
@@ -653,5 +686,8 @@ fn a_component_that_the_manifest_names_is_pinned_from_the_decision_to_the_start(
     std::fs::write(folder.path().join("capabilities.toml"), text).expect("writable");
     let error = Runtime::from_file_ambient(folder.path().join("capabilities.toml"), ambient_authority());
     let error = error.expect_err("no file").to_string();
-    assert!(error.contains("the component `words.wasm` cannot be read") && error.contains("capabilities.toml:4"), "{error}");
+    assert!(
+        error.contains("the component `words.wasm` cannot be read") && error.contains("capabilities.toml:4"),
+        "{error}"
+    );
 }

@@ -44,9 +44,9 @@ pub use ambient_authority::AmbientAuthority;
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
 #[cfg(feature = "wasm")]
-pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION};
-#[cfg(feature = "wasm")]
 pub use cofferdam_bindgen::client;
+#[cfg(feature = "wasm")]
+pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION};
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 pub use plan::{
     CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan,

@@ -269,13 +269,22 @@ impl types::HostDescriptor for GuardedFiles<'_> {
     ) -> FsResult<Fd> {
         let path = self.named(&fd, path)?;
         let mut rule = self.rule(&fd).cloned().unwrap_or_default();
-        if rule.only.take().is_some()
-            && open.intersects(types::OpenFlags::DIRECTORY | types::OpenFlags::CREATE)
-        {
-            return Err(types::ErrorCode::NotPermitted.into());
+        let mut open = open;
+        if rule.only.take().is_some() {
+            // The file is there; nobody makes it, and it is no folder.
+            if open.contains(types::OpenFlags::DIRECTORY) {
+                return Err(types::ErrorCode::NotDirectory.into());
+            }
+            if open.contains(types::OpenFlags::EXCLUSIVE) {
+                return Err(types::ErrorCode::Exist.into());
+            }
+            open &= !types::OpenFlags::CREATE;
         }
-        if open.contains(types::OpenFlags::CREATE) {
-            self.pay_entry(&fd)?;
+        if open.contains(types::OpenFlags::CREATE) && rule.quota.is_some() {
+            let same = Resource::new_borrow(fd.rep());
+            if types::HostDescriptor::stat_at(&mut self.view, same, path_flags, path.clone()).await.is_err() {
+                self.pay_entry(&fd)?;
+            }
         }
         let opened =
             types::HostDescriptor::open_at(&mut self.view, fd, path_flags, path, open, flags).await?;

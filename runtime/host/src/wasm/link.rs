@@ -172,6 +172,9 @@ fn add(linker: &mut Linker<State>, interface: &str, waits: bool) -> wasmtime::Re
         }
         "wasi:sockets/udp" if waits => sockets::udp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
         "wasi:sockets/udp" => sync::sockets::udp::add_to_linker::<S, WasiSockets>(l, State::sockets)?,
+        "wasi:sockets/udp-create-socket" if !waits => {
+            sync::sockets::udp_create_socket::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
+        }
         "wasi:sockets/udp-create-socket" => {
             sockets::udp_create_socket::add_to_linker::<S, WasiSockets>(l, State::sockets)?;
         }

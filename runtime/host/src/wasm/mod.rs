@@ -41,15 +41,15 @@ pub use error::{CallError, FaultKind, StartError};
 pub use files::ENTRY_BYTES;
 pub use host::WasmHost;
 pub use inspect::{ComponentSummary, ImportSummary, capability_of_interface, inspect};
+pub use judge::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 pub use limits::{
-    CACHE_BYTES_DEFAULT, CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, DENIALS_MAX, EPOCH_TICK,
-    HANDLES_DEFAULT, LEARNED_ADDRESSES_MAX, MEMORY_BYTES_DEFAULT, NATIVE_STACK_BYTES, OUTPUT_BYTES_DEFAULT,
-    TABLE_ELEMENTS_MAX, WASM_STACK_BYTES_MAX,
+    CACHE_BYTES_DEFAULT, CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, DENIALS_MAX,
+    EPOCH_TICK, HANDLES_DEFAULT, LEARNED_ADDRESSES_MAX, MEMORY_BYTES_DEFAULT, NATIVE_STACK_BYTES,
+    OUTPUT_BYTES_DEFAULT, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES_MAX,
 };
 #[cfg(feature = "http")]
 pub use limits::{HTTP_FIELD_BYTES_MAX, HTTP_WAIT_MAX};
 pub use stream::{Input, Output};
-pub use judge::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 pub use wasmtime::component::Val;
 
 pub(crate) use compartment::{Start, may_wait};

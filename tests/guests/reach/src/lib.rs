@@ -20,7 +20,7 @@ mod guest {
     struct Reach;
 
     fn code(error: ErrorCode) -> String {
-        format!("{error:?}")
+        error.name().to_owned()
     }
 
     fn family(address: &str) -> IpAddressFamily {
@@ -91,7 +91,7 @@ mod guest {
             read_all(&input)
         }
 
-        fn send(address: String, port: u16, text: String) -> Result<(), String> {
+        fn send_datagram(address: String, port: u16, text: String) -> Result<(), String> {
             let socket = create_udp_socket(family(&address)).map_err(code)?;
             let any = if address.contains(':') { "::" } else { "0.0.0.0" };
             socket.start_bind(&instance_network(), socket_address(any, 0)?).map_err(code)?;
@@ -109,7 +109,7 @@ mod guest {
             }
         }
 
-        fn listen(address: String, port: u16) -> Result<String, String> {
+        fn listen_at(address: String, port: u16) -> Result<String, String> {
             let socket = create_tcp_socket(family(&address)).map_err(code)?;
             socket.start_bind(&instance_network(), socket_address(&address, port)?).map_err(code)?;
             socket.finish_bind().map_err(code)?;
@@ -144,7 +144,7 @@ mod guest {
             Ok(format!("{status} {text}"))
         }
 
-        fn read(path: String) -> Result<String, String> {
+        fn read_text(path: String) -> Result<String, String> {
             std::fs::read_to_string(path).map_err(|error| error.to_string())
         }
 
@@ -155,7 +155,7 @@ mod guest {
                 .collect()
         }
 
-        fn write(path: String, text: String, append: bool) -> Result<(), String> {
+        fn write_text(path: String, text: String, append: bool) -> Result<(), String> {
             let mut options = std::fs::OpenOptions::new();
             options.create(true).write(true).append(append).truncate(!append);
             let mut file = options.open(path).map_err(|error| error.to_string())?;
