@@ -8,12 +8,13 @@ use std::process::Command;
 use harness::root;
 
 /// Who may depend on whom. Nothing else, and every crate of the workspace is here.
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 6] = [
     ("capability-manifest", &[]),
     ("cofferdam", &["capability-manifest", "cofferdam-bindgen"]),
     ("cofferdam-bindgen", &[]),
     ("cofferdam-cli", &["cofferdam", "cofferdam-toolchain"]),
     ("cofferdam-toolchain", &[]),
+    ("plugin-host", &["cofferdam"]),
 ];
 
 /// What a pure crate may depend on: nothing that reaches the world.

@@ -1,10 +1,11 @@
 //! `build`: compiles the wasm crates of the graph, and compares what they import with what they consume.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, resolve};
+use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, print, resolve};
 use cofferdam::wasm::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 use cofferdam_toolchain::{
     CargoOutput, GuestArtifact, GuestCrate, Settings, Toolchain, ToolchainError, build_guest_ambient,
@@ -124,7 +125,33 @@ fn guest(project: &Project, index: CrateIndex, manifest: PathBuf, arguments: &Bu
         Some(_) => GuestCrate::library(manifest, name),
         None => GuestCrate::command(manifest, name),
     };
-    GuestCrate { cargo_arguments: arguments.source.lock_arguments(), ..guest }
+    let sections = vec![(cofferdam::MANIFEST_SECTION.to_owned(), claims(project, index))];
+    GuestCrate { cargo_arguments: arguments.source.lock_arguments(), sections, ..guest }
+}
+
+/// What a crate says of itself, as the manifest that its component carries to hosts that load it as a plugin.
+fn claims(project: &Project, index: CrateIndex) -> String {
+    let name = print::string(&project.package(index).name);
+    let mut text = format!("[crates.{name}.compartment]\nbackend = \"wasm\"\n");
+    let limits = print::limits(&project.limits(index));
+    if !limits.is_empty() {
+        let _ = writeln!(text, "[crates.{name}.compartment.limits]");
+        for (limit, value) in limits {
+            let value =
+                if value.bytes().all(|byte| byte.is_ascii_digit()) { value } else { print::string(&value) };
+            let _ = writeln!(text, "{limit} = {value}");
+        }
+    }
+    let consumes = project.tables(index).map(|tables| tables.consumes.as_slice()).unwrap_or_default();
+    if !consumes.is_empty() {
+        let _ = writeln!(text, "[crates.{name}.consumes]");
+        for consume in consumes {
+            let capability = print::string(&consume.capability.value.to_string());
+            let (reason, optional) = (print::string(&consume.reason), consume.optional);
+            let _ = writeln!(text, "{capability} = {{ reason = {reason}, optional = {optional} }}");
+        }
+    }
+    text
 }
 
 fn document(

@@ -52,6 +52,14 @@ fn bounded_component(path: &Path, kind: GuestKind, bytes_max: u64) -> Result<Vec
         .map_err(|error| wrong(format!("{error:#}")))
 }
 
+/// Puts custom sections behind a component.
+pub(crate) fn append_sections(component: &mut Vec<u8>, sections: &[(String, String)]) {
+    for (name, text) in sections {
+        let section = wasm_encoder::CustomSection { name: name.into(), data: text.as_bytes().into() };
+        wasm_encoder::ComponentSection::append_to_component(&section, component);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

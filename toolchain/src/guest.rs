@@ -40,6 +40,8 @@ pub struct GuestCrate {
     pub kind: GuestKind,
     /// Further arguments for Cargo, such as `--locked`.
     pub cargo_arguments: Vec<String>,
+    /// Custom sections that the component gets at its end: names and texts.
+    pub sections: Vec<(String, String)>,
 }
 
 impl GuestCrate {
@@ -52,6 +54,7 @@ impl GuestCrate {
             no_default_features: false,
             kind: GuestKind::Library,
             cargo_arguments: Vec::new(),
+            sections: Vec::new(),
         }
     }
 
@@ -229,7 +232,8 @@ impl Build<'_> {
         let target_folder = self.folder.join(format!("build-{}", self.toolchain.rust));
         let compiled = self.compile(package, &target_folder, tell)?;
 
-        let bytes = encode::component(&compiled.module, self.guest.kind)?;
+        let mut bytes = encode::component(&compiled.module, self.guest.kind)?;
+        encode::append_sections(&mut bytes, &self.guest.sections);
         let imports = encode::imports(&compiled.module, &bytes)?;
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         let component = components.join(component_name(&name, &version));

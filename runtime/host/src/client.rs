@@ -10,7 +10,7 @@ pub use wasmtime::component::ResourceAny;
 
 pub use crate::wasm::{CallError, StartError};
 pub use crate::wasm::{Checked, Expected, Function, Handle, Owner};
-use crate::wasm::{Stdio, Val, WasmCompartment};
+use crate::wasm::{Refusal, Stdio, Val, WasmCompartment};
 
 /// A consumer's end of one edge. Cheap to clone; calls may come from many threads.
 #[derive(Clone)]
@@ -73,6 +73,11 @@ impl Edge {
     /// What the guest wrote to its granted streams since the last time, when output is captured.
     pub fn take_stdio(&self) -> Stdio {
         self.0.take_stdio()
+    }
+
+    /// What the guest asked for and was told no since the last time, each with the line that would have allowed it.
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        self.0.take_refusals()
     }
 
     /// Runs calls on a thread that is made for waiting, so that this one need not: `edge.unblock(move || plugin.transform(&text))`.

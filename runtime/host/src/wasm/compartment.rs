@@ -26,7 +26,7 @@ use super::limits::{
 use super::link::{Linking, link};
 use super::names::NetworkPolicy;
 use super::pool::{NotTaken, Pool, Taken};
-use super::standing::{Objection, Standing};
+use super::standing::{Objection, Refusal, Standing};
 use super::state::State;
 use super::stream::{Input, Output, Sink, Which};
 use crate::audit::{AuditEvent, AuditLog};
@@ -260,6 +260,12 @@ impl WasmCompartment {
     /// What was written to the granted streams since the last time, when output is captured.
     pub fn take_stdio(&self) -> Stdio {
         Stdio { stdout: self.0.stdout.take(), stderr: self.0.stderr.take() }
+    }
+
+    /// What the guest asked for and was told no since the last time, the first [`REFUSALS_KEPT_MAX`](super::REFUSALS_KEPT_MAX)
+    /// of it. What ended a call is in the call's own error.
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        self.0.standing.take_refusals()
     }
 
     /// The functions that the component exports, each with its interface in front: `greet`, `ns:pkg/api#greet`.

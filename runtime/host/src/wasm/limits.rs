@@ -28,6 +28,9 @@ pub const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 /// Refusals of a compartment that are recorded in the audit log; its calls fail from the next one on.
 pub const DENIALS_MAX: u64 = 10_000;
 
+/// Refusals that are kept for the host until it takes them; all are in the audit log.
+pub(super) const REFUSALS_KEPT_MAX: usize = 64;
+
 /// Addresses that an instance's granted names may lead to.
 pub const LEARNED_ADDRESSES_MAX: usize = 4_096;
 

@@ -49,6 +49,7 @@ pub use limits::{
 };
 #[cfg(feature = "http")]
 pub use limits::{HTTP_FIELD_BYTES_MAX, HTTP_WAIT_MAX};
+pub use standing::Refusal;
 pub use stream::{Input, Output};
 pub use wasmtime::component::Val;
 

@@ -1,12 +1,31 @@
 //! Where a compartment stands with its host while it runs: whether its grants still hold, and what it was refused so far.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use capability_manifest::scope::Scope;
 use capability_manifest::{Capability, HostCapability, print};
 
-use super::limits::DENIALS_MAX;
+use super::limits::{DENIALS_MAX, REFUSALS_KEPT_MAX};
 use crate::audit::{AuditEvent, AuditLog};
+
+/// Something that a guest asked for and was told no, by an error that it could handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The capability that would have allowed it.
+    pub capability: Capability,
+    /// What it asked for.
+    pub attempt: String,
+    /// The line of the edge's grants table that would have allowed it.
+    pub line: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { capability, attempt, line } = self;
+        write!(f, "{attempt}: the edge does not grant `{capability}`; this line would allow it: {line}")
+    }
+}
 
 /// Shared by all instances of a compartment.
 #[derive(Debug)]
@@ -18,12 +37,13 @@ pub(super) struct Standing {
     /// Refusals that may still be recorded.
     left: AtomicU64,
     unwritten: AtomicBool,
+    recent: Mutex<Vec<Refusal>>,
 }
 
 impl Standing {
     pub(super) fn new(edge: String, log: AuditLog) -> Self {
         let (epoch, left) = (AtomicU64::new(0), AtomicU64::new(DENIALS_MAX));
-        Self { edge, log, epoch, left, unwritten: AtomicBool::new(false) }
+        Self { edge, log, epoch, left, unwritten: AtomicBool::new(false), recent: Mutex::default() }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -42,15 +62,25 @@ impl Standing {
             return;
         }
         let capability = Capability::host(capability);
+        let line = print::clause(&capability, scope);
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
-            line: print::clause(&capability, scope),
+            line: line.clone(),
             capability: capability.to_string(),
-            attempt,
+            attempt: attempt.clone(),
         };
         if self.log.record(&event).is_err() {
             self.unwritten.store(true, Ordering::Release);
         }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() < REFUSALS_KEPT_MAX {
+            recent.push(Refusal { capability, attempt, line });
+        }
+    }
+
+    /// The refusals since the last time, as many as are kept.
+    pub(super) fn take_refusals(&self) -> Vec<Refusal> {
+        std::mem::take(&mut self.recent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What ends a call even though its guest goes on: refusals without end, or some that could not be recorded.
