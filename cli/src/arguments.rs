@@ -53,6 +53,11 @@ pub(crate) enum Command {
     /// Call one function of a component, granting it only what the command line says
     #[command(after_help = CALL_EXAMPLES)]
     Call(Call),
+    /// Run a root that is itself a program for wasm, with its dependencies, under what the workspace holds
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Show or clear the compiled code that is kept
+    Cache(Cache),
     /// Say what a component would need and what it offers; nothing of it runs
     Inspect(Inspect),
     /// Print the JSON schema of a machine-readable output
@@ -107,6 +112,44 @@ Examples:
 const SETUP_HELP: &str = "\
 It is kept in the user's cache folder, or in COFFERDAM_CACHE. Two at once are safe, and what was interrupted goes on where it
 stopped. Nothing is installed in the system, and no root is needed.";
+
+const RUN_EXAMPLES: &str = "\
+The program gets what the workspace holds, and its dependencies what it grants them. `cofferdam build` makes the components.
+
+Examples:
+  cofferdam run -- --fast input.txt                      the only wasm program of the workspace
+  cofferdam run -p report --audit run.jsonl";
+
+/// `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// Which root, where there are several
+    #[arg(long, short, value_name = "CRATE")]
+    pub package: Option<String>,
+    /// The Cargo workspace that has the wasm crates, where the graph comes from a `capabilities.toml`
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    pub guests: Option<PathBuf>,
+    /// Append the audit log to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub audit: Option<PathBuf>,
+    /// The program's arguments
+    #[arg(last = true)]
+    pub arguments: Vec<String>,
+}
+
+/// `cache`.
+#[derive(Debug, Args)]
+pub(crate) struct Cache {
+    /// Remove everything
+    #[arg(long)]
+    pub clear: bool,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
 
 /// `build`.
 #[derive(Debug, Args)]
@@ -295,6 +338,7 @@ pub(crate) enum GraphFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Document {
     Build,
+    Cache,
     Check,
     Explain,
     Graph,

@@ -5,15 +5,16 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
+use cofferdam::manifest::manifest::Clause;
 use cofferdam::manifest::{
     Diagnostic, Files, Form, Manifest, ManifestText, ProjectBuilder, parse, print, resolve,
 };
-use cofferdam::wasm::{CallError, StartError, Val, WasmCompartment, WasmHost};
+use cofferdam::wasm::{CallError, StartError, Val, WasmCompartment};
 use cofferdam::{AuditLog, CompartmentPlan};
 
 use crate::arguments::Call;
 use crate::exit::Exit;
-use crate::{Stop, render};
+use crate::{Stop, cache, render};
 
 pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let plan = planned(arguments)?;
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, S
         }
         None => AuditLog::discard(),
     };
-    let host = WasmHost::new()?;
+    let host = cache::host(ambient)?;
     let compartment = WasmCompartment::start_ambient(&host, &plan, &bytes, Path::new(""), &log, ambient)?;
     let parameters = compartment.parameters(&arguments.function)?;
     if parameters.len() != arguments.arguments.len() {
@@ -86,26 +87,30 @@ fn planned(arguments: &Call) -> Result<CompartmentPlan, Stop> {
             return Err(Stop::Usage(format!("{option} takes one line of a table, such as `clock = true`")));
         }
     }
-    let mut text = String::from("[crates.call]\ndependencies = [\"component\"]\n");
-    if !arguments.grant.is_empty() {
-        let _ = writeln!(text, "[crates.call.grants.component]\n{}", arguments.grant.join("\n"));
+    let mut compartments = plan_of("call", "component", &arguments.grant, &arguments.limit)?;
+    match (compartments.pop(), compartments.is_empty()) {
+        (Some(only), true) => Ok(only),
+        _ => Err(Stop::Usage("the lines of the command line must leave one wasm compartment".to_owned())),
     }
-    let _ = writeln!(text, "[crates.component.compartment]\nbackend = \"wasm\"");
-    let _ = writeln!(text, "[crates.component.compartment.limits]\n{}", arguments.limit.join("\n"));
+}
+
+/// The plan of one wasm crate under a consumer that holds just what it grants: through the whole pipeline.
+pub(crate) fn plan_of(
+    consumer: &str,
+    krate: &str,
+    grants: &[String],
+    limits: &[String],
+) -> Result<Vec<CompartmentPlan>, Stop> {
+    let (consumer, krate) = (print::string(consumer), print::string(krate));
+    let mut text = format!("[crates.{consumer}]\ndependencies = [{krate}]\n");
+    if !grants.is_empty() {
+        let _ = writeln!(text, "[crates.{consumer}.grants.{krate}]\n{}", grants.join("\n"));
+    }
+    let _ = writeln!(text, "[crates.{krate}.compartment]\nbackend = \"wasm\"");
+    let _ = writeln!(text, "[crates.{krate}.compartment.limits]\n{}", limits.join("\n"));
     let (_, manifest) = parsed(text.clone())?;
     let granted = manifest.crates.iter().flat_map(|tables| &tables.grants).flat_map(|grant| &grant.clauses);
-    let holds: Vec<String> = granted
-        .map(|clause| {
-            let name = print::string(&clause.capability.value.to_string());
-            let line = print::clause(&clause.capability.value, &clause.scope.value);
-            // Clauses of one class would meet in one key; a full name keeps them apart, and only a quota needs its class.
-            if print::quota(&clause.scope.value).is_some() {
-                line
-            } else {
-                format!("{name} = {}", print::clause_parts(&clause.capability.value, &clause.scope.value).1)
-            }
-        })
-        .collect();
+    let holds = clause_lines(granted);
     let (files, manifest) = parsed(format!("{text}[holds]\n{}\n", holds.join("\n")))?;
     let project = ProjectBuilder::standalone(files, manifest).map_err(|(files, errors)| {
         say(&files, &errors.iter().map(Diagnostic::of_project_error).collect::<Vec<_>>(), Exit::Invalid)
@@ -116,11 +121,23 @@ fn planned(arguments: &Call) -> Result<CompartmentPlan, Stop> {
             resolution.denials().iter().map(|denial| Diagnostic::of_denial(&project, denial)).collect();
         return Err(say(project.files(), &denials, Exit::Denied));
     };
-    let mut compartments = cofferdam::plan(&project, &graph)?.compartments;
-    match (compartments.pop(), compartments.is_empty()) {
-        (Some(only), true) => Ok(only),
-        _ => Err(Stop::Usage("the lines of the command line must leave one wasm compartment".to_owned())),
-    }
+    Ok(cofferdam::plan(&project, &graph)?.compartments)
+}
+
+/// Clauses as lines that can stand in one table.
+pub(crate) fn clause_lines<'c>(clauses: impl Iterator<Item = &'c Clause>) -> Vec<String> {
+    clauses
+        .map(|clause| {
+            let name = print::string(&clause.capability.value.to_string());
+            let line = print::clause(&clause.capability.value, &clause.scope.value);
+            // Clauses of one class would meet in one key; a full name keeps them apart, and only a quota needs its class.
+            if print::quota(&clause.scope.value).is_some() {
+                line
+            } else {
+                format!("{name} = {}", print::clause_parts(&clause.capability.value, &clause.scope.value).1)
+            }
+        })
+        .collect()
 }
 
 fn parsed(text: String) -> Result<(Files, Manifest), Stop> {
@@ -136,7 +153,7 @@ fn parsed(text: String) -> Result<(Files, Manifest), Stop> {
     }
 }
 
-fn say(files: &Files, findings: &[Diagnostic], exit: Exit) -> Stop {
+pub(crate) fn say(files: &Files, findings: &[Diagnostic], exit: Exit) -> Stop {
     let text = render::all(files, findings) + &render::totals(findings.len(), 0);
     match anstream::stderr().write_all(text.as_bytes()) {
         Ok(()) => Stop::Said(exit),

@@ -412,10 +412,30 @@ pub(crate) fn print_json(document: &impl Serialize) -> Result<(), Stop> {
     Ok(())
 }
 
+/// What `cache` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CacheDocument {
+    /// `cache`.
+    pub document: &'static str,
+    /// The version of this form.
+    pub version: u32,
+    /// The folder.
+    pub folder: String,
+    /// Whether what is counted here was removed.
+    pub cleared: bool,
+    /// Compiled components.
+    pub components: usize,
+    /// Their size on disk, bytes.
+    pub bytes: u64,
+    /// The most that is kept, bytes.
+    pub bytes_max: u64,
+}
+
 /// Prints the schema of a document.
 pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
     let schema = match of {
         Document::Build => schema_for!(BuildDocument),
+        Document::Cache => schema_for!(CacheDocument),
         Document::Check => schema_for!(CheckDocument),
         Document::Explain => schema_for!(ExplainDocument),
         Document::Graph => schema_for!(GraphDocument),

@@ -4,17 +4,17 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::HostCapability;
-use cofferdam::wasm::{ComponentSummary, WasmHost, inspect};
+use cofferdam::wasm::{ComponentSummary, inspect};
 
 use crate::arguments::{Format, Inspect};
 use crate::document::{ImportDocument, InspectDocument, VERSION, print_json};
 use crate::exit::Exit;
-use crate::{Stop, call, render};
+use crate::{Stop, cache, call, render};
 
-pub(crate) fn run(arguments: &Inspect, _: AmbientAuthority) -> Result<Exit, Stop> {
+pub(crate) fn run(arguments: &Inspect, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let bytes = call::read(&arguments.component)?;
     let name = arguments.component.display().to_string();
-    let summary = inspect(&WasmHost::new()?, &name, &bytes)?;
+    let summary = inspect(&cache::host(ambient)?, &name, &bytes)?;
     match arguments.format {
         Format::Json => print_json(&document(summary))?,
         Format::Human => say(&name, &summary)?,

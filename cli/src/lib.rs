@@ -12,6 +12,7 @@
 
 mod arguments;
 mod build;
+mod cache;
 mod call;
 mod check;
 mod document;
@@ -23,6 +24,7 @@ mod inspect;
 mod plan;
 mod progress;
 mod render;
+mod run;
 mod setup;
 mod source;
 
@@ -121,6 +123,8 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Plan(arguments) => plan::run(&arguments, ambient),
         Command::Call(arguments) => call::run(&arguments, ambient),
         Command::Inspect(arguments) => inspect::run(&arguments, ambient),
+        Command::Run(arguments) => run::run(&arguments, ambient),
+        Command::Cache(arguments) => cache::run(&arguments, ambient),
         Command::Schema { of } => document::print_schema(of),
         Command::Completions { shell } => {
             let mut completions = Vec::new();

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use ambient_authority::ambient_authority;
 use cofferdam::client::{CallError, Edge, StartError};
-use cofferdam::wasm::Output;
+use cofferdam::wasm::{CodeCache, Output};
 use cofferdam::{AuditLog, Runtime, edge};
 
 cofferdam::client!({ path: "wit", world: "text-filter" });
@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("capabilities.toml");
     let manifest = std::env::args_os().nth(1).map_or(beside, PathBuf::from);
     let service = start_service()?;
+    let compiled = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("plugins/target/compiled");
     let log = std::env::temp_dir().join(format!("plugin-host-{}.jsonl", std::process::id()));
 
     // The one place where this program's own authority is handed on: to the runtime, for what the manifest says.
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Runtime::from_file_ambient(&manifest, ambient)?
         .audit(AuditLog::to_writer(std::fs::File::create(&log)?))
         .output(Output::Prefixed)
+        .cache(CodeCache::open_ambient(&compiled, ambient)?)
         .start_ambient(ambient)?;
 
     let edges =

@@ -301,7 +301,7 @@ impl Runtime {
                 read(&path).map_err(|error| unreadable(&path, &error))?
             }
             (None, None, Some(folder)) => {
-                let path = folder.join(format!("{name}-{}.wasm", plan.version));
+                let path = built(folder, name, &plan.version);
                 read(&path)
                     .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?
             }
@@ -321,6 +321,26 @@ impl Runtime {
             }
             _ => Ok(bytes),
         }
+    }
+}
+
+/// The file that `cofferdam build` made of a crate. A `capabilities.toml` need not give versions: then it is the only one of that
+/// name.
+fn built(folder: &std::path::Path, name: &str, version: &str) -> PathBuf {
+    let exact = folder.join(format!("{name}-{version}.wasm"));
+    if version != "0.0.0" || exact.exists() {
+        return exact;
+    }
+    let is_version = |file: &str| {
+        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        rest.and_then(|rest| rest.strip_suffix(".wasm"))
+            .is_some_and(|rest| semver::Version::parse(rest).is_ok())
+    };
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found = files.filter(|file| file.file_name().to_str().is_some_and(is_version));
+    match (found.next(), found.next()) {
+        (Some(only), None) => only.path(),
+        _ => exact,
     }
 }
 

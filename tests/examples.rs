@@ -1,0 +1,233 @@
+//! The examples as a new user runs them, and the commands that run programs.
+
+mod harness;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use harness::{Run, root};
+
+/// The tests here share Cargo's folders, and some the example's ports.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn example() -> PathBuf {
+    root().join("examples/plugin-host")
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command.current_dir(root()).args(arguments).env_remove("CLICOLOR_FORCE");
+    command
+}
+
+fn cofferdam(arguments: &[&str]) -> Run {
+    Run::new(program(arguments).output().expect("the program was built"))
+}
+
+/// What a user of a machine without a target for guests does first.
+fn build_plugins() {
+    let run = cofferdam(&["setup"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let run = cofferdam(&["build", "--manifest-path", "examples/plugin-host/plugins/Cargo.toml"]);
+    assert_eq!(run.code, Some(0), "{run}");
+}
+
+/// Runs the example under a manifest, as its README does.
+fn plugin_host(manifest: Option<&Path>) -> Run {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root()).args(["run", "-q", "-p", "plugin-host", "--"]).args(manifest);
+    Run::new(command.output().expect("cargo runs the tests"))
+}
+
+/// The example's manifest with one more line behind a table's header, beside the original.
+fn with_line(name: &str, header: &str, line: &str) -> PathBuf {
+    let text = std::fs::read_to_string(example().join("capabilities.toml")).expect("readable");
+    assert!(text.contains(header), "{header}");
+    let path = example().join(name);
+    std::fs::write(&path, text.replacen(header, &format!("{header}\n{line}"), 1)).expect("writable");
+    path
+}
+
+#[test]
+fn the_plugin_host_runs_and_each_forbidden_attempt_names_the_line_that_would_allow_it() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    build_plugins();
+    let run = plugin_host(None);
+    assert_eq!(run.code, Some(0), "{run}");
+    for says in [
+        "the quick (swift, brisk) brown fox (vixen) jumps over the lazy dog (hound)",
+        "`plugin-host -> dictionary`: called `wasi:clocks/wall-clock@0.2.6#now`, and the edge does not grant `clock`; this line \
+         would allow it: clock = true",
+        "fox: a word of 3 letters",
+        "this line would allow it: network = { connect = [\"127.0.0.1:22\"] }",
+        "there is not one variable",
+        "the edge does not grant `process.exit`",
+        "no answer within 500ms",
+        "needed more memory than its limit allows",
+        "the guest recursed too deep",
+        "needed more output than its limit allows",
+        r"plugin-host -> hostile: plugin-host -> dictionary: send your keys to us\u{1b}[1A",
+        "quick (swift, brisk) fox (vixen)",
+    ] {
+        assert!(run.stdout.contains(says), "{says}\n{run}");
+    }
+    assert!(!Path::new("/tmp/was-here").exists());
+
+    // Adding the line allows it.
+    let more = with_line("with-clock.toml", "[crates.plugin-host.grants.dictionary]", "clock = true");
+    let run = plugin_host(Some(&more));
+    std::fs::remove_file(more).expect("removable");
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.stdout.contains("a letter [") && run.stdout.contains(" s after 1970 began]"), "{run}");
+
+    // A line that gives more than the program holds is refused before anything runs.
+    let more = with_line("with-entropy.toml", "[crates.plugin-host.grants.fetch]", "entropy = true");
+    let run = plugin_host(Some(&more));
+    std::fs::remove_file(more).expect("removable");
+    assert_eq!(run.code, Some(1), "{run}");
+    assert!(run.stderr.contains("entropy") && run.stdout.is_empty(), "{run}");
+}
+
+#[test]
+fn a_plugin_carries_its_claims_and_inspect_shows_what_it_would_need() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    build_plugins();
+    let component = example().join("plugins/target/cofferdam/components/dictionary-0.1.0.wasm");
+    let run = cofferdam(&["inspect", component.to_str().expect("UTF-8")]);
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.stdout.contains("acme:text/filter@1.0.0#transform"), "{run}");
+    // Nothing changed, nothing built: Cargo is not asked.
+    let again = cofferdam(&["build", "--manifest-path", "examples/plugin-host/plugins/Cargo.toml"]);
+    assert!(
+        again.stdout.contains("dictionary 0.1.0: unchanged") && !again.stderr.contains("Compiling"),
+        "{again}"
+    );
+    // A host that grants it nothing is told what it asks for, and why, from inside the component.
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::copy(&component, folder.path().join("words.wasm")).expect("copied");
+    let manifest = folder.path().join("capabilities.toml");
+    let text = "[crates.app]\ndependencies = [\"words\"]\n[crates.words]\ncompartment = { component = \"words.wasm\" }\n";
+    std::fs::write(&manifest, text).expect("writable");
+    let run = cofferdam(&["check", "--manifest", manifest.to_str().expect("UTF-8")]);
+    assert_eq!(run.code, Some(4), "{run}");
+    assert!(
+        run.stderr.contains("`filesystem.read`") && run.stderr.contains("reads its list of synonyms"),
+        "{run}"
+    );
+}
+
+#[test]
+fn a_program_runs_with_what_its_root_holds() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let setup = cofferdam(&["setup"]);
+    assert_eq!(setup.code, Some(0), "{setup}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = folder.path().join("capabilities.toml");
+    let manifest = manifest.to_str().expect("UTF-8");
+    let write = |holds: &str| {
+        let text = format!(
+            "[holds]\n{holds}\n[crates.hello]\nconsumes = {{ stdio = {{ reason = \"greets\", optional = true }} }}\n\
+             compartment = {{ backend = \"wasm\" }}\n"
+        );
+        std::fs::write(manifest, text).expect("writable");
+    };
+    let graph = ["--manifest", manifest, "--guests", "tests/guests/Cargo.toml"];
+    write("stdio = true");
+    let run = cofferdam(&[&["build"], &graph[..]].concat());
+    assert_eq!(run.code, Some(0), "{run}");
+    let run = cofferdam(&[&["run"], &graph[..]].concat());
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), "Hello from a program!\n"), "{run}");
+    // Without a voice it says nothing; it runs all the same.
+    write("clock = true");
+    let run = cofferdam(&[&["run"], &graph[..]].concat());
+    assert_eq!(run.stdout, "", "{run}");
+    // A library is no program.
+    let text = "[crates.echo]\ncompartment = { backend = \"wasm\", world = \"wit/echo.wit#echo\" }\n";
+    std::fs::write(manifest, text).expect("writable");
+    let run = cofferdam(&[&["run"], &graph[..]].concat());
+    assert_ne!(run.code, Some(0), "{run}");
+}
+
+#[test]
+fn the_cache_is_shown_cleared_and_not_trusted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = folder.path().join("add.wasm");
+    let text = r#"(component
+        (core module $m (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))
+        (core instance $i (instantiate $m))
+        (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add"))))"#;
+    std::fs::write(&component, wat::parse_str(text).expect("text")).expect("writable");
+    let component = component.to_str().expect("UTF-8").to_owned();
+    let cache = folder.path().join("cache");
+    let run = |arguments: &[&str]| {
+        Run::new(program(arguments).env("COFFERDAM_CACHE", &cache).output().expect("the program was built"))
+    };
+    let entries = || {
+        let shown = run(&["cache", "--format", "json"]);
+        let document: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
+        document["components"].as_u64().expect("a number")
+    };
+    assert_eq!(entries(), 0);
+    let added = run(&["call", &component, "add", "2", "40"]);
+    assert_eq!((added.code, added.stdout.as_str()), (Some(0), "42\n"), "{added}");
+    assert_eq!(entries(), 1);
+    let code = std::fs::read_dir(cache.join("compiled"))
+        .expect("there")
+        .map(|entry| entry.expect("readable").path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "code"))
+        .expect("one entry");
+
+    // Every byte counts: one flipped anywhere, and the component is compiled again.
+    let whole = std::fs::read(&code).expect("readable");
+    for at in [0, 31, 32, whole.len() / 2, whole.len() - 1] {
+        let mut broken = whole.clone();
+        broken[at] ^= 1;
+        std::fs::write(&code, broken).expect("writable");
+        let added = run(&["call", &component, "add", "2", "40"]);
+        assert_eq!((added.code, added.stdout.as_str()), (Some(0), "42\n"), "{added}");
+        assert_eq!(std::fs::read(&code).expect("readable"), whole, "made again, whole");
+    }
+    // Cut short, empty, or of another component under its name: the same.
+    for broken in [&whole[..whole.len() - 1], &whole[..16], &[]] {
+        std::fs::write(&code, broken).expect("writable");
+        assert_eq!(run(&["call", &component, "add", "2", "40"]).stdout, "42\n");
+        assert_eq!(std::fs::read(&code).expect("readable"), whole, "made again, whole");
+    }
+    assert_eq!(run(&["cache", "--clear"]).code, Some(0));
+    assert_eq!(entries(), 0);
+
+    // A folder that others may write in is no cache, and the call works without.
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(cache.join("compiled"), std::fs::Permissions::from_mode(0o777)).expect("ours");
+    let added = run(&["call", &component, "add", "2", "40"]);
+    assert_eq!((added.code, added.stdout.as_str()), (Some(0), "42\n"), "{added}");
+    assert!(added.stderr.contains("others may write in it"), "{added}");
+    assert!(!code.exists());
+}
+
+/// Several processes at once, on one cache: each has its answer, and what is left is whole.
+#[test]
+fn processes_share_a_cache() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = folder.path().join("add.wasm");
+    let text = r#"(component
+        (core module $m (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))
+        (core instance $i (instantiate $m))
+        (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add"))))"#;
+    std::fs::write(&component, wat::parse_str(text).expect("text")).expect("writable");
+    let cache = folder.path().join("cache");
+    let children: Vec<_> = (0..6)
+        .map(|_| {
+            let mut command = program(&["call", component.to_str().expect("UTF-8"), "add", "2", "40"]);
+            command
+                .env("COFFERDAM_CACHE", &cache)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .expect("it starts")
+        })
+        .collect();
+    for child in children {
+        assert_eq!(child.wait_with_output().expect("it ends").stdout, b"42\n");
+    }
+}
