@@ -217,7 +217,7 @@ mod tests {
             // What another compartment consumes is no power of this one.
             ("wasi:random/random@0.2.6", ImportVerdict::NotConsumed),
             ("wasi:sockets/tcp@0.2.6", ImportVerdict::NotConsumed),
-            ("wasi:http/outgoing-handler@0.2.6", ImportVerdict::Unknown),
+            ("wasi:keyvalue/store@0.2.6", ImportVerdict::Unknown),
             ("a-function", ImportVerdict::Unknown),
         ] {
             let (project, guest, judged) = judged(interface);
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_import_that_nothing_provides_is_its_own_denial() {
-        let (project, guest, judged) = judged("wasi:http/outgoing-handler@0.2.6");
+        let (project, guest, judged) = judged("wasi:keyvalue/store@0.2.6");
         let denial = import_denial(&project, guest, &judged).expect("a denial");
         assert_eq!(denial.code, Code::ImportUnknown);
         assert_eq!(denial.capability, None);

@@ -22,6 +22,22 @@ pub(super) fn function(function: &ComponentFunc, _: &Engine) -> String {
     text
 }
 
+/// A signature as a component's type has it: what WIT leaves unsaid of a resource's functions is written out.
+pub(super) fn canonical(name: &str, signature: &str) -> String {
+    let signature = signature.trim();
+    if name.starts_with("[constructor]") {
+        let params = signature.strip_prefix("constructor").unwrap_or(signature);
+        let result = if params.contains("->") { "" } else { " -> own<resource>" };
+        return format!("func{params}{result}");
+    }
+    if name.starts_with("[method]") {
+        let rest = signature.strip_prefix("func(").unwrap_or(signature);
+        let comma = if rest.starts_with(')') { "" } else { ", " };
+        return format!("func(self: borrow<resource>{comma}{rest}");
+    }
+    signature.strip_prefix("static ").unwrap_or(signature).to_owned()
+}
+
 /// Whether two signatures can be the same, as far as text can tell: a named type in the wanted one may have any definition.
 pub(super) fn same(found: &str, wanted: &str) -> bool {
     let (Some((found, found_result)), Some((wanted, wanted_result))) = (split(found), split(wanted)) else {
@@ -182,7 +198,7 @@ fn braced(text: &mut String, kind: &str, parts: impl Iterator<Item = (String, Op
 
 #[cfg(test)]
 mod tests {
-    use super::same;
+    use super::{canonical, same};
 
     #[test]
     fn names_of_types_are_left_to_the_engine_and_the_rest_is_compared() {
@@ -193,6 +209,11 @@ mod tests {
         assert!(same("func(text: string)", "func(text: string)"));
         assert!(same("func(size: u32) -> list<u32>", "func(size: size) -> list<size>"));
         assert!(!same("func() -> string", "func()"));
+        let counter = canonical("[constructor]counter", "constructor(start: u32)");
+        assert!(same("func(start: u32) -> own<resource>", &counter));
+        assert!(same("func(self: borrow<resource>, by: u32) -> u32", &canonical("[method]c.add", "func(by: u32) -> u32")));
+        assert!(same("func(self: borrow<resource>)", &canonical("[method]c.end", "func()")));
+        assert!(same("func() -> own<resource>", &canonical("[static]c.make", "static func() -> c")));
         assert!(!same("func(text: string)", "func(text: string, more: u8)"));
         assert!(!same("func(text: string) -> string", "func(text: string) -> u32"));
         assert!(!same("func(text: string)", "func(other: string)"));
