@@ -39,7 +39,11 @@ const EDGE: EdgeName<'_> = EdgeName { consumer: "app", krate: "guest" };
 
 fn runtime_with(component: Vec<u8>, grants: &str, limits: &str) -> (Runtime, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let tables = if grants.is_empty() { String::new() } else { format!("[holds]\n{grants}\n[crates.app.grants.guest]\n{grants}\n") };
+    let tables = if grants.is_empty() {
+        String::new()
+    } else {
+        format!("[holds]\n{grants}\n[crates.app.grants.guest]\n{grants}\n")
+    };
     let text = format!(
         "{tables}[crates.app]\ndependencies = [\"guest\"]\n[crates.guest]\n\
          compartment = {{ backend = \"wasm\", limits = {{ {limits} }} }}\n"
@@ -122,7 +126,10 @@ fn a_handle_of_an_instance_that_is_gone_or_of_another_edge_is_refused() {
         let others = Calls::open(other.edge(EDGE).expect("starts")).expect("it fits").counters();
         let foreign = Counter::new(&others, 7).expect("called");
         let error = counters.value(Some(&foreign)).expect_err("another edge's");
-        assert!(matches!(&error, CallError::Usage { message, .. } if message == "a handle is of another edge"), "{error:?}");
+        assert!(
+            matches!(&error, CallError::Usage { message, .. } if message == "a handle is of another edge"),
+            "{error:?}"
+        );
     }
 }
 
@@ -135,7 +142,8 @@ fn handles_come_and_go_from_many_threads() {
             let counters = client.counters();
             std::thread::spawn(move || {
                 for round in 0..25 {
-                    let counter = Counter::new(&counters, thread).expect("never more than the limit at a time");
+                    let counter =
+                        Counter::new(&counters, thread).expect("never more than the limit at a time");
                     assert_eq!(counter.add(round).expect("called"), thread + round);
                 }
             })
@@ -176,7 +184,10 @@ fn a_component_that_lacks_what_a_client_uses_does_not_take_its_place() {
     );
     let error = runtime.replace(EDGE, &other.expect("text")).expect_err("the counters are gone");
     let StartError::DoesNotFit { differences, .. } = &error else { panic!("{error:?}") };
-    assert!(differences.iter().any(|line| line.starts_with("- acme:calls/counters@0.1.0#shout: ")), "{differences:?}");
+    assert!(
+        differences.iter().any(|line| line.starts_with("- acme:calls/counters@0.1.0#shout: ")),
+        "{differences:?}"
+    );
     assert_eq!(client.dropped().expect("called"), 0, "the old one stays");
     runtime.replace(EDGE, &guest(|text| text)).expect("the same again fits");
     assert_eq!(client.dropped().expect("called"), 0);
@@ -203,7 +214,8 @@ mod asynchronous {
         let (runtime, _folder) = runtime_with(guest(|text| text), "clock = true", "call-deadline = \"20s\"");
         let edge = runtime.edge(EDGE).expect("starts");
         let counters = Calls::open(edge.clone()).expect("it fits").counters();
-        let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an executor");
+        let executor =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an executor");
         executor.block_on(async {
             let direct = counters.shout("quiet").expect_err("it would keep this thread waiting");
             assert!(matches!(direct, CallError::Usage { .. }), "{direct:?}");

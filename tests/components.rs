@@ -1,6 +1,7 @@
 //! The guests of `tests/guests` as components, built once for all tests of a program.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -10,12 +11,12 @@ use cofferdam_toolchain::{
 };
 
 /// The component of a guest. The first one on a new machine fetches what compiles it: some minutes.
-pub fn component(package: &str) -> Vec<u8> {
+pub(crate) fn component(package: &str) -> Vec<u8> {
     static BUILT: Mutex<Option<HashMap<String, Vec<u8>>>> = Mutex::new(None);
     static TOOLCHAIN: OnceLock<Toolchain> = OnceLock::new();
     let mut tell = |news: Progress<'_>| {
         if let Progress::Step(text) | Progress::Note(text) = news {
-            eprintln!("{text}");
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
     };
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);

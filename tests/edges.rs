@@ -2,6 +2,7 @@
 //!
 //! The guests are written by hand as component text, so that each does exactly what its test says.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
@@ -295,7 +296,7 @@ fn an_import_that_no_edge_provides_or_two_do_does_not_start() {
     assert!(matches!(runtime.edge(APP_TO_OUTER), Err(StartError::UnknownImports { .. })));
     // The same interface with another type.
     let other =
-        INNER.replace(r#"(func $count (result u32) (canon lift"#, r#"(func $count (result s32) (canon lift"#);
+        INNER.replace("(func $count (result u32) (canon lift", "(func $count (result s32) (canon lift");
     let other = other.replace(
         r#"(import "count" (func $count (result u32)))"#,
         r#"(import "count" (func $count (result s32)))"#,
@@ -430,12 +431,13 @@ fn a_hundred_compartments_leave_nothing_behind() {
     }
     let mut text = "[holds]\nfilesystem = { read = [\"data\"] }\n[crates.app]\ndependencies = [".to_owned();
     for index in 0..100 {
-        text += &format!("\"c{index}\", ");
+        let _ = write!(text, "\"c{index}\", ");
     }
     text += "]\n";
     for index in 0..100 {
-        text += &format!("[crates.app.grants.c{index}]\nfilesystem = {{ read = [\"data\"] }}\n");
-        text += &format!(
+        let _ = write!(text, "[crates.app.grants.c{index}]\nfilesystem = {{ read = [\"data\"] }}\n");
+        let _ = write!(
+            text,
             "[crates.c{index}]\nconsumes = {{ \"filesystem.read\" = \"it asks\" }}\ncompartment = {{ backend = \"wasm\" }}\n"
         );
     }
@@ -456,7 +458,8 @@ fn a_hundred_compartments_leave_nothing_behind() {
             .map(|worker| {
                 let edges = Arc::clone(&edges);
                 std::thread::spawn(move || {
-                    (0..200).map(|call| number(&edges[(worker * 37 + call) % 100], "count", &[])).count()
+                    let calls = (0..200).map(|call| number(&edges[(worker * 37 + call) % 100], "count", &[]));
+                    calls.collect::<Vec<_>>().len()
                 })
             })
             .collect();

@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -198,7 +199,6 @@ fn the_cache_is_shown_cleared_and_not_trusted() {
     assert_eq!(entries(), 0);
 
     // A folder that others may write in is no cache, and the call works without.
-    use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(cache.join("compiled"), std::fs::Permissions::from_mode(0o777)).expect("ours");
     let added = run(&["call", &component, "add", "2", "40"]);
     assert_eq!((added.code, added.stdout.as_str()), (Some(0), "42\n"), "{added}");

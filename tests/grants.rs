@@ -33,7 +33,7 @@ struct Reach {
     edge: Edge,
     log: Lines,
     folder: tempfile::TempDir,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 const EDGE: EdgeName<'_> = EdgeName { consumer: "app", krate: "reach" };
@@ -77,7 +77,7 @@ fn reach_with(grants: &str, limits: &str, change: impl FnOnce(RuntimeBuilder) ->
     let runtime = change(builder(folder.path(), grants, limits, &log)).start_ambient(ambient_authority());
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let edge = runtime.edge(EDGE).unwrap_or_else(|error| panic!("{error}"));
-    Reach { edge, log, folder, _runtime: runtime }
+    Reach { edge, log, folder, runtime }
 }
 
 fn reach(grants: &str) -> Reach {
@@ -467,7 +467,7 @@ fn a_folder_revoked_between_calls_is_gone_for_the_next() {
     assert!(guest.read("data/words").is_ok());
     let capability =
         cofferdam::manifest::Capability::host(cofferdam::manifest::HostCapability::FilesystemRead);
-    guest._runtime.revoke_grant(EDGE, &capability).expect("recorded");
+    guest.runtime.revoke_grant(EDGE, &capability).expect("recorded");
     assert!(guest.read("data/words").is_err());
 }
 

@@ -155,7 +155,7 @@ impl ManifestErrorKind {
             K::EmptyList { .. } => Code::EmptyList,
             K::ReasonMissing { .. } => Code::ReasonMissing,
             K::KeyMissing { .. } => Code::KeyMissing,
-            K::BadPath { .. } => Code::BadPath,
+            K::BadPath { .. } | K::BadComponent { .. } => Code::BadPath,
             K::AtRelative | K::AtInHolds | K::AtNeedsOnePath { .. } | K::AtTwice { .. } => Code::BadPlacement,
             K::QuotaWithoutWrite => Code::QuotaWithoutWrite,
             K::BadHost { .. } => Code::BadHost,
@@ -168,7 +168,6 @@ impl ManifestErrorKind {
             K::BadChecksum { .. } => Code::BadChecksum,
             K::UnknownBackend { .. } => Code::UnknownBackend,
             K::BadWorld { .. } => Code::BadWorld,
-            K::BadComponent { .. } => Code::BadPath,
             K::TooMany { .. } | K::TooLong { .. } | K::More { .. } => Code::TooLarge,
             K::Deceptive { .. } => Code::DeceptiveName,
         }

@@ -98,7 +98,7 @@ impl Runtime {
     /// When there is no such edge, or its compartment cannot be started.
     pub fn edge(&self, name: EdgeName<'_>) -> Result<Edge, StartError> {
         let mut entries = self.lock();
-        let index = self.find(&entries, name)?;
+        let index = Self::find(&entries, name)?;
         Ok(Edge::new(self.started(&mut entries, index)?))
     }
 
@@ -135,7 +135,7 @@ impl Runtime {
     /// When there is no such edge, or the end cannot be recorded.
     pub fn stop(&self, name: EdgeName<'_>) -> Result<(), StartError> {
         let mut entries = self.lock();
-        let index = self.find(&entries, name)?;
+        let index = Self::find(&entries, name)?;
         match entries[index].running.take() {
             Some(running) => running.stop(),
             None => Ok(()),
@@ -148,7 +148,7 @@ impl Runtime {
     /// When there is no such edge, or the revocation cannot be recorded; it is revoked all the same.
     pub fn revoke(&self, name: EdgeName<'_>) -> Result<(), StartError> {
         let mut entries = self.lock();
-        let index = self.find(&entries, name)?;
+        let index = Self::find(&entries, name)?;
         let mut outcome = Ok(());
         for index in behind(&entries, index) {
             entries[index].revoked = true;
@@ -171,7 +171,7 @@ impl Runtime {
     /// When the edge does not have the grant, or the revocation cannot be recorded; it is revoked all the same.
     pub fn revoke_grant(&self, name: EdgeName<'_>, capability: &Capability) -> Result<(), StartError> {
         let mut entries = self.lock();
-        let index = self.find(&entries, name)?;
+        let index = Self::find(&entries, name)?;
         let has = |plan: &CompartmentPlan| plan.grants.iter().any(|grant| grant.capability == *capability);
         if !has(&entries[index].plan) {
             let what = format!("the revocation of `{capability}`, which is not granted,");
@@ -204,7 +204,7 @@ impl Runtime {
     /// When there is no such edge, or the new component does not fit; the old one then stays.
     pub fn replace(&self, name: EdgeName<'_>, component: &[u8]) -> Result<(), StartError> {
         let mut entries = self.lock();
-        let index = self.find(&entries, name)?;
+        let index = Self::find(&entries, name)?;
         let pinned = self.0.host_manifest.as_ref().and_then(|manifest| manifest.pin(name));
         if let Some(wanted) = pinned {
             let found = digest(component);
@@ -219,7 +219,7 @@ impl Runtime {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, entries: &[Entry], name: EdgeName<'_>) -> Result<usize, StartError> {
+    fn find(entries: &[Entry], name: EdgeName<'_>) -> Result<usize, StartError> {
         let from_host = |entry: &&Entry| entry.plan.inside.is_none();
         let named = |entry: &Entry| {
             let consumer = entry.plan.consumer == name.consumer;

@@ -118,12 +118,13 @@ pub(crate) fn section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {
         match payload.map_err(|error| error.message().to_owned())? {
             wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => {
-                depth += 1
+                depth += 1;
             }
             wasmparser::Payload::End(_) => depth = depth.saturating_sub(1),
             wasmparser::Payload::CustomSection(custom) if depth == 0 && custom.name() == MANIFEST_SECTION => {
-                if found.replace(custom.data()).is_some() {
-                    return Err(format!("it has two sections `{MANIFEST_SECTION}`"));
+                match found.replace(custom.data()) {
+                    None => {}
+                    Some(_) => return Err(format!("it has two sections `{MANIFEST_SECTION}`")),
                 }
             }
             _ => {}

@@ -107,6 +107,7 @@ impl Runtime {
     ///
     /// # Authority
     /// The runtime's own: reads the component, its manifest, and again the components that the host's manifest names.
+    #[expect(clippy::too_many_lines, reason = "one way through the whole pipeline, in its order")]
     pub fn add_plugin(&self, consumer: &str, plugin: &Plugin) -> Result<Edge, RuntimeError> {
         let host = self.0.host_manifest.as_ref().ok_or(RuntimeError::NoHostManifest)?;
         let mut reading = Reading::default();

@@ -256,6 +256,7 @@ fn answered(
 
 /// A callee's failure as the error of the caller's interface, where that has room: no payload, a string, or a variant or enum
 /// with the case `unavailable`.
+#[expect(clippy::option_option, reason = "whether there is an excuse, and its payload, which may be none")]
 fn excuse(ty: Option<&Type>, error: &CallError) -> Option<Option<Box<Val>>> {
     const CASE: &str = "unavailable";
     match ty {

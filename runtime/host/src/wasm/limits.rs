@@ -36,7 +36,7 @@ pub const LEARNED_ADDRESSES_MAX: usize = 4_096;
 
 /// Longest wait for a connection, and for the first byte of an answer, over `wasi:http`.
 #[cfg(feature = "http")]
-pub const HTTP_WAIT_MAX: Duration = Duration::from_secs(60);
+pub const HTTP_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Most bytes of the headers of one request or answer. Servers refuse more than 8 to 64 KiB.
 #[cfg(feature = "http")]

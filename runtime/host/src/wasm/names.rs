@@ -295,8 +295,8 @@ impl HostResolveAddressStream for GuardedNames<'_> {
             let Some(name) = lookups.get(&key).cloned() else { return Ok(Some(address)) };
             drop(lookups);
             let ip = match address {
-                IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-                IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
+                IpAddress::Ipv4(bytes) => IpAddr::from(<[u8; 4]>::from(bytes)),
+                IpAddress::Ipv6(parts) => IpAddr::from(<[u16; 8]>::from(parts)),
             };
             if self.policy.learn(&name, ip) {
                 return Ok(Some(address));

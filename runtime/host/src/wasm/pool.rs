@@ -17,6 +17,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct PoolState {
+    #[expect(clippy::vec_box, reason = "an instance is large and goes in and out with each call")]
     idle: Vec<Box<Running>>,
     busy: BTreeSet<u64>,
     /// Places taken by instances that are being made.

@@ -211,7 +211,10 @@ mod tests {
         assert!(!same("func() -> string", "func()"));
         let counter = canonical("[constructor]counter", "constructor(start: u32)");
         assert!(same("func(start: u32) -> own<resource>", &counter));
-        assert!(same("func(self: borrow<resource>, by: u32) -> u32", &canonical("[method]c.add", "func(by: u32) -> u32")));
+        assert!(same(
+            "func(self: borrow<resource>, by: u32) -> u32",
+            &canonical("[method]c.add", "func(by: u32) -> u32")
+        ));
         assert!(same("func(self: borrow<resource>)", &canonical("[method]c.end", "func()")));
         assert!(same("func() -> own<resource>", &canonical("[static]c.make", "static func() -> c")));
         assert!(!same("func(text: string)", "func(text: string, more: u8)"));

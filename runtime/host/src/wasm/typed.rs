@@ -153,7 +153,8 @@ pub(super) fn difference(settled: &Settled, engine: &Engine, key: &Key) -> Optio
         return Some(vec![wanted]);
     };
     let found = signature::function(&found, engine);
-    (!signature::same(&found, &signature::canonical(key.name, key.signature))).then(|| vec![wanted, format!("+ {place}{}: {found}", key.name)])
+    (!signature::same(&found, &signature::canonical(key.name, key.signature)))
+        .then(|| vec![wanted, format!("+ {place}{}: {found}", key.name)])
 }
 
 struct TypedCall<'a, F: Function> {
