@@ -30,15 +30,17 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "wasm", feature = "process"))]
 mod audit;
 mod load;
 mod plan;
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
 pub use ambient_authority::AmbientAuthority;
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "wasm", feature = "process"))]
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};

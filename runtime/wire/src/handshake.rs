@@ -34,6 +34,12 @@ impl Hello {
     }
 }
 
+/// What a guest leaves in [`crate::memory::Memory::distress`] when it dies of want of memory.
+pub const OUT_OF_MEMORY: u32 = 1;
+
+/// What it leaves there when it recursed too deep.
+pub const STACK_OVERFLOW: u32 = 2;
+
 /// The guest's descriptors, by number. Nothing else is open when it begins.
 pub mod descriptor {
     /// Empty, and at its end.

@@ -1,0 +1,169 @@
+//! A guest that does what it is told, good and bad.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cofferdam_guest::Guest;
+
+/// Any system call. Errors are negative, as the kernel gives them.
+#[expect(unsafe_code, reason = "trying calls that no safe function makes")]
+fn raw(number: i64, arguments: [u64; 6]) -> i64 {
+    let [a, b, c, d, e, f] = arguments;
+    let result: i64;
+    // SAFETY: The tests pass numbers that harm this process at most, which is what it is for.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _);
+    }
+    result
+}
+
+/// A call through the 32-bit convention.
+#[expect(unsafe_code, reason = "a calling convention that Rust does not use")]
+fn interrupt(number: u32) -> i32 {
+    let result: u32;
+    // SAFETY: The interrupt clobbers r8 to r11 at most, and those are declared.
+    unsafe {
+        std::arch::asm!("int 0x80", inlateout("eax") number => result, lateout("r8") _, lateout("r9") _,
+            lateout("r10") _, lateout("r11") _);
+    }
+    result.cast_signed()
+}
+
+#[expect(unsafe_code, reason = "a crash")]
+fn crash() {
+    // SAFETY: None; the fault is the point. The address is not null, which the compiler could see.
+    unsafe { std::ptr::without_provenance_mut::<u8>(0xDEAD_0000).write_volatile(1) };
+}
+
+#[expect(unconditional_recursion, reason = "the fault is the point")]
+fn recurse(depth: u64) -> u64 {
+    std::hint::black_box(recurse(std::hint::black_box(depth) + 1)) + 1
+}
+
+fn text<T>(result: std::io::Result<T>) -> Result<T, String> {
+    result.map_err(|error| error.raw_os_error().map_or_else(|| error.to_string(), |number| number.to_string()))
+}
+
+fn threads(count: u32) -> u32 {
+    let handles: Vec<_> = (0..count)
+        .map_while(|_| {
+            let work = || std::thread::sleep(Duration::from_millis(20));
+            std::thread::Builder::new().stack_size(64 << 10).spawn(work).ok()
+        })
+        .collect();
+    let made = u32::try_from(handles.len()).unwrap_or(u32::MAX);
+    for handle in handles {
+        let _ = handle.join();
+    }
+    made
+}
+
+fn main() -> ExitCode {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    Guest::new()
+        .interface(0xC0FF_EE00_0000_0001)
+        .function("add", |(a, b): (u32, u32)| a.wrapping_add(b))
+        .function("echo", |(bytes,): (Vec<u8>,)| bytes)
+        .function("count", |(): ()| COUNTER.fetch_add(1, Ordering::Relaxed) + 1)
+        .function("panic", |(message,): (String,)| assert!(message.is_empty(), "{message}"))
+        .function("abort", |(): ()| -> () { std::process::abort() })
+        .function("exit", |(code,): (i32,)| -> () { std::process::exit(code) })
+        .function("crash", |(): ()| crash())
+        .function("recurse", |(): ()| recurse(0))
+        .function("spin", |(): ()| -> () {
+            loop {
+                std::hint::spin_loop();
+            }
+        })
+        .function("sleep", |(): ()| -> () {
+            loop {
+                std::thread::park();
+            }
+        })
+        .function("allocate", |(bytes,): (u64,)| {
+            let mut memory = vec![1_u8; usize::try_from(bytes).unwrap_or(usize::MAX)];
+            std::hint::black_box(&mut memory).len() as u64
+        })
+        .function("call", |(number, arguments): (i64, Vec<u64>)| {
+            raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)))
+        })
+        .function("int80", |(number,): (u32,)| interrupt(number))
+        .function("read", |(path,): (String,)| text(std::fs::read(path)))
+        .function("write", |(path, bytes): (String, Vec<u8>)| text(std::fs::write(path, bytes)))
+        .function("remove", |(path,): (String,)| text(std::fs::remove_file(path)))
+        .function("exists", |(path,): (String,)| text(std::fs::metadata(path).map(|found| found.len())))
+        .function("list", |(path,): (String,)| {
+            text(std::fs::read_dir(path).map(|entries| {
+                let mut names: Vec<String> = entries
+                    .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+                    .collect();
+                names.sort();
+                names
+            }))
+        })
+        .function("link", |(from, to): (String, String)| text(std::fs::hard_link(from, to)))
+        .function("variables", |(): ()| {
+            std::env::vars().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        })
+        .function("arguments", |(): ()| std::env::args().collect::<Vec<_>>())
+        .function("print", |(out, err): (Vec<u8>, Vec<u8>)| {
+            text(std::io::stdout().write_all(&out))?;
+            text(std::io::stdout().flush())?;
+            text(std::io::stderr().write_all(&err))
+        })
+        .function("input", |(): ()| {
+            let mut bytes = Vec::new();
+            text(std::io::stdin().read_to_end(&mut bytes)).map(|_| bytes)
+        })
+        .function("threads", |(count,): (u32,)| threads(count))
+        .function("thread-panic", |(): ()| {
+            std::thread::spawn(|| panic!("on a thread")).join().is_ok()
+        })
+        .function("map-file", |(path,): (String,)| map_file(&path))
+        .function("run-made-code", |(): ()| run_made_code())
+        .serve()
+}
+
+#[expect(unsafe_code, reason = "mapping a file")]
+fn map_file(path: &str) -> Result<Vec<u8>, String> {
+    let file = text(std::fs::File::open(path))?;
+    let length = 16;
+    // SAFETY: A new private mapping at an address of the kernel's choice.
+    let start = unsafe {
+        rustix::mm::mmap(
+            std::ptr::null_mut(),
+            length,
+            rustix::mm::ProtFlags::READ,
+            rustix::mm::MapFlags::PRIVATE,
+            &file,
+            0,
+        )
+    };
+    let start = start.map_err(|error| error.raw_os_error().to_string())?;
+    // SAFETY: The test's file has at least 16 bytes, and nobody changes it meanwhile.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) }.to_vec())
+}
+
+/// Writes a function into memory, makes the memory executable, and calls it.
+#[expect(unsafe_code, reason = "code made at run time")]
+fn run_made_code() -> Result<u32, String> {
+    // mov eax, 42; ret
+    let code = [0xB8, 42, 0, 0, 0, 0xC3];
+    let writable = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
+    // SAFETY: A new private mapping at an address of the kernel's choice.
+    let start =
+        unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, writable, rustix::mm::MapFlags::PRIVATE) };
+    let start = start.map_err(|error| error.raw_os_error().to_string())?;
+    // SAFETY: The mapping is writable, new, and longer than the code.
+    unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), start.cast(), code.len()) };
+    let executable = rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::EXEC;
+    // SAFETY: The mapping is this function's own.
+    let changed = unsafe { rustix::mm::mprotect(start, 4096, executable) };
+    changed.map_err(|error| error.raw_os_error().to_string())?;
+    // SAFETY: The memory holds a function of this signature, and is executable.
+    let function: extern "C" fn() -> u32 = unsafe { std::mem::transmute(start) };
+    Ok(function())
+}

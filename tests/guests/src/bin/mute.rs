@@ -1,0 +1,39 @@
+//! A guest that never speaks its first words, or speaks wrong ones: `MUTE` says which.
+
+use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
+
+use cofferdam_wire::handshake::{Hello, descriptor};
+use cofferdam_wire::packet;
+
+#[expect(unsafe_code, reason = "descriptors by number")]
+fn socket() -> BorrowedFd<'static> {
+    // SAFETY: The launcher opened it, and nothing here closes it.
+    unsafe { BorrowedFd::borrow_raw(descriptor::SOCKET) }
+}
+
+fn main() -> ExitCode {
+    let hello = |version, functions: usize| {
+        let functions = (0..functions).map(|index| index.to_string()).collect();
+        cofferdam_wire::encode(&Hello { version, interface: 0, functions }).expect("small")
+    };
+    let bytes = match std::env::var("MUTE").unwrap_or_default().as_str() {
+        "exit" => return ExitCode::from(3),
+        "abort" => std::process::abort(),
+        "other-version" => hello(cofferdam_wire::VERSION + 1, 1),
+        "many-functions" => hello(cofferdam_wire::VERSION, 1025),
+        "most-functions" => hello(cofferdam_wire::VERSION, 1024),
+        "descriptors" => {
+            let hello = hello(cofferdam_wire::VERSION, 1);
+            let _ = packet::send(socket(), &hello, &[socket()]);
+            Vec::new()
+        }
+        _ => vec![0xFF; 100],
+    };
+    if !bytes.is_empty() {
+        let _ = packet::send(socket(), &bytes, &[]);
+    }
+    loop {
+        std::thread::park();
+    }
+}
