@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use ambient_authority::ambient_authority;
 use cofferdam::manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
 use cofferdam::process::{
-    CallError, FaultKind, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions, Tier, examine_ambient,
+    CallError, FaultKind, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions, Tier,
+    examine_ambient,
 };
 use cofferdam::{AuditLog, CompartmentPlan, plan};
 
@@ -198,7 +199,7 @@ fn a_call_gives_its_result() {
 fn bytes_of_every_size_come_back_as_they_went() {
     let mut guest = start("", "memory = \"256MiB\"");
     for length in [0, 1, 7, 8, 9, 4096, (256 << 10) - 24, 256 << 10, 3 << 20, 16 << 20] {
-        let bytes: Vec<u8> = (0..length).map(|index: usize| (index % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
         let back: Vec<u8> = guest.compartment.call_typed("echo", &(&bytes,)).expect("a result");
         assert!(back == bytes, "{length}");
     }
@@ -219,7 +220,10 @@ fn a_wrong_name_or_wrong_arguments_leave_the_guest_alone() {
     let mut guest = start("", "");
     guest.compartment.call_typed::<_, u64>("count", &()).expect("a result");
     let error = guest.compartment.call("no-such", &[]).expect_err("no such function");
-    assert!(matches!(&error, CallError::UnknownFunction { known, .. } if known.contains(&"add".to_owned())), "{error}");
+    assert!(
+        matches!(&error, CallError::UnknownFunction { known, .. } if known.contains(&"add".to_owned())),
+        "{error}"
+    );
     let error = guest.compartment.call("add", &[1, 2]).expect_err("too short");
     assert!(matches!(&error, CallError::Refused { message, .. } if message.contains("arguments")), "{error}");
     // A result of another type than the caller expects ends it.
@@ -250,7 +254,8 @@ fn each_way_to_die_has_its_own_name() {
     assert_eq!(kind("recurse"), FaultKind::StackOverflow);
     let error = guest.compartment.call_typed::<_, ()>("exit", &(3,)).expect_err("it exits");
     assert!(matches!(error, CallError::Fault { kind: FaultKind::Exit(3), .. }), "{error}");
-    let error = guest.compartment.call_typed::<_, ()>("panic", &("the \x1b[31mreason",)).expect_err("it panics");
+    let error =
+        guest.compartment.call_typed::<_, ()>("panic", &("the \x1b[31mreason",)).expect_err("it panics");
     let text = error.to_string();
     assert!(text.contains("the \\u{1b}[31mreason") && text.contains("fixture.rs"), "{text}");
     let kinds: Vec<_> = guest.log.events("fault").iter().map(|event| event["kind"].clone()).collect();
@@ -264,7 +269,10 @@ fn a_panic_on_another_thread_ends_the_call() {
     let grant = if is_root() { "thread = true" } else { "thread = { max = 1 }" };
     let mut guest = start(grant, "");
     let error = guest.compartment.call_typed::<_, bool>("thread-panic", &()).expect_err("it panics");
-    assert!(matches!(&error, CallError::Fault { kind: FaultKind::Panic(text), .. } if text.contains("on a thread")), "{error}");
+    assert!(
+        matches!(&error, CallError::Fault { kind: FaultKind::Panic(text), .. } if text.contains("on a thread")),
+        "{error}"
+    );
     guest.lives();
 }
 
@@ -308,7 +316,9 @@ fn a_liar_is_caught_and_the_next_call_works() {
     let start = || {
         let folder = tempfile::tempdir().expect("a folder");
         let limits = "call-deadline = \"300ms\"";
-        try_start("liar", "", limits, folder, StartOptions::default()).0.unwrap_or_else(|error| panic!("{error}"))
+        try_start("liar", "", limits, folder, StartOptions::default())
+            .0
+            .unwrap_or_else(|error| panic!("{error}"))
     };
     let mut guest = start();
     for (way, expected) in [
@@ -363,9 +373,15 @@ fn a_guest_that_does_not_greet_does_not_start() {
         started.err()
     };
     let error = start("exit").expect("no greeting");
-    assert!(matches!(&error, StartError::Ended(CallError::Fault { kind: FaultKind::Exit(3), .. })), "{error}");
+    assert!(
+        matches!(&error, StartError::Ended(CallError::Fault { kind: FaultKind::Exit(3), .. })),
+        "{error}"
+    );
     let error = start("abort").expect("no greeting");
-    assert!(matches!(&error, StartError::Ended(CallError::Fault { kind: FaultKind::Signal(6, _), .. })), "{error}");
+    assert!(
+        matches!(&error, StartError::Ended(CallError::Fault { kind: FaultKind::Signal(6, _), .. })),
+        "{error}"
+    );
     for (way, says) in [
         ("other-version", "version"),
         ("many-functions", "1024 functions"),
@@ -405,7 +421,11 @@ fn what_is_no_static_program_does_not_start() {
         .expect_err("it does not start")
     };
     let own = std::env::current_exe().expect("a test has a program");
-    for (program, says) in [(own.as_path(), "crt-static"), (Path::new("/etc/passwd"), "no program"), (Path::new("/no"), "No such")] {
+    for (program, says) in [
+        (own.as_path(), "crt-static"),
+        (Path::new("/etc/passwd"), "no program"),
+        (Path::new("/no"), "No such"),
+    ] {
         let error = start(program);
         assert!(matches!(error, StartError::Program { .. }), "{error}");
         assert!(error.to_string().contains(says), "{error}");
@@ -477,7 +497,7 @@ fn calls_beyond_the_grants_are_violations() {
         (310, &[1, 0, 0, 0, 0, 0], "process_vm_readv", None),
         (228, &[0, 0], "clock_gettime", Some("clock")),
         (318, &[0, 0, 0], "getrandom", Some("entropy")),
-        (39 | 0x4000_0000, &[], "x32", None),
+        (0x4000_0027, &[], "x32", None),
         (9, &[0, 4096, 7, 0x22, u64::MAX, 0], "mmap", Some("mmap.executable")),
         (16, &[0, 0x5412 | (1 << 32), 0], "ioctl", None),
     ];
@@ -524,13 +544,12 @@ fn the_kernel_decides_as_the_rules_do() {
             continue;
         }
         match guest.call(number, &[u64::MAX; 6]) {
-            Ok(_) => {}
             Err(CallError::Violation { violation, .. }) => {
                 assert_eq!(violation.arguments, [u64::MAX; 6], "{}", violation.call);
                 violations += 1;
             }
-            // brk, munmap and the like do harm to the guest alone.
-            Err(CallError::Fault { .. }) => {}
+            // munmap and the like do harm to the guest alone.
+            Ok(_) | Err(CallError::Fault { .. }) => {}
             Err(other) => panic!("{number}: {other}"),
         }
     }
@@ -570,14 +589,17 @@ fn a_granted_folder_is_read_and_nothing_else() {
     };
     assert_eq!(call(&mut guest, "read", "/data/file").expect("granted"), b"twenty bytes of text");
     assert_eq!(call(&mut guest, "read", "data/file").expect("granted"), b"twenty bytes of text");
-    let names: Result<Vec<String>, String> = guest.compartment.call_typed("list", &("/",)).expect("an answer");
+    let names: Result<Vec<String>, String> =
+        guest.compartment.call_typed("list", &("/",)).expect("an answer");
     // The root itself can be looked at by no right that was granted.
     assert_eq!(names, Err("13".to_owned()));
-    let names: Result<Vec<String>, String> = guest.compartment.call_typed("list", &("/data",)).expect("an answer");
+    let names: Result<Vec<String>, String> =
+        guest.compartment.call_typed("list", &("/data",)).expect("an answer");
     assert_eq!(names, Ok(vec!["file".to_owned()]));
     for path in ["/secret", "/data/../secret", "/etc/passwd", "/proc/self/environ", "/dev/null", "/sys"] {
         assert_eq!(call(&mut guest, "read", path), Err("2".to_owned()), "{path}");
-        let exists: Result<u64, String> = guest.compartment.call_typed("exists", &(path,)).expect("an answer");
+        let exists: Result<u64, String> =
+            guest.compartment.call_typed("exists", &(path,)).expect("an answer");
         assert_eq!(exists, Err("2".to_owned()), "{path}");
     }
     // Writing is answered like on a read-only folder.
@@ -603,8 +625,7 @@ fn a_link_out_of_a_granted_folder_leads_nowhere() {
 
 #[test]
 fn a_granted_file_is_seen_alone_and_where_it_was_placed() {
-    let mut guest =
-        start_in(folder_with_file(), "filesystem = { read = [{ file = \"data/file\" }] }", "");
+    let mut guest = start_in(folder_with_file(), "filesystem = { read = [{ file = \"data/file\" }] }", "");
     let read: Read = guest.compartment.call_typed("read", &("/data/file",)).expect("an answer");
     assert_eq!(read.expect("granted"), b"twenty bytes of text");
     let mut guest = start_in(folder_with_file(), "filesystem = { read = [\"data\"] }", "");
@@ -630,7 +651,8 @@ fn a_writable_folder_is_written_and_its_neighbours_are_not() {
     let linked: Result<(), String> =
         guest.compartment.call_typed("link", &("/data/file", "/out/linked")).expect("an answer");
     assert!(linked.is_err(), "a link would make it writable");
-    let removed: Result<(), String> = guest.compartment.call_typed("remove", &("/out/new",)).expect("an answer");
+    let removed: Result<(), String> =
+        guest.compartment.call_typed("remove", &("/out/new",)).expect("an answer");
     assert_eq!(removed, Ok(()));
 }
 
@@ -762,6 +784,8 @@ fn threads_run_when_granted_and_are_counted() {
     let mut guest = start("", "");
     let error = guest.compartment.call_typed::<_, u32>("threads", &(1_u32,)).expect_err("nothing allows it");
     let (call, capability, _) = violation(error);
+    assert_eq!((call.as_str(), capability.as_deref()), ("rt_sigaction", Some("thread")));
+    let (call, capability, _) = violation(guest.call(56, &[0x3D_0F00]).expect_err("nothing allows it"));
     assert_eq!((call.as_str(), capability.as_deref()), ("clone", Some("thread")));
     let mut guest = start("thread = true", "");
     assert_eq!(guest.compartment.call_typed::<_, u32>("threads", &(4_u32,)).expect("granted"), 4);
@@ -784,7 +808,7 @@ fn what_cannot_be_enforced_does_not_start() {
         "network = { unix = [\"data\"] }",
         "process = { spawn = [\"data\"] }",
         "filesystem = { watch = [\"data\"] }",
-        "filesystem = { write = [\"data\"], bytes = \"1MiB\" }",
+        "filesystem = { write = [\"data\"], quota = \"1MiB\" }",
         "stdio = { streams = [\"stdin\"] }",
         "clock = { resolution = \"1ms\" }",
     ] {
@@ -799,10 +823,25 @@ fn what_cannot_be_enforced_does_not_start() {
 fn the_log_says_what_is_granted_and_what_holds_the_guest() {
     let guest = start("entropy = true", "");
     let confined = guest.log.events("confined");
-    let layers: Vec<&str> =
-        confined[0]["layers"].as_array().expect("a list").iter().map(|one| one.as_str().expect("text")).collect();
-    for layer in ["session", "namespaces", "empty root", "Linux capabilities", "no new privileges", "write xor execute"] {
-        assert!(layers.contains(&format!("{layer}: enforced").as_str()) || layers.iter().any(|one| one.starts_with(&format!("{layer}: enforced"))), "{layer} in {layers:?}");
+    let layers: Vec<&str> = confined[0]["layers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| one.as_str().expect("text"))
+        .collect();
+    for layer in [
+        "session",
+        "namespaces",
+        "empty root",
+        "Linux capabilities",
+        "no new privileges",
+        "write xor execute",
+    ] {
+        assert!(
+            layers.contains(&format!("{layer}: enforced").as_str())
+                || layers.iter().any(|one| one.starts_with(&format!("{layer}: enforced"))),
+            "{layer} in {layers:?}"
+        );
     }
     assert!(layers.iter().any(|layer| layer.starts_with("Landlock: enforced (ABI ")), "{layers:?}");
     assert_eq!(guest.log.events("grant").len(), 1);
@@ -815,8 +854,9 @@ fn leftovers() -> (usize, usize) {
         .expect("proc")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<u32>().ok())
         .filter(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .is_ok_and(|stat| stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)) == Some(&own.to_string()))
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+                stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)) == Some(&own.to_string())
+            })
         })
         .count();
     (children, std::fs::read_dir("/proc/self/fd").expect("proc").count())
@@ -826,6 +866,8 @@ fn leftovers() -> (usize, usize) {
 #[test]
 #[ignore = "run by many_starts_leave_nothing, in a process of its own"]
 fn alone_many_starts() {
+    // What is opened once for all stays open.
+    let _ = (host(), guest("fixture"));
     let before = leftovers();
     for index in 0..300 {
         let mut guest = start("", "");
@@ -843,8 +885,8 @@ fn alone_many_starts() {
 fn alone_wait_to_be_killed() {
     let mut guest = start("", "");
     guest.lives();
-    println!("\nready");
-    std::thread::sleep(Duration::from_secs(60));
+    writeln!(std::io::stdout(), "\nready").expect("a pipe");
+    std::thread::sleep(Duration::from_mins(1));
 }
 
 fn alone(test: &str) -> Command {
@@ -863,8 +905,10 @@ fn many_starts_leave_nothing() {
 #[test]
 fn a_guest_ends_with_its_host() {
     use std::io::BufRead;
-    let mut child =
-        alone("alone_wait_to_be_killed").stdout(std::process::Stdio::piped()).spawn().expect("a test has a program");
+    let mut child = alone("alone_wait_to_be_killed")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a test has a program");
     let lines = std::io::BufReader::new(child.stdout.take().expect("a pipe")).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "ready"));
     let descendants = |of: &[u32]| -> Vec<u32> {
@@ -900,7 +944,8 @@ fn a_guest_ends_with_its_host() {
 
 #[test]
 fn a_missing_launcher_is_an_error_that_says_what_to_do() {
-    let error = ProcessHost::from_path_ambient(Path::new("/nowhere"), ambient_authority()).expect_err("nothing there");
+    let error = ProcessHost::from_path_ambient(Path::new("/nowhere"), ambient_authority())
+        .expect_err("nothing there");
     assert!(matches!(error, StartError::Launcher { .. }), "{error}");
     let embedded = std::fs::read(launcher()).expect("cargo built the launcher");
     let host = ProcessHost::from_bytes(&embedded).expect("memory");
@@ -946,7 +991,14 @@ fn an_audit_log_that_cannot_be_written_withholds_the_outcome() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = |events| {
         let log = AuditLog::to_writer(Full(events));
-        ProcessCompartment::start_ambient(host(), &planned("", ""), &guest("fixture"), folder.path(), &log, ambient_authority())
+        ProcessCompartment::start_ambient(
+            host(),
+            &planned("", ""),
+            &guest("fixture"),
+            folder.path(),
+            &log,
+            ambient_authority(),
+        )
     };
     assert!(matches!(start(0), Err(StartError::Audit(_))));
     let mut compartment = start(2).or_else(|_| start(1)).unwrap_or_else(|error| panic!("{error}"));
@@ -971,7 +1023,10 @@ fn without_user_namespaces_nothing_starts_and_the_doctor_says_why() {
         let folder = tempfile::tempdir().expect("a folder");
         let started = try_start("fixture", "", "", folder, StartOptions::default()).0;
         let error = started.err().expect("it does not start");
-        assert!(matches!(error, StartError::Layer { .. }) && error.to_string().contains("namespaces"), "{error}");
+        assert!(
+            matches!(error, StartError::Layer { .. }) && error.to_string().contains("namespaces"),
+            "{error}"
+        );
         return;
     }
     let test = "without_user_namespaces_nothing_starts_and_the_doctor_says_why";
@@ -984,17 +1039,18 @@ fn without_user_namespaces_nothing_starts_and_the_doctor_says_why() {
         .env("COFFERDAM_TEST_GUESTS", guest("fixture").parent().expect("a folder"))
         .output()
         .expect("util-linux is everywhere");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 /// All of the above as an ordinary user.
 #[test]
 fn everything_holds_for_an_ordinary_user_too() {
+    use std::os::unix::fs::PermissionsExt;
     if !is_root() {
         return;
     }
-    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
     let open = |path: &Path| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");

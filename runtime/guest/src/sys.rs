@@ -46,13 +46,13 @@ pub(crate) fn report_distress(memory: &Arc<Memory>) {
 
 /// Leaves word if the fault is at the end of the stack, and lets the program die of it.
 extern "C" fn on_fault(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // Code touches the stack at its end, or some pages below it.
+    const NEAR: u64 = 1 << 20;
     // SAFETY: The kernel passes a `siginfo_t` of a memory fault, which has an address.
     let address = unsafe { (*info).si_addr() } as usize;
     // SAFETY: With SA_SIGINFO the third argument is the interrupted context, a `ucontext_t`.
     let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
     let stack = registers[libc::REG_RSP as usize].cast_unsigned();
-    // Code touches the stack at its end, or some pages below it.
-    const NEAR: u64 = 1 << 20;
     if (address as u64).abs_diff(stack) < NEAR {
         leave(STACK_OVERFLOW);
     }

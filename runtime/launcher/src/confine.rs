@@ -81,7 +81,8 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Received, Failure> {
         );
         return Err(wrong(&text));
     }
-    let order = cofferdam_wire::decode(&bytes).map_err(|error| wrong(&format!("the order is wrong: {error}")))?;
+    let order =
+        cofferdam_wire::decode(&bytes).map_err(|error| wrong(&format!("the order is wrong: {error}")))?;
     Ok(Received { order, memory, program, streams: [stdin, stdout, stderr], status })
 }
 
@@ -91,7 +92,8 @@ fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) 
     reports.keep(Layer::Order, Ok(Done::Enforced(format!("version {}", order.version))))?;
     reports.keep(Layer::Session, rustix::process::setsid().named("setsid").map(|_| Done::plain()))?;
     let parent = die_with(|| {
-        rustix::process::getppid().is_some_and(|parent| parent.as_raw_nonzero().get().cast_unsigned() == order.host)
+        rustix::process::getppid()
+            .is_some_and(|parent| parent.as_raw_nonzero().get().cast_unsigned() == order.host)
     });
     reports.keep(Layer::ParentDeath, parent)?;
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -102,7 +104,8 @@ fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) 
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWNET
         | UnshareFlags::NEWCGROUP;
-    let made = sys::unshare(namespaces).named("making user, process, mount, IPC, host-name and network namespaces");
+    let made =
+        sys::unshare(namespaces).named("making user, process, mount, IPC, host-name and network namespaces");
     reports.keep(Layer::Namespaces, made.map(|()| Done::plain()))?;
     if reports.has(Layer::Namespaces) {
         reports.keep(Layer::Identity, identify(user, group))?;
@@ -226,7 +229,8 @@ fn prepare_root(order: &Order, alive: &OwnedFd, reports: &mut Reports) -> Result
         reports.keep(Layer::ParentDeath, Err(failure))?;
     }
     // Nobody looks into this process from here on, and it leaves no core.
-    if let Err(failure) = set_dumpable_behavior(DumpableBehavior::NotDumpable).named("becoming not dumpable") {
+    if let Err(failure) = set_dumpable_behavior(DumpableBehavior::NotDumpable).named("becoming not dumpable")
+    {
         reports.keep(Layer::Session, Err(failure))?;
     }
     if !reports.has(Layer::Identity) {
@@ -238,7 +242,11 @@ fn prepare_root(order: &Order, alive: &OwnedFd, reports: &mut Reports) -> Result
 }
 
 /// The third process: everything else, and then the guest.
-fn guest(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) -> Result<std::convert::Infallible, Stop> {
+fn guest(
+    received: Received,
+    socket: BorrowedFd<'_>,
+    reports: &mut Reports,
+) -> Result<std::convert::Infallible, Stop> {
     let Received { order, memory, program, streams, status } = received;
     drop(status);
     if let Err(failure) = die_with(|| true) {
@@ -275,14 +283,19 @@ fn guest_inside(
     )?;
     reports.keep(Layer::Speculation, sys::control_speculation())?;
     let write_execute = if order.deny_write_execute {
-        sys::deny_write_execute().named("denying memory that is writable and executable").map(|()| Done::plain())
+        sys::deny_write_execute()
+            .named("denying memory that is writable and executable")
+            .map(|()| Done::plain())
     } else {
         Ok(Done::NotAsked)
     };
     reports.keep(Layer::WriteExecute, write_execute)?;
     reports.keep(Layer::Landlock, filesystem::landlock(&order.mounts))?;
 
-    let text = |text: &str| CString::new(text).map_err(|_| Failure { what: "a variable has a NUL".to_owned(), errno: Errno::INVAL });
+    let text = |text: &str| {
+        CString::new(text)
+            .map_err(|_| Failure { what: "a variable has a NUL".to_owned(), errno: Errno::INVAL })
+    };
     let environment: Result<Vec<CString>, Failure> =
         order.environment.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect();
     let environment = match environment {

@@ -13,7 +13,8 @@ use landlock::{
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use crate::report::{Done, Failure, Named};
@@ -25,7 +26,8 @@ pub(crate) fn enter_root(mounts: &[MountOrder]) -> Result<(), Failure> {
     rustix::mount::mount_change("/", propagation).named("making mounts private")?;
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).named("opening tmpfs")?;
     for (key, value) in [("size", "64k"), ("nr_inodes", "8k"), ("mode", "0755")] {
-        rustix::mount::fsconfig_set_string(context.as_fd(), key, value).named(format!("setting tmpfs {key}"))?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), key, value)
+            .named(format!("setting tmpfs {key}"))?;
     }
     rustix::mount::fsconfig_create(context.as_fd()).named("making a tmpfs")?;
     let nothing = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -96,7 +98,9 @@ fn attach(root: &OwnedFd, mount: &MountOrder, tree: &OwnedFd) -> Result<(), Fail
             Ok(()) | Err(Errno::EXIST) => {}
             // A place inside another granted path must be there already: the host's files are not changed for it.
             Err(errno) => {
-                let what = format!("making the place `/{shown}`, which must exist if it is inside another granted path");
+                let what = format!(
+                    "making the place `/{shown}`, which must exist if it is inside another granted path"
+                );
                 return Err(Failure { what, errno });
             }
         }

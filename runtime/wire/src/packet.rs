@@ -29,7 +29,9 @@ pub enum PacketError {
     #[error("nothing came in time")]
     Timeout,
     /// Larger than a packet may be, or with more descriptors.
-    #[error("a packet is larger than {PACKET_BYTES_MAX} bytes, or has more than {PACKET_DESCRIPTORS_MAX} descriptors")]
+    #[error(
+        "a packet is larger than {PACKET_BYTES_MAX} bytes, or has more than {PACKET_DESCRIPTORS_MAX} descriptors"
+    )]
     Large,
     /// Another number of descriptors than the packet should have.
     #[error("a packet has {found} descriptors instead of {expected}")]
@@ -45,11 +47,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 /// Sends a packet. Never blocks: a peer that does not read makes it fail.
-pub fn send(
-    socket: impl AsFd,
-    bytes: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<(), PacketError> {
+pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), PacketError> {
     if bytes.len() > PACKET_BYTES_MAX || descriptors.len() > PACKET_DESCRIPTORS_MAX {
         return Err(PacketError::Large);
     }
@@ -78,10 +76,7 @@ pub fn receive(
 }
 
 /// Takes a packet that has exactly so many descriptors; waits as the socket does.
-pub fn receive_now(
-    socket: impl AsFd,
-    descriptors: usize,
-) -> Result<(Vec<u8>, Vec<OwnedFd>), PacketError> {
+pub fn receive_now(socket: impl AsFd, descriptors: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), PacketError> {
     let mut bytes = vec![0; PACKET_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -133,8 +128,8 @@ fn timespec(time: Duration) -> Timespec {
 mod tests {
     use super::*;
 
-    fn soon() -> Option<Instant> {
-        Some(Instant::now() + Duration::from_millis(30))
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(30)
     }
 
     #[test]
@@ -142,10 +137,10 @@ mod tests {
         let (here, there) = pair().expect("sockets");
         let (passed, other) = pair().expect("sockets");
         send(&here, b"hello", &[passed.as_fd()]).expect("room");
-        let (bytes, descriptors) = receive(&there, 1, soon()).expect("a packet");
+        let (bytes, descriptors) = receive(&there, 1, Some(soon())).expect("a packet");
         assert_eq!(bytes, b"hello");
         send(&descriptors[0], b"through it", &[]).expect("room");
-        assert_eq!(receive(&other, 0, soon()).expect("a packet").0, b"through it");
+        assert_eq!(receive(&other, 0, Some(soon())).expect("a packet").0, b"through it");
     }
 
     #[test]
@@ -154,7 +149,7 @@ mod tests {
         for (sent, expected) in [(1, 0), (0, 1), (2, 1)] {
             send(&here, b"x", &vec![here.as_fd(); sent]).expect("room");
             let error = PacketError::Descriptors { expected, found: sent };
-            assert_eq!(receive(&there, expected, soon()).err(), Some(error));
+            assert_eq!(receive(&there, expected, Some(soon())).err(), Some(error));
         }
     }
 
@@ -164,20 +159,20 @@ mod tests {
         assert_eq!(send(&here, &vec![0; PACKET_BYTES_MAX + 1], &[]), Err(PacketError::Large));
         let too_many = vec![here.as_fd(); PACKET_DESCRIPTORS_MAX + 1];
         assert_eq!(send(&here, b"x", &too_many), Err(PacketError::Large));
-        send(&here, &vec![7; PACKET_BYTES_MAX], &vec![here.as_fd(); PACKET_DESCRIPTORS_MAX]).expect("room");
-        let (bytes, _) = receive(&there, PACKET_DESCRIPTORS_MAX, soon()).expect("a packet");
+        send(&here, &vec![7; PACKET_BYTES_MAX], &[here.as_fd(); PACKET_DESCRIPTORS_MAX]).expect("room");
+        let (bytes, _) = receive(&there, PACKET_DESCRIPTORS_MAX, Some(soon())).expect("a packet");
         assert_eq!(bytes.len(), PACKET_BYTES_MAX);
         // A peer with other bounds.
         rustix::net::send(&here, &vec![0; PACKET_BYTES_MAX + 1], SendFlags::empty()).expect("room");
-        assert_eq!(receive(&there, 0, soon()).err(), Some(PacketError::Large));
+        assert_eq!(receive(&there, 0, Some(soon())).err(), Some(PacketError::Large));
     }
 
     #[test]
     fn silence_and_a_closed_end_are_told_apart() {
         let (here, there) = pair().expect("sockets");
-        assert_eq!(receive(&there, 0, soon()).err(), Some(PacketError::Timeout));
+        assert_eq!(receive(&there, 0, Some(soon())).err(), Some(PacketError::Timeout));
         drop(here);
-        assert_eq!(receive(&there, 0, soon()).err(), Some(PacketError::HungUp));
+        assert_eq!(receive(&there, 0, Some(soon())).err(), Some(PacketError::HungUp));
     }
 
     #[test]

@@ -362,7 +362,7 @@ mod tests {
     fn a_message_larger_than_the_lane_streams_through() {
         for spin in [0, 1000] {
             let (_memory, mut writer, mut reader) = ends(spin);
-            let message: Vec<u8> = (0..LANE_BYTES * 5 + 3).map(|index| (index % 251) as u8).collect();
+            let message: Vec<u8> = (0..=250).cycle().take(LANE_BYTES * 5 + 3).collect();
             let expected = message.clone();
             let sender = std::thread::spawn(move || writer.write(&[&message], Wait::default()));
             let mut out = Vec::new();

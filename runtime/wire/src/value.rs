@@ -479,10 +479,10 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        let mut source = Source::new(&[]);
         fn down(source: &mut Source<'_>, levels: u32) -> Result<(), DecodeError> {
             if levels == 0 { Ok(()) } else { source.nested(|source| down(source, levels - 1)) }
         }
+        let mut source = Source::new(&[]);
         assert_eq!(down(&mut source, DEPTH_MAX), Ok(()));
         assert_eq!(down(&mut source, DEPTH_MAX + 1), Err(DecodeError::Deep));
     }

@@ -252,7 +252,11 @@ impl ProcessCompartment {
     ///
     /// # Errors
     /// See [`CallError`]. A result that is not of the type is a fault.
-    pub fn call_typed<A: Encode, R: Decode>(&mut self, function: &str, arguments: &A) -> Result<R, CallError> {
+    pub fn call_typed<A: Encode, R: Decode>(
+        &mut self,
+        function: &str,
+        arguments: &A,
+    ) -> Result<R, CallError> {
         let edge = || self.lowered.edge.clone();
         let bytes = cofferdam_wire::encode(arguments)
             .map_err(|error| CallError::Usage { edge: edge(), message: error.to_string() })?;
@@ -288,7 +292,9 @@ impl ProcessCompartment {
             Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout))) => {
                 Err(self.stop(Cause::Deadline(deadline)))
             }
-            Err(Outcome::Failed(ChannelError::Ring(RingError::Ended))) => Err(self.stop(Cause::Fault(FaultKind::Vanished))),
+            Err(Outcome::Failed(ChannelError::Ring(RingError::Ended))) => {
+                Err(self.stop(Cause::Fault(FaultKind::Vanished)))
+            }
             Err(Outcome::Failed(error)) => {
                 Err(self.stop(Cause::Fault(FaultKind::Protocol(error.to_string()))))
             }
@@ -313,7 +319,10 @@ impl ProcessCompartment {
         let index = u32::try_from(index).expect("the handshake bounds their number");
         let wait = Wait { deadline: Some(deadline), ended: Some(&running.control.ended) };
         running.calls = running.calls.wrapping_add(1);
-        running.channel.send(FrameKind::Call, running.calls, index, arguments, wait).map_err(Outcome::Failed)?;
+        running
+            .channel
+            .send(FrameKind::Call, running.calls, index, arguments, wait)
+            .map_err(Outcome::Failed)?;
         let frame = running.channel.receive(result, wait).map_err(Outcome::Failed)?;
         let protocol = |text: String| Outcome::Ends(FaultKind::Protocol(text));
         if frame.call != running.calls {

@@ -33,7 +33,9 @@ impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "full: process compartments start here",
-            Self::WithoutNamespaces => "Landlock and seccomp without namespaces: process compartments do not start here",
+            Self::WithoutNamespaces => {
+                "Landlock and seccomp without namespaces: process compartments do not start here"
+            }
             Self::Insufficient => "insufficient: process compartments do not start here",
         })
     }
@@ -69,10 +71,8 @@ pub struct Doctor {
 /// # Authority
 /// Starts the launcher, and reads settings of the kernel below `/proc/sys` where a layer failed.
 pub fn examine_ambient(host: &ProcessHost, _: AmbientAuthority) -> Result<Doctor, StartError> {
-    let failed = |error: &dyn fmt::Display| StartError::Host {
-        edge: "doctor".to_owned(),
-        message: error.to_string(),
-    };
+    let failed =
+        |error: &dyn fmt::Display| StartError::Host { edge: "doctor".to_owned(), message: error.to_string() };
     let order = Order {
         version: cofferdam_wire::VERSION,
         probe: true,
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     fn report(layer: Layer, outcome: Outcome) -> LayerReport {
-        let errno = if outcome == Outcome::Failed { 1 } else { 0 };
+        let errno = i32::from(outcome == Outcome::Failed);
         LayerReport { layer, outcome, detail: "x".to_owned(), errno }
     }
 

@@ -36,7 +36,9 @@ impl ProcessHost {
         let places = places(
             std::env::var_os(LAUNCHER_VARIABLE).as_deref(),
             std::env::current_exe().ok().as_deref(),
-            std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo"))),
+            std::env::var_os("CARGO_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(std::env::home_dir()?.join(".cargo"))),
         );
         match places.iter().find(|place| place.is_file()) {
             Some(place) => Self::from_path_ambient(place, ambient),

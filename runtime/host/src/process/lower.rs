@@ -41,7 +41,8 @@ pub(super) struct Lowered {
 pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) -> Result<Lowered, StartError> {
     let edge = plan.edge();
     enforceable(plan, &edge)?;
-    let rules = Rules::new(&plan.syscalls).map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
+    let rules =
+        Rules::new(&plan.syscalls).map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
     let filter = rules.program().map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
     let (mut mounts, mut paths) = (Vec::new(), Vec::new());
     for mount in &plan.mounts {
@@ -126,7 +127,9 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
             }
             // The kernel does not count the processes of its own root user, whatever namespace they are in.
             (HostCapability::Thread, Scope::Count(Some(_))) if rustix::process::getuid().is_root() => {
-                return cannot("a number of threads when the host runs as root (run it as another user)".to_owned());
+                return cannot(
+                    "a number of threads when the host runs as root (run it as another user)".to_owned(),
+                );
             }
             _ => {}
         }
@@ -203,8 +206,11 @@ fn lower_mount(
     let writable = mount.capabilities.iter().any(|name| name == HostCapability::FilesystemWrite.name());
     let mut rights = 0;
     for rule in &plan.landlock {
-        if mount.capabilities.contains(&rule.because_of) || (writable && rule.because_of == HostCapability::FilesystemRead.name()) {
-            rights |= landlock_bit(&rule.right).ok_or_else(|| format!("no Landlock right is named `{}`", rule.right))?;
+        if mount.capabilities.contains(&rule.because_of)
+            || (writable && rule.because_of == HostCapability::FilesystemRead.name())
+        {
+            rights |= landlock_bit(&rule.right)
+                .ok_or_else(|| format!("no Landlock right is named `{}`", rule.right))?;
         }
     }
     let order = MountOrder {

@@ -26,4 +26,6 @@ pub use filter::RuleError;
 pub use host::{LAUNCHER_VARIABLE, ProcessHost};
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!("process compartments need Linux on x86-64; use wasm compartments here, without the feature `process`");
+compile_error!(
+    "process compartments need Linux on x86-64; use wasm compartments here, without the feature `process`"
+);

@@ -90,7 +90,10 @@ mod tests {
     #[test]
     fn what_is_no_static_program_is_refused() {
         for bytes in [&b""[..], b"#!/bin/sh\n", b"\x7fELF\x02\x01", &[0; 100]] {
-            assert_eq!(Program::from_bytes(bytes).err(), Some("it is no program for Linux on x86-64".to_owned()));
+            assert_eq!(
+                Program::from_bytes(bytes).err(),
+                Some("it is no program for Linux on x86-64".to_owned())
+            );
         }
         // This test is a dynamic program on every platform that the project builds on.
         let own = std::fs::read("/proc/self/exe").expect("a test has a program");

@@ -244,16 +244,21 @@ pub(super) fn supervise(launch: &Launch, tell: &Sender<Result<Started, StartErro
             Err((guest, error)) => {
                 control.end(Cause::NotStarted);
                 let end = finish(launch, guest);
-                let error = error.unwrap_or_else(|| StartError::Ended(CallError::Fault {
-                    edge: launch.lowered.edge.clone(),
-                    kind: FaultKind::Vanished,
-                }));
+                let error = error.unwrap_or_else(|| {
+                    StartError::Ended(CallError::Fault {
+                        edge: launch.lowered.edge.clone(),
+                        kind: FaultKind::Vanished,
+                    })
+                });
                 // The guest's own end explains more than what the host saw of it.
                 let (error, end) = match end.cause {
                     Cause::NotStarted => (error, end),
                     _ => {
                         let edge = launch.lowered.edge.clone();
-                        (StartError::Ended(end.error(&edge)), End { cause: Cause::NotStarted, recorded: Ok(()) })
+                        (
+                            StartError::Ended(end.error(&edge)),
+                            End { cause: Cause::NotStarted, recorded: Ok(()) },
+                        )
                     }
                 };
                 let _ = tell.send(Err(error));
@@ -348,15 +353,15 @@ fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<LayerReport>)
             return Err(StartError::Layer { edge: edge(), layer: *layer, detail, source: None });
         }
     }
-    let (_, mut listeners) = packet::receive(&socket, 1, Some(deadline)).map_err(|error| StartError::Layer {
-        edge: edge(),
-        layer: Layer::Filter,
-        detail: format!("the launcher sent no listener: {error}"),
-        source: None,
-    })?;
+    let (_, mut listeners) =
+        packet::receive(&socket, 1, Some(deadline)).map_err(|error| StartError::Layer {
+            edge: edge(),
+            layer: Layer::Filter,
+            detail: format!("the launcher sent no listener: {error}"),
+            source: None,
+        })?;
     let listener = Listener::new(listeners.pop().expect("as many descriptors as were asked for"));
-    let guest =
-        Guest { socket, status: File::from(status), listener, executed: false, greeted: false };
+    let guest = Guest { socket, status: File::from(status), listener, executed: false, greeted: false };
     Ok((guest, report.layers))
 }
 
@@ -389,7 +394,10 @@ fn greet(launch: &Launch, mut guest: Guest, deadline: Instant) -> Result<(Guest,
     };
     if hello.version != cofferdam_wire::VERSION {
         let ours = cofferdam_wire::VERSION;
-        return Err((guest, no(format!("it speaks version {}, and this host version {ours}", hello.version))));
+        return Err((
+            guest,
+            no(format!("it speaks version {}, and this host version {ours}", hello.version)),
+        ));
     }
     if let Some(wanted) = launch.interface.filter(|wanted| *wanted != hello.interface) {
         let text = format!("its interface is {:#018x}, and the caller's {wanted:#018x}", hello.interface);
@@ -431,10 +439,8 @@ fn turn(launch: &Launch, guest: &mut Guest, deadline: Option<Instant>) -> Result
         let open = [&output.stdout, &output.stderr].into_iter().flatten().filter(|stream| stream.open);
         open.map(|stream| rustix::io::fcntl_dupfd_cloexec(&stream.pipe, 0)).collect::<Result<_, _>>()?
     };
-    let mut fds = vec![
-        PollFd::new(&guest.status, PollFlags::IN),
-        PollFd::new(&guest.listener, PollFlags::IN),
-    ];
+    let mut fds =
+        vec![PollFd::new(&guest.status, PollFlags::IN), PollFd::new(&guest.listener, PollFlags::IN)];
     if !guest.greeted {
         fds.push(PollFd::new(&guest.socket, PollFlags::IN));
     }
@@ -528,12 +534,13 @@ fn describe(guest: &Guest, notification: &Notification) -> Violation {
 /// Which argument names a path.
 fn path_argument(call: &str) -> Option<usize> {
     match call {
-        "open" | "stat" | "lstat" | "access" | "execve" | "creat" | "mkdir" | "rmdir" | "unlink" | "rename" | "link"
-        | "symlink" | "chmod" | "chown" | "lchown" | "truncate" | "chdir" | "chroot" | "statfs" | "readlink"
-        | "mknod" | "setxattr" | "getxattr" | "mount" | "umount2" | "pivot_root" | "swapon" | "acct" => Some(0),
-        "openat" | "openat2" | "newfstatat" | "statx" | "faccessat" | "faccessat2" | "execveat" | "mkdirat"
-        | "unlinkat" | "renameat" | "renameat2" | "linkat" | "fchmodat" | "fchownat" | "utimensat" | "mknodat"
-        | "inotify_add_watch" | "name_to_handle_at" | "open_tree" => Some(1),
+        "open" | "stat" | "lstat" | "access" | "execve" | "creat" | "mkdir" | "rmdir" | "unlink"
+        | "rename" | "link" | "symlink" | "chmod" | "chown" | "lchown" | "truncate" | "chdir" | "chroot"
+        | "statfs" | "readlink" | "mknod" | "setxattr" | "getxattr" | "mount" | "umount2" | "pivot_root"
+        | "swapon" | "acct" => Some(0),
+        "openat" | "openat2" | "newfstatat" | "statx" | "faccessat" | "faccessat2" | "execveat"
+        | "mkdirat" | "unlinkat" | "renameat" | "renameat2" | "linkat" | "fchmodat" | "fchownat"
+        | "utimensat" | "mknodat" | "inotify_add_watch" | "name_to_handle_at" | "open_tree" => Some(1),
         _ => None,
     }
 }

@@ -125,7 +125,9 @@ pub(crate) fn control_speculation() -> Result<Done, Failure> {
             Ok(_) => {}
             // Not affected, without control, or decided for the whole machine already.
             Err(Errno::NXIO | Errno::NODEV | Errno::INVAL | Errno::PERM) => none.push(name),
-            Err(errno) => return Err(Failure { what: format!("switching off speculation of {name}"), errno }),
+            Err(errno) => {
+                return Err(Failure { what: format!("switching off speculation of {name}"), errno });
+            }
         }
     }
     Ok(match none.len() {
@@ -163,6 +165,8 @@ pub(crate) fn restrict_mount(mount: &OwnedFd, writable: bool, below: bool) -> Re
 
 /// Puts a filter on this process that can never be taken off, and gives the end that is told of what it notifies.
 pub(crate) fn install_filter(filter: &[u8]) -> Result<OwnedFd, Errno> {
+    // With it, a call that the host has seen is not interrupted by signals. Kernels before 5.19 do not have it.
+    const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
     let (instructions, rest) = filter.as_chunks::<8>();
     let length = u16::try_from(instructions.len()).map_err(|_| Errno::INVAL)?;
     if !rest.is_empty() || length == 0 {
@@ -186,8 +190,6 @@ pub(crate) fn install_filter(filter: &[u8]) -> Result<OwnedFd, Errno> {
         })
     };
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // With it, a call that the host has seen is not interrupted by signals. Kernels before 5.19 do not have it.
-    const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
     let number = match install(listener | WAIT_KILLABLE) {
         Err(Errno::INVAL) => install(listener)?,
         other => other?,

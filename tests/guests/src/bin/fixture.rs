@@ -10,12 +10,12 @@ use cofferdam_guest::Guest;
 /// Any system call. Errors are negative, as the kernel gives them.
 #[expect(unsafe_code, reason = "trying calls that no safe function makes")]
 fn raw(number: i64, arguments: [u64; 6]) -> i64 {
-    let [a, b, c, d, e, f] = arguments;
     let result: i64;
     // SAFETY: The tests pass numbers that harm this process at most, which is what it is for.
     unsafe {
-        std::arch::asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c,
-            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _);
+        std::arch::asm!("syscall", inlateout("rax") number => result, in("rdi") arguments[0],
+            in("rsi") arguments[1], in("rdx") arguments[2], in("r10") arguments[3], in("r8") arguments[4],
+            in("r9") arguments[5], lateout("rcx") _, lateout("r11") _);
     }
     result
 }
@@ -44,7 +44,8 @@ fn recurse(depth: u64) -> u64 {
 }
 
 fn text<T>(result: std::io::Result<T>) -> Result<T, String> {
-    result.map_err(|error| error.raw_os_error().map_or_else(|| error.to_string(), |number| number.to_string()))
+    result
+        .map_err(|error| error.raw_os_error().map_or_else(|| error.to_string(), |number| number.to_string()))
 }
 
 fn threads(count: u32) -> u32 {
@@ -119,9 +120,7 @@ fn main() -> ExitCode {
             text(std::io::stdin().read_to_end(&mut bytes)).map(|_| bytes)
         })
         .function("threads", |(count,): (u32,)| threads(count))
-        .function("thread-panic", |(): ()| {
-            std::thread::spawn(|| panic!("on a thread")).join().is_ok()
-        })
+        .function("thread-panic", |(): ()| std::thread::spawn(|| panic!("on a thread")).join().is_ok())
         .function("map-file", |(path,): (String,)| map_file(&path))
         .function("run-made-code", |(): ()| run_made_code())
         .serve()
@@ -151,11 +150,12 @@ fn map_file(path: &str) -> Result<Vec<u8>, String> {
 #[expect(unsafe_code, reason = "code made at run time")]
 fn run_made_code() -> Result<u32, String> {
     // mov eax, 42; ret
-    let code = [0xB8, 42, 0, 0, 0, 0xC3];
+    let code = [0xB8_u8, 42, 0, 0, 0, 0xC3];
     let writable = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
     // SAFETY: A new private mapping at an address of the kernel's choice.
-    let start =
-        unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, writable, rustix::mm::MapFlags::PRIVATE) };
+    let start = unsafe {
+        rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, writable, rustix::mm::MapFlags::PRIVATE)
+    };
     let start = start.map_err(|error| error.raw_os_error().to_string())?;
     // SAFETY: The mapping is writable, new, and longer than the code.
     unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), start.cast(), code.len()) };

@@ -43,13 +43,15 @@ fn main() -> ExitCode {
     let (welcome, _) = packet::receive_now(socket, 0).expect("a host");
     let _: Welcome = cofferdam_wire::decode(&welcome).expect("a host");
     let mut channel = Channel::guest(&memory, 0);
-    let mut raw = Writer::new(Arc::clone(&memory), Lane::ToHost, Spin::new(0));
     let mut arguments = Vec::new();
     let wait = Wait::default();
     let one = 1_u32.to_le_bytes();
     loop {
         let frame = channel.receive(&mut arguments, wait).expect("a host");
-        let header = |length| Frame { kind: FrameKind::Reply, call: frame.call, subject: 0, length }.to_bytes();
+        // Goes on where the honest answers ended.
+        let mut raw = Writer::new(Arc::clone(&memory), Lane::ToHost, Spin::new(0));
+        let header =
+            |length| Frame { kind: FrameKind::Reply, call: frame.call, subject: 0, length }.to_bytes();
         let sent = match WAYS[frame.subject as usize] {
             "other-call" => channel.send(FrameKind::Reply, frame.call + 7, 0, &one, wait).is_ok(),
             "no-kind" => raw.write(&[&[0xFF; Frame::BYTES]], wait).is_ok(),

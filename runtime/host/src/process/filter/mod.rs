@@ -53,7 +53,8 @@ struct Rule {
 impl Rule {
     fn holds(&self, arguments: &[u64; 6]) -> bool {
         self.when.iter().all(|condition| {
-            arguments[usize::from(condition.argument)] & u64::from(condition.mask) == u64::from(condition.equals)
+            arguments[usize::from(condition.argument)] & u64::from(condition.mask)
+                == u64::from(condition.equals)
         })
     }
 }
@@ -104,7 +105,8 @@ impl Rules {
 
     fn baseline() -> Result<Self, RuleError> {
         let wrong = |text: String| RuleError { name: "baseline".to_owned(), text };
-        let baseline: Baseline = toml::from_str(BASELINE).map_err(|error| wrong(error.message().to_owned()))?;
+        let baseline: Baseline =
+            toml::from_str(BASELINE).map_err(|error| wrong(error.message().to_owned()))?;
         if baseline.format != 1 {
             return Err(wrong(format!("format {}", baseline.format)));
         }
@@ -201,18 +203,22 @@ pub(super) fn call_name(arch: u32, number: i32) -> String {
         .map_or_else(|| format!("system call {number}"), |call| call.name().to_owned())
 }
 
-/// The capability whose page allows a call, the one first in the table if there are several.
+/// The capability that allows a call and gives least away; of several such, the one first in the table.
 pub(super) fn allowed_by(arch: u32, number: i32, arguments: &[u64; 6]) -> Option<HostCapability> {
-    HostCapability::all().find(|capability| {
-        let Ok(CapabilityPage { process: Some(process), .. }) = CapabilityPage::load(*capability) else {
-            return false;
-        };
+    let severity = |capability: HostCapability| {
+        let page = CapabilityPage::load(capability).ok()?;
         let mut alone = Rules::default();
-        process.syscalls.into_iter().filter(|rule| rule.action != SyscallAction::Errno).any(|rule| {
-            alone.add(&rule.name, Decision::Allow, rule.when).is_ok()
-                && alone.decide(arch, number, arguments) == Decision::Allow
-        })
-    })
+        let rules = page.process?.syscalls;
+        for rule in rules.into_iter().filter(|rule| rule.action != SyscallAction::Errno) {
+            alone.add(&rule.name, Decision::Allow, rule.when).ok()?;
+        }
+        (alone.decide(arch, number, arguments) == Decision::Allow).then_some((page.severity, capability))
+    };
+    // The first of equals, as `min_by_key` gives it.
+    HostCapability::all()
+        .filter_map(severity)
+        .min_by_key(|(severity, _)| *severity)
+        .map(|(_, capability)| capability)
 }
 
 fn call_number(name: &str) -> Result<u32, RuleError> {
@@ -282,9 +288,36 @@ mod tests {
     fn the_baseline_gives_no_way_out() {
         let rules = Rules::new(&[]).expect("the baseline can be lowered");
         let calls = [
-            "open", "openat", "openat2", "socket", "connect", "execve", "execveat", "fork", "clone", "ptrace", "mount",
-            "unshare", "setns", "kill", "bpf", "keyctl", "userfaultfd", "prctl", "seccomp", "memfd_create", "pidfd_open",
-            "process_vm_readv", "perf_event_open", "clock_gettime", "dup", "fcntl", "stat", "chdir", "shmget", "personality",
+            "open",
+            "openat",
+            "openat2",
+            "socket",
+            "connect",
+            "execve",
+            "execveat",
+            "fork",
+            "clone",
+            "ptrace",
+            "mount",
+            "unshare",
+            "setns",
+            "kill",
+            "bpf",
+            "keyctl",
+            "userfaultfd",
+            "prctl",
+            "seccomp",
+            "memfd_create",
+            "pidfd_open",
+            "process_vm_readv",
+            "perf_event_open",
+            "clock_gettime",
+            "dup",
+            "fcntl",
+            "stat",
+            "chdir",
+            "shmget",
+            "personality",
         ];
         for name in calls {
             let number = Sysno::from_str(name).expect("a call").id();
@@ -358,11 +391,12 @@ mod tests {
     /// Numbers and arguments close to what rules name.
     fn call() -> impl Strategy<Value = (u32, i32, [u64; 6])> {
         let arch = prop_oneof![9 => Just(ARCH), 1 => any::<u32>()];
-        let number = prop_oneof![8 => 0..470_i32, 1 => any::<i32>(), 1 => (0..470_i32).prop_map(|n| n | 0x4000_0000)];
+        let number =
+            prop_oneof![8 => 0..470_i32, 1 => any::<i32>(), 1 => (0..470_i32).prop_map(|n| n | 0x4000_0000)];
         let word = prop_oneof![
             4 => 0..20_u64,
             2 => (0..64_u32).prop_map(|bit| 1 << bit),
-            2 => proptest::sample::select(vec![0x22_u64, 0x21, 0x5421, 0x5412, 0x1002, 1030, 0x11, 0x3d0f00, 0x80042407]),
+            2 => proptest::sample::select(vec![0x22_u64, 0x21, 0x5421, 0x5412, 0x1002, 1030, 0x11, 0x003D_0F00, 0x8004_2407]),
             1 => any::<u64>(),
         ];
         (arch, number, [word.clone(), word.clone(), word.clone(), word.clone(), word.clone(), word])
