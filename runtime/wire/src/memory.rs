@@ -155,6 +155,7 @@ mod modelled {
     const WORDS: usize = 2;
 
     /// Memory of the model.
+    #[derive(Debug)]
     pub struct Memory {
         controls: Vec<AtomicU32>,
         lanes: [Vec<AtomicU64>; 2],

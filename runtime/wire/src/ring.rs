@@ -218,8 +218,8 @@ fn publish(memory: &Memory, word: &AtomicU32, sleeps: &AtomicU32, value: u32) {
     // Between the store above and the load below; the sleeper has its fence between a store to `sleeps` and a load of `word`.
     // So one of the two sees the other.
     atomic::fence(SeqCst);
+    // Only the sleeper takes its word back: from here it could be the word of its next sleep that is lost (the model found it).
     if sleeps.load(Relaxed) != 0 {
-        sleeps.store(0, Relaxed);
         wake(memory, word);
     }
 }

@@ -242,6 +242,11 @@ pub(super) fn supervise(launch: &Launch, tell: &Sender<Result<Started, StartErro
                 guest
             }
             Err((guest, error)) => {
+                // A guest that hung up is dying, and how is known in a moment. One that only closed its end is killed.
+                let dying = Timespec { tv_sec: 0, tv_nsec: DYING_NANOSECONDS };
+                if error.is_none() {
+                    let _ = poll(&mut [PollFd::new(&guest.status, PollFlags::IN)], Some(&dying));
+                }
                 control.end(Cause::NotStarted);
                 let end = finish(launch, guest);
                 let error = error.unwrap_or_else(|| {
@@ -613,6 +618,9 @@ fn how(control: &Control, status: Option<Status>) -> Cause {
     };
     Cause::Fault(kind)
 }
+
+/// How long a guest that hung up before its first words may take to die.
+const DYING_NANOSECONDS: i64 = 500_000_000;
 
 const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
