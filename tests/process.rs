@@ -800,9 +800,58 @@ fn threads_run_when_granted_and_are_counted() {
 }
 
 #[test]
+fn the_host_connects_to_granted_addresses_and_no_others() {
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = listener.local_addr().expect("bound").port();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("loopback");
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).expect("loopback");
+            bytes.reverse();
+            stream.write_all(&bytes).expect("loopback");
+        }
+    });
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let closed = other.local_addr().expect("bound").port();
+    let connect = |guest: &mut Guest, address: String| -> Result<Vec<u8>, String> {
+        guest.compartment.call_typed("connect", &(address, b"abc".to_vec())).expect("an answer")
+    };
+    let mut guest = start(&format!("network = {{ connect = [\"127.0.0.1:{port}\"] }}"), "");
+    assert_eq!(connect(&mut guest, format!("127.0.0.1:{port}")).expect("granted"), b"cba");
+    // By the name that the grant has, though the guest cannot look names up.
+    let mut named = start(&format!("network = {{ connect = [\"localhost:{port}\"] }}"), "");
+    assert_eq!(connect(&mut named, format!("127.0.0.1:{port}")).expect("granted"), b"cba");
+    server.join().expect("served twice");
+    for address in [format!("127.0.0.1:{closed}"), format!("127.0.0.2:{port}"), "192.0.2.1:80".to_owned()] {
+        assert_eq!(connect(&mut guest, address.clone()), Err("13".to_owned()), "{address}");
+    }
+    let attempts: Vec<_> =
+        guest.log.events("violation").iter().map(|event| event["attempt"].clone()).collect();
+    assert_eq!(attempts[0], format!("connect to 127.0.0.1:{closed}"));
+    assert_eq!(attempts.len(), 3);
+    assert!(other.set_nonblocking(true).is_ok() && other.accept().is_err(), "nobody came");
+    // Other descriptors are not connected, and no local address is chosen.
+    let mut bytes = vec![2, 0];
+    bytes.extend(port.to_be_bytes());
+    bytes.extend([127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for (descriptor, error) in [(3_u64, -97), (4, -88), (60, -9)] {
+        let answer: i64 =
+            guest.compartment.call_typed("connect-descriptor", &(descriptor, &bytes)).expect("an answer");
+        assert_eq!(answer, error, "{descriptor}");
+    }
+    assert_eq!(guest.call(49, &[3, 0, 0]).expect("an answer"), -13);
+    // Raw sockets and other families are answered like on a kernel without them.
+    assert_eq!(guest.call(41, &[2, 3, 255]).expect("an answer"), -97);
+    assert_eq!(guest.call(41, &[16, 3, 0]).expect("an answer"), -97);
+    guest.lives();
+}
+
+#[test]
 fn what_cannot_be_enforced_does_not_start() {
     for grants in [
-        "network = { connect = [\"127.0.0.1:80\"] }",
+        "network = { connect = [\"*.example.org:80\"] }",
         "network = { listen = [\"127.0.0.1:80\"] }",
         "network = { dns = [\"example.org\"] }",
         "network = { unix = [\"data\"] }",

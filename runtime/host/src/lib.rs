@@ -30,17 +30,20 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "wasm", feature = "process"))]
+#[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 mod audit;
 mod load;
 mod plan;
-#[cfg(feature = "process")]
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+pub mod process;
+#[cfg(all(feature = "process", not(all(target_os = "linux", target_arch = "x86_64"))))]
+#[path = "process_elsewhere.rs"]
 pub mod process;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
 pub use ambient_authority::AmbientAuthority;
-#[cfg(any(feature = "wasm", feature = "process"))]
+#[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
 pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};

@@ -34,6 +34,7 @@ struct Buffer([u8; 4096]);
 const RECEIVE: libc::Ioctl = 0xC050_2100;
 const ANSWER: libc::Ioctl = 0xC018_2101;
 const ID_VALID: libc::Ioctl = 0x4008_2102;
+const ADD_DESCRIPTOR: libc::Ioctl = 0x4018_2103;
 
 impl Listener {
     /// From a descriptor that the launcher sent.
@@ -78,6 +79,28 @@ impl Listener {
     /// Makes the call fail.
     pub fn refuse(&self, notification: &Notification, error: Errno) -> Result<(), Errno> {
         self.answer(notification.id, 0, -error.raw_os_error(), 0)
+    }
+
+    /// Says that the call succeeded, with 0. It does not run.
+    pub fn succeed(&self, notification: &Notification) -> Result<(), Errno> {
+        self.answer(notification.id, 0, 0, 0)
+    }
+
+    /// Puts a descriptor into the caller's table and answers with its number there, in one step. The call does not run.
+    pub fn give(
+        &self,
+        notification: &Notification,
+        descriptor: BorrowedFd<'_>,
+        close_on_exec: bool,
+    ) -> Result<(), Errno> {
+        const SEND: u64 = 1 << 1;
+        let flags: u64 = if close_on_exec { 0o2_000_000 } else { 0 };
+        let given = u64::from(descriptor.as_raw_fd().cast_unsigned());
+        let request = [notification.id, SEND | (given << 32), flags << 32];
+        // SAFETY: This ioctl reads one `seccomp_notif_addfd`: a word, then four halves (flags, ours, theirs, theirs' flags), each
+        // pair little-endian in one word. The array has that layout and lives through the call, and the descriptor is open.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), ADD_DESCRIPTOR, request.as_ptr()) };
+        if result < 0 { Err(last()) } else { Ok(()) }
     }
 
     fn answer(&self, id: u64, value: i64, error: i32, flags: u32) -> Result<(), Errno> {

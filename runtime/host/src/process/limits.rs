@@ -29,6 +29,12 @@ pub const LAST_WORDS_BYTES_MAX: usize = 4096;
 /// Largest program of a guest, bytes. Its copy stays in memory.
 pub const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 
+/// Most connects of a guest that the host works on at a time. Each has a thread.
+pub const CONNECTS_MAX: usize = 16;
+
+/// Longest that the host tries to connect for a guest, or that a guest's socket waits to send.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Most mounts of a compartment.
 pub const MOUNTS_MAX: usize = 256;
 

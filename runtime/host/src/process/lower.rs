@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use capability_manifest::scope::{NamePattern, Scope, Stream};
+use capability_manifest::scope::{HostPattern, HostPort, NamePattern, PatternSet, Scope, Stream};
 use capability_manifest::{Backend, Capability, HostCapability, Stage};
 use cofferdam_wire::limits::MEMORY_BYTES;
 use cofferdam_wire::order::{MountOrder, Order};
@@ -31,6 +31,8 @@ pub(super) struct Lowered {
     pub(super) stdout: Option<u64>,
     /// Most bytes of standard error, if it is granted.
     pub(super) stderr: Option<u64>,
+    /// Where the host connects it to.
+    pub(super) hosts: PatternSet<HostPort>,
     /// Threads that can run at a time: what processor time is charged for.
     pub(super) threads: u32,
     /// Keeps the granted paths from becoming others under the same number.
@@ -84,6 +86,10 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         edge,
         order,
         rules,
+        hosts: match granted(HostCapability::NetworkConnect) {
+            Some(Scope::Hosts(hosts)) => hosts.clone(),
+            _ => PatternSet::new([]),
+        },
         stdout: stream(Stream::Stdout),
         stderr: stream(Stream::Stderr),
         threads: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
@@ -104,14 +110,20 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
         let Capability::Host(Stage::Run, host) = &grant.capability else { continue };
         match (host, &grant.scope) {
             (
-                HostCapability::NetworkConnect
-                | HostCapability::NetworkListen
+                HostCapability::NetworkListen
                 | HostCapability::NetworkDns
-                | HostCapability::NetworkUnix,
+                | HostCapability::NetworkUnix
+                | HostCapability::ProcessSpawn
+                | HostCapability::FilesystemWatch,
                 _,
-            ) => return cannot(format!("`{}`, which needs the host to connect", grant.capability)),
-            (HostCapability::ProcessSpawn | HostCapability::FilesystemWatch, _) => {
-                return cannot(format!("`{}`", grant.capability));
+            ) => return cannot(format!("`{}`", grant.capability)),
+            (HostCapability::NetworkConnect, Scope::Hosts(hosts))
+                if hosts.iter().any(|one| matches!(one.host, HostPattern::Suffix(_))) =>
+            {
+                return cannot(
+                    "`network.connect` to every host of a domain (an address does not tell its name)"
+                        .to_owned(),
+                );
             }
             (_, Scope::Paths(set)) if set.smallest_bound().is_some() => {
                 return cannot("a quota on writing".to_owned());

@@ -24,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::broker::Broker;
 use super::error::{CallError, FaultKind, StartError, Violation};
 use super::filter::{ARCH, Decision, allowed_by, call_name};
 use super::limits::{LAST_WORDS_BYTES_MAX, REPORTED_TEXT_BYTES_MAX, START_DEADLINE};
@@ -222,7 +223,8 @@ pub(super) fn readable(bytes: &[u8]) -> String {
 struct Guest {
     socket: OwnedFd,
     status: File,
-    listener: Listener,
+    listener: Arc<Listener>,
+    broker: Broker,
     /// The launcher has become the guest's program.
     executed: bool,
     /// The guest has said its first words.
@@ -234,14 +236,14 @@ pub(super) fn supervise(launch: &Launch, tell: &Sender<Result<Started, StartErro
     let deadline = Instant::now() + START_DEADLINE;
     let control = &launch.control;
     let mut guest = match start(launch, deadline) {
-        Ok((guest, layers)) => match greet(launch, guest, deadline) {
-            Ok((guest, hello)) => {
+        Ok((mut guest, layers)) => match greet(launch, &mut guest, deadline) {
+            Ok(hello) => {
                 let started = Started { functions: hello.functions, layers };
                 // A caller that does not listen any more drops the compartment, and that ends the guest.
                 let _ = tell.send(Ok(started));
                 guest
             }
-            Err((guest, error)) => {
+            Err(error) => {
                 // A guest that hung up is dying, and how is known in a moment. One that only closed its end is killed.
                 let dying = Timespec { tv_sec: 0, tv_nsec: DYING_NANOSECONDS };
                 if error.is_none() {
@@ -366,25 +368,26 @@ fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<LayerReport>)
             source: None,
         })?;
     let listener = Listener::new(listeners.pop().expect("as many descriptors as were asked for"));
-    let guest = Guest { socket, status: File::from(status), listener, executed: false, greeted: false };
+    let broker = Broker::new(edge(), launch.log.clone(), launch.lowered.hosts.clone());
+    let listener = Arc::new(listener);
+    let guest =
+        Guest { socket, status: File::from(status), listener, broker, executed: false, greeted: false };
     Ok((guest, report.layers))
 }
 
-type Ungreeted = (Guest, Option<StartError>);
-
-/// Waits for the guest's first words, and answers them.
-fn greet(launch: &Launch, mut guest: Guest, deadline: Instant) -> Result<(Guest, Hello), Ungreeted> {
+/// Waits for the guest's first words, and answers them. An error without a reason is a guest that ended.
+fn greet(launch: &Launch, guest: &mut Guest, deadline: Instant) -> Result<Hello, Option<StartError>> {
     let edge = launch.lowered.edge.clone();
     while !readable_now(&guest.socket) {
-        match turn(launch, &mut guest, Some(deadline)) {
+        match turn(launch, guest, Some(deadline)) {
             Ok(true) => {}
-            Ok(false) => return Err((guest, None)),
+            Ok(false) => return Err(None),
             Err(Errno::TIMEDOUT) => {
                 let message = format!("it said nothing within {START_DEADLINE:?}");
-                return Err((guest, Some(StartError::Handshake { edge, message })));
+                return Err(Some(StartError::Handshake { edge, message }));
             }
             Err(error) => {
-                return Err((guest, Some(StartError::Host { edge, message: error.to_string() })));
+                return Err(Some(StartError::Host { edge, message: error.to_string() }));
             }
         }
     }
@@ -392,32 +395,29 @@ fn greet(launch: &Launch, mut guest: Guest, deadline: Instant) -> Result<(Guest,
     let hello: Hello = match packet::receive_now(&guest.socket, 0) {
         Ok((bytes, _)) => match cofferdam_wire::decode(&bytes) {
             Ok(hello) => hello,
-            Err(error) => return Err((guest, no(format!("its first words make no sense: {error}")))),
+            Err(error) => return Err(no(format!("its first words make no sense: {error}"))),
         },
-        Err(PacketError::HungUp) => return Err((guest, None)),
-        Err(error) => return Err((guest, no(error.to_string()))),
+        Err(PacketError::HungUp) => return Err(None),
+        Err(error) => return Err(no(error.to_string())),
     };
     if hello.version != cofferdam_wire::VERSION {
         let ours = cofferdam_wire::VERSION;
-        return Err((
-            guest,
-            no(format!("it speaks version {}, and this host version {ours}", hello.version)),
-        ));
+        return Err(no(format!("it speaks version {}, and this host version {ours}", hello.version)));
     }
     if let Some(wanted) = launch.interface.filter(|wanted| *wanted != hello.interface) {
         let text = format!("its interface is {:#018x}, and the caller's {wanted:#018x}", hello.interface);
-        return Err((guest, no(text)));
+        return Err(no(text));
     }
     if !hello.is_reasonable() {
-        return Err((guest, no(format!("it has more than {FUNCTIONS_MAX} functions"))));
+        return Err(no(format!("it has more than {FUNCTIONS_MAX} functions")));
     }
     let welcome = Welcome { version: cofferdam_wire::VERSION, spin_pauses: launch.spin_pauses };
     let welcome = cofferdam_wire::encode(&welcome).expect("eight bytes");
     if let Err(error) = packet::send(&guest.socket, &welcome, &[]) {
-        return Err((guest, no(format!("it cannot be answered: {error}"))));
+        return Err(no(format!("it cannot be answered: {error}")));
     }
     guest.greeted = true;
-    Ok((guest, hello))
+    Ok(hello)
 }
 
 fn readable_now(socket: &OwnedFd) -> bool {
@@ -445,7 +445,7 @@ fn turn(launch: &Launch, guest: &mut Guest, deadline: Option<Instant>) -> Result
         open.map(|stream| rustix::io::fcntl_dupfd_cloexec(&stream.pipe, 0)).collect::<Result<_, _>>()?
     };
     let mut fds =
-        vec![PollFd::new(&guest.status, PollFlags::IN), PollFd::new(&guest.listener, PollFlags::IN)];
+        vec![PollFd::new(&guest.status, PollFlags::IN), PollFd::new(&*guest.listener, PollFlags::IN)];
     if !guest.greeted {
         fds.push(PollFd::new(&guest.socket, PollFlags::IN));
     }
@@ -499,10 +499,7 @@ fn notified(launch: &Launch, guest: &mut Guest) {
             }
             launch.control.end(Cause::Violation(Box::new(violation)));
         }
-        // What the host does on a guest's behalf: nothing in this release.
-        Decision::Notify => {
-            let _ = guest.listener.refuse(&notification, Errno::PERM);
-        }
+        Decision::Notify => guest.broker.answer(&guest.listener, notification),
         // The kernel answers these itself; one that comes here anyway is answered the same way, or fails.
         Decision::Errno(error) => {
             let _ = guest.listener.refuse(&notification, Errno::from_raw_os_error(error.into()));

@@ -119,6 +119,16 @@ fn main() -> ExitCode {
             let mut bytes = Vec::new();
             text(std::io::stdin().read_to_end(&mut bytes)).map(|_| bytes)
         })
+        .function("connect", |(address, bytes): (String, Vec<u8>)| {
+            let mut stream = text(std::net::TcpStream::connect(address))?;
+            text(stream.write_all(&bytes))?;
+            text(stream.shutdown(std::net::Shutdown::Write))?;
+            let mut answer = Vec::new();
+            text(stream.read_to_end(&mut answer)).map(|_| answer)
+        })
+        .function("connect-descriptor", |(descriptor, address): (u64, Vec<u8>)| {
+            raw(42, [descriptor, address.as_ptr().addr() as u64, address.len() as u64, 0, 0, 0])
+        })
         .function("threads", |(count,): (u32,)| threads(count))
         .function("thread-panic", |(): ()| std::thread::spawn(|| panic!("on a thread")).join().is_ok())
         .function("map-file", |(path,): (String,)| map_file(&path))
