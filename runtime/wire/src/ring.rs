@@ -296,34 +296,41 @@ fn count(words: usize) -> u32 {
 }
 
 /// The two pieces of a lane from counter `from` on: to its end, and from its start.
-fn pieces(data: &[AtomicU64], from: u32) -> impl Iterator<Item = &AtomicU64> {
+fn pieces(data: &[AtomicU64], from: u32) -> [&[AtomicU64]; 2] {
     let (start, end) = data.split_at(from as usize & (data.len() - 1));
-    end.iter().chain(start)
+    [end, start]
 }
 
 fn store(data: &[AtomicU64], from: u32, bytes: &[u8]) {
-    let (whole, rest) = bytes.as_chunks::<8>();
-    let mut words = pieces(data, from);
-    // `zip` asks the bytes first, so no word is lost between the two.
-    for (bytes, word) in whole.iter().zip(words.by_ref()) {
-        word.store(u64::from_le_bytes(*bytes), Relaxed);
-    }
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        words.next().expect("there is room for it").store(u64::from_le_bytes(last), Relaxed);
+    let mut rest = bytes;
+    for piece in pieces(data, from) {
+        let (now, later) = rest.split_at(rest.len().min(8 * piece.len()));
+        let (whole, part) = now.as_chunks::<8>();
+        for (bytes, word) in whole.iter().zip(piece) {
+            word.store(u64::from_le_bytes(*bytes), Relaxed);
+        }
+        if !part.is_empty() {
+            let mut last = [0; 8];
+            last[..part.len()].copy_from_slice(part);
+            piece[whole.len()].store(u64::from_le_bytes(last), Relaxed);
+        }
+        rest = later;
     }
 }
 
 fn load(data: &[AtomicU64], from: u32, bytes: &mut [u8]) {
-    let (whole, rest) = bytes.as_chunks_mut::<8>();
-    let mut words = pieces(data, from);
-    for (bytes, word) in whole.iter_mut().zip(words.by_ref()) {
-        *bytes = word.load(Relaxed).to_le_bytes();
-    }
-    if !rest.is_empty() {
-        let last = words.next().expect("it was counted as ready").load(Relaxed).to_le_bytes();
-        rest.copy_from_slice(&last[..rest.len()]);
+    let mut rest = bytes;
+    for piece in pieces(data, from) {
+        let (now, later) = rest.split_at_mut(rest.len().min(8 * piece.len()));
+        let (whole, part) = now.as_chunks_mut::<8>();
+        for (bytes, word) in whole.iter_mut().zip(piece) {
+            *bytes = word.load(Relaxed).to_le_bytes();
+        }
+        if !part.is_empty() {
+            let last = piece[whole.len()].load(Relaxed).to_le_bytes();
+            part.copy_from_slice(&last[..part.len()]);
+        }
+        rest = later;
     }
 }
 
