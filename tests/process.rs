@@ -312,6 +312,19 @@ fn processor_time_runs_out_over_several_calls() {
 }
 
 #[test]
+fn processor_time_runs_out_between_calls_too() {
+    let mut guest = start("thread = true", "cpu-time = \"1s\"");
+    guest.compartment.call_typed::<_, ()>("spin-behind", &()).expect("an answer");
+    let begun = Instant::now();
+    while guest.log.events("fault").is_empty() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it computes on and on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let fault = &guest.log.events("fault")[0];
+    assert_eq!((&fault["kind"], &fault["detail"]), (&"limit".into(), &"processor time".into()));
+}
+
+#[test]
 fn a_liar_is_caught_and_the_next_call_works() {
     let start = || {
         let folder = tempfile::tempdir().expect("a folder");
@@ -568,6 +581,15 @@ fn memory_that_was_written_cannot_be_run_unless_granted() {
     assert_eq!(result.expect("allowed"), Ok(42));
 }
 
+#[test]
+fn a_guest_has_five_descriptors_and_nobody_listens_on_the_third() {
+    let mut guest = start("", "");
+    let open: Vec<i32> = guest.compartment.call_typed("descriptors", &()).expect("an answer");
+    assert_eq!(open, [0, 1, 2, 3, 4]);
+    let told = guest.compartment.call_typed::<_, i64>("tell-host", &()).expect("an answer");
+    assert_eq!(told, -32, "EPIPE");
+}
+
 // ---- grants
 
 /// A folder with a file of 20 bytes.
@@ -654,6 +676,34 @@ fn a_writable_folder_is_written_and_its_neighbours_are_not() {
     let removed: Result<(), String> =
         guest.compartment.call_typed("remove", &("/out/new",)).expect("an answer");
     assert_eq!(removed, Ok(()));
+}
+
+#[test]
+fn modes_and_times_are_set_through_descriptors_for_writing_only() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let folder = folder_with_file();
+    std::fs::create_dir(folder.path().join("out")).expect("a folder");
+    std::fs::write(folder.path().join("out/file"), "x").expect("a file");
+    let mut guest = start_in(folder, "filesystem = { read = [\"data\"], write = [\"out\"] }", "");
+    let restricted: Result<(), String> = guest
+        .compartment
+        .call_typed("restrict", &("/out/file", 0o4640_u32, 1_000_000_u64))
+        .expect("an answer");
+    assert_eq!(restricted, Ok(()));
+    let found = std::fs::metadata(guest.folder.path().join("out/file")).expect("there");
+    // Without the set-user-ID that was asked for.
+    assert_eq!((found.permissions().mode() & 0o7777, found.mtime()), (0o640, 1_000_000));
+    for path in ["/data/file", "/out/file"] {
+        let changed: Result<(), String> =
+            guest.compartment.call_typed("chmod-read-only", &(path,)).expect("an answer");
+        assert_eq!(changed, Err("1".to_owned()), "{path}");
+    }
+    // Neither a stream, nor the ring, nor nothing.
+    for (descriptor, error) in [(2_u64, -1), (4, -1), (50, -9)] {
+        let answer: i64 =
+            guest.compartment.call_typed("chmod-descriptor", &(descriptor, 0o777_u64)).expect("an answer");
+        assert_eq!(answer, error, "{descriptor}");
+    }
 }
 
 #[test]

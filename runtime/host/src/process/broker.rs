@@ -1,4 +1,5 @@
-//! What the host does on a guest's behalf: it makes sockets and connects them, to the granted addresses and no others.
+//! What the host does on a guest's behalf: it makes sockets and connects them, to the granted addresses and no others, and it sets
+//! modes and times of files that the guest has open for writing.
 //!
 //! A guest has no network of its own. Its call of `socket` gets a socket of the host's, made here and put into the guest's table;
 //! it is good for nothing until `connect`, which the guest cannot make either: the host copies the address out of the guest's
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use capability_manifest::HostCapability;
 use capability_manifest::scope::{HostPattern, HostPort, PatternSet};
 use cofferdam_wire::notification::{Listener, Notification};
+use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_domain};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
@@ -29,6 +31,8 @@ const BIND: i32 = 49;
 const SENDTO: i32 = 44;
 const SENDMSG: i32 = 46;
 const SENDMMSG: i32 = 307;
+const FCHMOD: i32 = 91;
+const UTIMENSAT: i32 = 280;
 
 /// Answers what a guest asks of its host.
 #[derive(Debug)]
@@ -92,6 +96,12 @@ impl Broker {
             // Only to its peer, which needs no address, and from any port.
             BIND => refuse(Errno::ACCESS),
             SENDTO | SENDMSG | SENDMMSG => refuse(Errno::OPNOTSUPP),
+            FCHMOD | UTIMENSAT => {
+                let _ = match change(listener, &notification) {
+                    Ok(()) => listener.succeed(&notification),
+                    Err(error) => listener.refuse(&notification, error),
+                };
+            }
             // What pages let the host do and this release does not.
             _ => refuse(Errno::PERM),
         }
@@ -133,7 +143,8 @@ fn connect(
 ) -> Result<Option<SocketAddr>, Errno> {
     let [descriptor, address, length, ..] = notification.arguments;
     let descriptor = i32::try_from(descriptor & 0xFFFF_FFFF).map_err(|_| Errno::BADF)?;
-    let bytes = read(notification.pid, address, length)?;
+    // `struct sockaddr_in6` is the longest that is understood.
+    let bytes = read(notification.pid, address, length, 28)?;
     let socket = descriptor_of(notification.pid, descriptor)?;
     // What was read belongs to the caller only if the caller still waits.
     if !listener.is_waiting(notification) {
@@ -148,6 +159,52 @@ fn connect(
     }
     rustix::net::connect(&socket, &address)?;
     Ok(None)
+}
+
+/// Sets the mode or the times of a file that the guest has open for writing.
+///
+/// The filter cannot tell which file a descriptor is, and a descriptor for reading would do for both calls.
+fn change(listener: &Listener, notification: &Notification) -> Result<(), Errno> {
+    let [descriptor, second, third, fourth, ..] = notification.arguments;
+    let descriptor = i32::try_from(descriptor & 0xFFFF_FFFF).map_err(|_| Errno::BADF)?;
+    let times = match notification.number {
+        // A path beside the descriptor is for a call that the guest can make itself.
+        UTIMENSAT if second != 0 || fourth & 0xFFFF_FFFF != 0 => return Err(Errno::PERM),
+        UTIMENSAT if third == 0 => Some(Timestamps { last_access: NOW, last_modification: NOW }),
+        UTIMENSAT => Some(timestamps(&read(notification.pid, third, 32, 32)?)?),
+        _ => None,
+    };
+    let file = descriptor_of(notification.pid, descriptor)?;
+    if !listener.is_waiting(notification) {
+        return Err(Errno::SRCH);
+    }
+    let stat = rustix::fs::fstat(&file)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let mode = rustix::fs::fcntl_getfl(&file)? & OFlags::RWMODE;
+    let writable = mode == OFlags::WRONLY || mode == OFlags::RDWR;
+    let read_only = rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    // Memory such as the ring's has no name.
+    if !regular || !writable || read_only || stat.st_nlink == 0 {
+        return Err(Errno::PERM);
+    }
+    match times {
+        Some(times) => rustix::fs::futimens(&file, &times),
+        // No set-user-ID: that would be a way to the host's user.
+        None => rustix::fs::fchmod(&file, Mode::from_raw_mode(u32::try_from(second & 0o777).unwrap_or(0))),
+    }
+}
+
+/// `UTIME_NOW` of `linux/stat.h`.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: (1 << 30) - 1 };
+
+/// Two of `struct timespec`.
+fn timestamps(bytes: &[u8]) -> Result<Timestamps, Errno> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let [a, b, c, d] = words.first_chunk::<4>().ok_or(Errno::INVAL)?.map(i64::from_ne_bytes);
+    Ok(Timestamps {
+        last_access: Timespec { tv_sec: a, tv_nsec: b },
+        last_modification: Timespec { tv_sec: c, tv_nsec: d },
+    })
 }
 
 /// `struct sockaddr_in` or `sockaddr_in6`. Every other family has no business here.
@@ -185,10 +242,9 @@ fn is_granted(granted: &PatternSet<HostPort>, address: SocketAddr) -> bool {
     })
 }
 
-/// Copies an address out of the guest's memory, once.
-fn read(pid: u32, address: u64, length: u64) -> Result<Vec<u8>, Errno> {
-    // `struct sockaddr_in6` is the longest that is understood.
-    let length = usize::try_from(length & 0xFFFF_FFFF).map_err(|_| Errno::INVAL)?.min(28);
+/// Copies an argument out of the guest's memory, once.
+fn read(pid: u32, address: u64, length: u64, most: usize) -> Result<Vec<u8>, Errno> {
+    let length = usize::try_from(length & 0xFFFF_FFFF).map_err(|_| Errno::INVAL)?.min(most);
     let mut bytes = vec![0; length];
     let memory = File::open(format!("/proc/{pid}/mem")).map_err(|_| Errno::FAULT)?;
     memory.read_exact_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;

@@ -149,9 +149,11 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The resource of processor time, whole seconds.
+pub(super) const CPU: u32 = 0;
+
 /// `(resource, value)`, with the numbers of `asm-generic/resource.h`.
 fn limits(plan: &CompartmentPlan, program: &Program, threads: u64) -> Vec<(u32, u64)> {
-    const CPU: u32 = 0;
     const STACK: u32 = 3;
     const CORE: u32 = 4;
     const PROCESSES: u32 = 6;

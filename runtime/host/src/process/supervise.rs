@@ -28,7 +28,7 @@ use super::broker::Broker;
 use super::error::{CallError, FaultKind, StartError, Violation};
 use super::filter::{ARCH, Decision, allowed_by, call_name};
 use super::limits::{LAST_WORDS_BYTES_MAX, REPORTED_TEXT_BYTES_MAX, START_DEADLINE};
-use super::lower::Lowered;
+use super::lower::{CPU, Lowered};
 use super::program::seal;
 use crate::audit::{AuditEvent, AuditLog};
 
@@ -416,6 +416,8 @@ fn greet(launch: &Launch, guest: &mut Guest, deadline: Instant) -> Result<Hello,
     if let Err(error) = packet::send(&guest.socket, &welcome, &[]) {
         return Err(no(format!("it cannot be answered: {error}")));
     }
+    // The socket has served. What the guest still sends on it, descriptors included, is refused in the kernel.
+    let _ = rustix::net::shutdown(&guest.socket, rustix::net::Shutdown::Read);
     guest.greeted = true;
     Ok(hello)
 }
@@ -580,9 +582,9 @@ fn finish(launch: &Launch, mut guest: Guest) -> End {
     let cause = lock(&control.cause).take();
     let cause = match cause {
         // It ended by itself before it said anything.
-        Some(Cause::NotStarted) if status.is_some() && !killed(status) => how(control, status),
+        Some(Cause::NotStarted) if status.is_some() && !killed(status) => how(launch, status),
         Some(cause) => cause,
-        None => how(control, status),
+        None => how(launch, status),
     };
     let fault = |kind: &str, detail: String| {
         let edge = launch.lowered.edge.clone();
@@ -603,12 +605,16 @@ fn killed(status: Option<Status>) -> bool {
     status.is_some_and(|status| status.by_signal && status.number == SIGKILL)
 }
 
-fn how(control: &Control, status: Option<Status>) -> Cause {
+fn how(launch: &Launch, status: Option<Status>) -> Cause {
+    let control = &launch.control;
+    let timed = launch.lowered.order.limits.iter().any(|(resource, _)| *resource == CPU);
     let distress = control.memory.distress().load(Ordering::Relaxed);
     let kind = match status {
         None => FaultKind::Vanished,
         Some(Status { by_signal: false, number }) => FaultKind::Exit(number),
         Some(Status { number: SIGXCPU, .. }) => return Cause::Limit("processor time"),
+        // The host did not kill it, and nothing inside can: the kernel does at the hard limit.
+        Some(Status { number: SIGKILL, .. }) if timed => return Cause::Limit("processor time"),
         Some(_) if distress == cofferdam_wire::handshake::OUT_OF_MEMORY => FaultKind::OutOfMemory,
         Some(_) if distress == cofferdam_wire::handshake::STACK_OVERFLOW => FaultKind::StackOverflow,
         Some(Status { number, .. }) => FaultKind::Signal(number, control.last_words()),

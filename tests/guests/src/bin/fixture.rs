@@ -48,6 +48,32 @@ fn text<T>(result: std::io::Result<T>) -> Result<T, String> {
         .map_err(|error| error.raw_os_error().map_or_else(|| error.to_string(), |number| number.to_string()))
 }
 
+/// Sets a file's mode and time through a descriptor, as programs do that unpack archives.
+fn restrict(path: &str, mode: u32, seconds: u64) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let file = text(std::fs::File::options().write(true).open(path))?;
+    text(file.set_permissions(std::fs::Permissions::from_mode(mode)))?;
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    text(file.set_times(std::fs::FileTimes::new().set_modified(time).set_accessed(time)))
+}
+
+/// A `struct msghdr` without anything in it.
+static MESSAGE: Aligned = Aligned([0; 56]);
+
+#[repr(align(8))]
+struct Aligned([u8; 56]);
+
+/// The numbers that are open, of all that there can be. Asking which events there are is all that a guest without grants may ask.
+fn open_descriptors() -> Vec<i32> {
+    let mut fds: Vec<_> = (0..64).map(|fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
+    raw(7, [fds.as_mut_ptr().addr() as u64, fds.len() as u64, 0, 0, 0, 0]);
+    std::hint::black_box(&mut fds)
+        .iter()
+        .filter(|one| one.revents & libc::POLLNVAL == 0)
+        .map(|one| one.fd)
+        .collect()
+}
+
 fn threads(count: u32) -> u32 {
     let handles: Vec<_> = (0..count)
         .map_while(|_| {
@@ -129,6 +155,24 @@ fn main() -> ExitCode {
         .function("connect-descriptor", |(descriptor, address): (u64, Vec<u8>)| {
             raw(42, [descriptor, address.as_ptr().addr() as u64, address.len() as u64, 0, 0, 0])
         })
+        .function("restrict", |(path, mode, seconds): (String, u32, u64)| restrict(&path, mode, seconds))
+        .function("chmod-descriptor", |(descriptor, mode): (u64, u64)| {
+            raw(91, [descriptor, mode, 0, 0, 0, 0])
+        })
+        .function("chmod-read-only", |(path,): (String,)| {
+            use std::os::unix::fs::PermissionsExt;
+            let file = text(std::fs::File::open(path))?;
+            text(file.set_permissions(std::fs::Permissions::from_mode(0o777)))
+        })
+        .function("spin-behind", |(): ()| {
+            std::thread::spawn(|| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+        })
+        .function("descriptors", |(): ()| open_descriptors())
+        .function("tell-host", |(): ()| raw(46, [3, MESSAGE.0.as_ptr().addr() as u64, 0x4000, 0, 0, 0]))
         .function("threads", |(count,): (u32,)| threads(count))
         .function("thread-panic", |(): ()| std::thread::spawn(|| panic!("on a thread")).join().is_ok())
         .function("map-file", |(path,): (String,)| map_file(&path))
