@@ -465,6 +465,38 @@ fn restarts_follow_their_policy() {
     assert!(matches!(guest.add(1, 1), Err(CallError::NotRestarted { .. })));
 }
 
+#[test]
+fn a_guest_serves_as_many_calls_as_it_may_and_a_spare_takes_over() {
+    for spare in [false, true] {
+        let options =
+            StartOptions { calls_max: Some(2), spare, restart: Restart::Never, ..StartOptions::default() };
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut guest =
+            try_start("fixture", "", "", folder, options).0.unwrap_or_else(|error| panic!("{error}"));
+        for expected in [1, 2, 1, 2, 1_u64] {
+            assert_eq!(guest.compartment.call_typed::<_, u64>("count", &()).expect("a result"), expected);
+        }
+        // A fresh guest after so many calls is no restart, and one after a crash is.
+        guest.fails("crash");
+        assert!(matches!(guest.add(1, 1), Err(CallError::NotRestarted { .. })));
+    }
+    let options = StartOptions { calls_max: Some(0), ..StartOptions::default() };
+    let started = try_start("fixture", "", "", tempfile::tempdir().expect("a folder"), options).0;
+    assert!(matches!(started.err().expect("it serves nobody"), StartError::CannotEnforce { .. }));
+}
+
+#[test]
+fn a_spare_takes_over_after_a_crash() {
+    let options = StartOptions { spare: true, ..StartOptions::default() };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut guest = try_start("fixture", "", "", folder, options).0.unwrap_or_else(|error| panic!("{error}"));
+    for _ in 0..5 {
+        guest.fails("crash");
+        guest.lives();
+    }
+    assert_eq!(guest.log.events("fault").len(), 5);
+}
+
 // ---- what a guest without grants may not do
 
 #[test]
@@ -969,7 +1001,10 @@ fn alone_many_starts() {
     let _ = (host(), guest("fixture"));
     let before = leftovers();
     for index in 0..300 {
-        let mut guest = start("", "");
+        let options = StartOptions { spare: index % 10 == 0, ..StartOptions::default() };
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut guest =
+            try_start("fixture", "", "", folder, options).0.unwrap_or_else(|error| panic!("{error}"));
         guest.lives();
         if index % 3 == 0 {
             guest.fails("crash");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ambient_authority::ambient_authority;
 use cofferdam::manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
-use cofferdam::process::{ProcessCompartment, ProcessHost};
+use cofferdam::process::{ProcessCompartment, ProcessHost, StartOptions};
 use cofferdam::{AuditLog, CompartmentPlan, plan};
 
 const MANIFEST: &str = "[holds]\n[crates.app]\ndependencies = [\"guest\"]\n[crates.guest]\n\
@@ -94,6 +94,23 @@ fn start_and_first_call(bencher: divan::Bencher<'_, '_>) {
         compartment.call_typed::<_, u32>("add", &(1_u32, 2_u32)).expect("a result");
         compartment
     });
+}
+
+/// A call that gets a fresh guest, where a spare stands ready.
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn call_of_a_spare(bencher: divan::Bencher<'_, '_>) {
+    let (guest, host, plan) = built();
+    let options = StartOptions { calls_max: Some(1), spare: true, ..StartOptions::default() };
+    let log = AuditLog::discard();
+    let ambient = ambient_authority();
+    let mut compartment =
+        ProcessCompartment::start_with_ambient(host, plan, guest, &root(), &log, options, ambient)
+            .unwrap_or_else(|error| panic!("{error}"));
+    let arguments = [1, 0, 0, 0, 2, 0, 0, 0];
+    let mut result = Vec::new();
+    bencher
+        .with_inputs(|| std::thread::sleep(Duration::from_millis(50)))
+        .bench_local_refs(|()| compartment.call_into("add", &arguments, &mut result).expect("a result"));
 }
 
 /// Floor: a static program that ends at once.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -53,32 +54,111 @@ pub struct StartOptions {
     pub interface: Option<u64>,
     /// Whether it is started again.
     pub restart: Restart,
+    /// How many calls one guest serves. The next call then has a fresh one, in which no earlier call has left anything. This is no
+    /// restart: the policy does not count it. At least 1; `None` is any number.
+    pub calls_max: Option<u32>,
+    /// Keeps a second guest started, so that a fresh one costs the next call no start. Takes a second guest's memory.
+    pub spare: bool,
 }
 
 /// A native guest with exactly what its edge grants.
 #[derive(Debug)]
 pub struct ProcessCompartment {
-    launcher: OwnedFd,
-    spin_pauses: u32,
-    program: Program,
-    lowered: Arc<Lowered>,
+    source: Arc<Source>,
     options: StartOptions,
     deadline: Duration,
     cpu_left: Option<Duration>,
-    log: AuditLog,
     running: Option<Running>,
+    spare: Option<JoinHandle<Result<Running, StartError>>>,
     restarts: VecDeque<Instant>,
     layers: Vec<LayerReport>,
     taken: Stdio,
 }
 
+/// Everything that guests of one compartment have in common.
+#[derive(Debug)]
+struct Source {
+    launcher: OwnedFd,
+    spin_pauses: u32,
+    program: Program,
+    lowered: Arc<Lowered>,
+    interface: Option<u64>,
+    log: AuditLog,
+}
+
+/// One guest. It ends when this is dropped.
 #[derive(Debug)]
 struct Running {
     channel: Channel,
     control: Arc<Control>,
-    supervisor: JoinHandle<End>,
+    supervisor: Option<JoinHandle<End>>,
     functions: Vec<String>,
+    layers: Vec<LayerReport>,
     calls: u32,
+}
+
+impl Source {
+    /// Starts a guest.
+    fn start(&self) -> Result<Running, StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError::Host {
+            edge: self.lowered.edge.clone(),
+            message: error.to_string(),
+        };
+        let (memory, shared) = Memory::create().map_err(|error| failed(&error))?;
+        let memory = Arc::new(memory);
+        let control = Arc::new(Control::new(Arc::clone(&memory)));
+        let launch = Launch {
+            launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
+            program: self.program.memory.try_clone().map_err(|error| failed(&error))?,
+            shared,
+            lowered: Arc::clone(&self.lowered),
+            control: Arc::clone(&control),
+            log: self.log.clone(),
+            interface: self.interface,
+            spin_pauses: self.spin_pauses,
+        };
+        let (tell, told) = mpsc::channel();
+        let supervisor = std::thread::Builder::new()
+            .name("cofferdam-guest".to_owned())
+            .spawn(move || supervise(&launch, &tell))
+            .map_err(|error| failed(&error))?;
+        match told.recv() {
+            Ok(Ok(Started { functions, layers })) => {
+                let channel = Channel::host(&memory, self.spin_pauses);
+                Ok(Running { channel, control, supervisor: Some(supervisor), functions, layers, calls: 0 })
+            }
+            Ok(Err(error)) => {
+                join(supervisor);
+                Err(error)
+            }
+            Err(_) => {
+                join(supervisor);
+                Err(failed(&"its supervisor ended"))
+            }
+        }
+    }
+}
+
+impl Running {
+    fn is_gone(&self) -> bool {
+        self.control.ended.load(Ordering::SeqCst)
+    }
+
+    /// Ends the guest for a reason, unless it is gone for one of its own, and gives how it ended.
+    fn end(&mut self, cause: Cause) -> Option<End> {
+        let supervisor = self.supervisor.take()?;
+        if !self.is_gone() {
+            self.control.end(cause);
+        }
+        join(supervisor)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing of it is left behind.
+        self.end(Cause::Dropped);
+    }
 }
 
 impl ProcessCompartment {
@@ -146,24 +226,33 @@ impl ProcessCompartment {
             edge: edge.clone(),
             message: error.to_string(),
         };
+        if options.calls_max == Some(0) {
+            let what = "a guest that serves no call".to_owned();
+            return Err(StartError::CannotEnforce { edge, what });
+        }
         let image = Program::read(program).map_err(|message| StartError::Program {
             edge: edge.clone(),
             path: program.display().to_string(),
             message,
         })?;
-        Ok(Self {
+        let source = Source {
             launcher: host.launcher.try_clone().map_err(|error| failed(&error))?,
             spin_pauses: host.spin_pauses,
             lowered: Arc::new(lower(plan, &image, folder)?),
             program: image,
+            interface: options.interface,
+            log,
+        };
+        Ok(Self {
+            source: Arc::new(source),
             options,
             deadline: plan
                 .limits
                 .call_deadline
                 .map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0)),
             cpu_left: plan.limits.cpu_time.map(|time| Duration::from_nanos(time.0)),
-            log,
             running: None,
+            spare: None,
             restarts: VecDeque::new(),
             layers: Vec::new(),
             taken: Stdio::default(),
@@ -172,7 +261,7 @@ impl ProcessCompartment {
 
     /// `consumer -> crate`.
     pub fn edge(&self) -> &str {
-        &self.lowered.edge
+        &self.source.lowered.edge
     }
 
     /// What the launcher put around the guest that started last.
@@ -195,47 +284,26 @@ impl ProcessCompartment {
         std::mem::take(&mut self.taken)
     }
 
-    /// Starts a guest.
+    /// Takes the spare guest, or starts one. What is left of the last goes, and the next spare is started, on another thread.
     fn run(&mut self) -> Result<(), StartError> {
-        let edge = self.lowered.edge.clone();
-        let failed = |error: &dyn std::fmt::Display| StartError::Host {
-            edge: edge.clone(),
-            message: error.to_string(),
+        let spent = self.running.take();
+        let spare = self.spare.take().and_then(|spare| spare.join().ok()).and_then(Result::ok);
+        let running = match spare {
+            Some(spare) if !spare.is_gone() => spare,
+            _ => self.source.start()?,
         };
-        let (memory, shared) = Memory::create().map_err(|error| failed(&error))?;
-        let memory = Arc::new(memory);
-        let control = Arc::new(Control::new(Arc::clone(&memory)));
-        let launch = Launch {
-            launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
-            program: self.program.memory.try_clone().map_err(|error| failed(&error))?,
-            shared,
-            lowered: Arc::clone(&self.lowered),
-            control: Arc::clone(&control),
-            log: self.log.clone(),
-            interface: self.options.interface,
-            spin_pauses: self.spin_pauses,
-        };
-        let (tell, told) = mpsc::channel();
-        let supervisor = std::thread::Builder::new()
-            .name("cofferdam-guest".to_owned())
-            .spawn(move || supervise(&launch, &tell))
-            .map_err(|error| failed(&error))?;
-        match told.recv() {
-            Ok(Ok(Started { functions, layers })) => {
-                let channel = Channel::host(&memory, self.spin_pauses);
-                self.layers = layers;
-                self.running = Some(Running { channel, control, supervisor, functions, calls: 0 });
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                join(supervisor);
-                Err(error)
-            }
-            Err(_) => {
-                join(supervisor);
-                Err(failed(&"its supervisor ended"))
-            }
+        self.layers.clone_from(&running.layers);
+        self.running = Some(running);
+        if self.options.spare {
+            let source = Arc::clone(&self.source);
+            let next = std::thread::Builder::new().name("cofferdam-spare".to_owned()).spawn(move || {
+                drop(spent);
+                source.start()
+            });
+            // Without a thread there is no spare, and the next start takes as long as a start does.
+            self.spare = next.ok();
         }
+        Ok(())
     }
 
     /// Calls a function by name, with arguments and result as bytes in the encoding of `cofferdam-wire`.
@@ -257,7 +325,7 @@ impl ProcessCompartment {
         function: &str,
         arguments: &A,
     ) -> Result<R, CallError> {
-        let edge = || self.lowered.edge.clone();
+        let edge = || self.source.lowered.edge.clone();
         let bytes = cofferdam_wire::encode(arguments)
             .map_err(|error| CallError::Usage { edge: edge(), message: error.to_string() })?;
         let result = self.call(function, &bytes)?;
@@ -277,14 +345,14 @@ impl ProcessCompartment {
     ) -> Result<(), CallError> {
         if arguments.len() > MESSAGE_BYTES_MAX as usize {
             let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
-            return Err(CallError::Usage { edge: self.lowered.edge.clone(), message });
+            return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
         self.ensure_running()?;
         let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline));
         let begun = Instant::now();
         let outcome = self.exchange(function, arguments, result, begun + deadline);
         if let Some(left) = &mut self.cpu_left {
-            *left = left.saturating_sub(begun.elapsed().saturating_mul(self.lowered.threads));
+            *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));
         }
         match outcome {
             Ok(()) => Ok(()),
@@ -309,7 +377,7 @@ impl ProcessCompartment {
         result: &mut Vec<u8>,
         deadline: Instant,
     ) -> Result<(), Outcome> {
-        let edge = || self.lowered.edge.clone();
+        let edge = || self.source.lowered.edge.clone();
         let running = self.running.as_mut().expect("the caller saw to it");
         let Some(index) = running.functions.iter().position(|name| name == function) else {
             let known = running.functions.clone();
@@ -341,40 +409,45 @@ impl ProcessCompartment {
 
     /// Ends the guest, and says how it ended: by itself, if it did so first.
     fn stop(&mut self, cause: Cause) -> CallError {
-        let edge = self.lowered.edge.clone();
-        let Some(running) = self.running.take() else {
+        let edge = self.source.lowered.edge.clone();
+        let Some(mut running) = self.running.take() else {
             return CallError::NotRestarted { edge };
         };
-        // A guest that is gone has its own cause already.
-        if !running.control.ended.load(std::sync::atomic::Ordering::SeqCst) {
-            running.control.end(cause);
-        }
-        let control = Arc::clone(&running.control);
-        let end = join(running.supervisor);
-        let (stdout, stderr) = control.take_output();
-        self.taken.stdout.extend(stdout);
-        self.taken.stderr.extend(stderr);
+        let end = running.end(cause);
+        self.keep_output(&running);
         match end {
             Some(end) => end.error(&edge),
             None => CallError::Fault { edge, kind: FaultKind::Vanished },
         }
     }
 
+    fn keep_output(&mut self, running: &Running) {
+        let (stdout, stderr) = running.control.take_output();
+        self.taken.stdout.extend(stdout);
+        self.taken.stderr.extend(stderr);
+    }
+
     /// A guest that can be called, if the policy allows a new one.
     fn ensure_running(&mut self) -> Result<(), CallError> {
-        let gone = |running: &Running| running.control.ended.load(std::sync::atomic::Ordering::SeqCst);
-        if self.running.as_ref().is_some_and(gone) {
+        if self.running.as_ref().is_some_and(Running::is_gone) {
             // It ended between calls, and that was recorded then.
             if let CallError::Audit(error) = self.stop(Cause::Dropped) {
                 return Err(CallError::Audit(error));
             }
         }
-        let edge = || self.lowered.edge.clone();
+        let edge = || self.source.lowered.edge.clone();
         if self.cpu_left.is_some_and(|left| left.is_zero()) {
             return Err(CallError::Limit { edge: edge(), what: "processor time" });
         }
-        if self.running.is_some() {
-            return Ok(());
+        if let Some(running) = &self.running {
+            if self.options.calls_max.is_none_or(|most| running.calls < most) {
+                return Ok(());
+            }
+            if let Some(running) = self.running.take() {
+                self.keep_output(&running);
+                self.running = Some(running);
+            }
+            return self.run_again();
         }
         let now = Instant::now();
         self.restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
@@ -389,10 +462,16 @@ impl ProcessCompartment {
         if matches!(self.options.restart, Restart::PerMinute(_)) {
             self.restarts.push_back(now);
         }
-        let edge = edge();
+        self.run_again()
+    }
+
+    fn run_again(&mut self) -> Result<(), CallError> {
         self.run().map_err(|error| match error {
             StartError::Ended(error) => error,
-            error => CallError::Restart { edge, source: Box::new(error) },
+            error => {
+                let edge = self.source.lowered.edge.clone();
+                CallError::Restart { edge, source: Box::new(error) }
+            }
         })
     }
 }
@@ -425,10 +504,7 @@ fn describe(report: &LayerReport) -> String {
 
 impl Drop for ProcessCompartment {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.control.end(Cause::Dropped);
-            // Nothing of it is left behind.
-            join(running.supervisor);
-        }
+        // A spare ends when what its thread gives is dropped.
+        drop(self.spare.take().map(JoinHandle::join));
     }
 }
