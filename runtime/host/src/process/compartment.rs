@@ -80,7 +80,7 @@ pub struct ProcessCompartment {
 struct Source {
     launcher: OwnedFd,
     spin_pauses: u32,
-    program: Program,
+    program: Arc<Program>,
     lowered: Arc<Lowered>,
     interface: Option<u64>,
     log: AuditLog,
@@ -230,7 +230,7 @@ impl ProcessCompartment {
             let what = "a guest that serves no call".to_owned();
             return Err(StartError::CannotEnforce { edge, what });
         }
-        let image = Program::read(program).map_err(|message| StartError::Program {
+        let image = host.programs.read(program).map_err(|message| StartError::Program {
             edge: edge.clone(),
             path: program.display().to_string(),
             message,

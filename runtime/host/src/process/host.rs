@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ambient_authority::AmbientAuthority;
 
 use super::error::StartError;
-use super::program::seal;
+use super::program::{Programs, seal};
 
 /// The environment variable that names a launcher, before any other place is looked at.
 pub const LAUNCHER_VARIABLE: &str = "COFFERDAM_LAUNCHER";
@@ -21,6 +21,7 @@ const LAUNCHER: &str = "cofferdam-launcher";
 pub struct ProcessHost {
     pub(super) launcher: OwnedFd,
     pub(super) spin_pauses: u32,
+    pub(super) programs: Programs,
 }
 
 impl ProcessHost {
@@ -75,7 +76,7 @@ impl ProcessHost {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         // On one processor the other side cannot answer while this one spins.
         let spin_pauses = if processors > 1 { cofferdam_wire::limits::SPIN_PAUSES_MAX } else { 0 };
-        Self { launcher, spin_pauses }
+        Self { launcher, spin_pauses, programs: Programs::default() }
     }
 }
 

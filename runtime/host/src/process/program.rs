@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -18,14 +20,41 @@ pub(super) struct Program {
     pub(super) length: u64,
 }
 
-impl Program {
-    /// Copies a file.
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
+/// Programs that were read before. A file that was changed since is another.
+#[derive(Debug, Default)]
+pub(super) struct Programs(Mutex<Vec<(Version, Arc<Program>)>>);
+
+/// Device, inode, size, and the time of the last change, which nobody can set back.
+type Version = (u64, u64, u64, i64, i64);
+
+/// Most programs that are kept. A host starts a handful, again and again.
+const PROGRAMS_MAX: usize = 16;
+
+impl Programs {
+    /// A copy of a file: the one from before, if the file is still the same.
+    pub(super) fn read(&self, path: &Path) -> Result<Arc<Program>, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         let kind = file.metadata().map_err(|error| error.to_string())?;
         if !kind.is_file() {
             return Err("it is not a file".to_owned());
         }
+        let version = (kind.dev(), kind.ino(), kind.size(), kind.ctime(), kind.ctime_nsec());
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, program)) = known().iter().find(|(known, _)| *known == version) {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(Program::copy(file)?);
+        let mut known = known();
+        if known.len() == PROGRAMS_MAX {
+            known.remove(0);
+        }
+        known.push((version, Arc::clone(&program)));
+        Ok(program)
+    }
+}
+
+impl Program {
+    fn copy(file: File) -> Result<Self, String> {
         let mut bytes = Vec::new();
         file.take(PROGRAM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         Self::from_bytes(&bytes)
@@ -100,11 +129,36 @@ mod tests {
         if own.windows(9).any(|word| word == b"/ld-linux") {
             assert!(Program::from_bytes(&own).expect_err("dynamic").contains("crt-static"));
         }
-        assert_eq!(Program::read(Path::new("/")).err(), Some("it is not a file".to_owned()));
+        assert_eq!(Programs::default().read(Path::new("/")).err(), Some("it is not a file".to_owned()));
         // A table of headers that lies outside the file.
         let mut bytes = own[..64].to_vec();
         bytes[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(Program::from_bytes(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_program_is_read_again_when_it_was_changed() {
+        // The smallest that passes for a static program: a header, and no table behind it.
+        let mut bytes = [0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18] = 62;
+        bytes[32] = 64;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("program");
+        std::fs::write(&path, bytes).expect("written");
+        let programs = Programs::default();
+        let first = programs.read(&path).expect("a program");
+        assert!(Arc::ptr_eq(&first, &programs.read(&path).expect("the same")));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        bytes[63] = 1;
+        std::fs::write(&path, bytes).expect("written");
+        assert!(!Arc::ptr_eq(&first, &programs.read(&path).expect("another")));
+        for index in 0..2 * PROGRAMS_MAX {
+            let path = folder.path().join(index.to_string());
+            std::fs::write(&path, bytes).expect("written");
+            programs.read(&path).expect("a program");
+        }
+        assert_eq!(programs.0.lock().expect("no panic inside").len(), PROGRAMS_MAX);
     }
 
     #[test]

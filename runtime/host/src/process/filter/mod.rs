@@ -9,6 +9,7 @@ mod evaluate;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use capability_manifest::{ArgumentCondition, CapabilityPage, HostCapability, SyscallAction, SyscallRule};
 use serde::Deserialize;
@@ -96,7 +97,9 @@ struct StartupRule {
 impl Rules {
     /// The baseline and what the plan adds to it.
     pub(super) fn new(plan: &[SyscallPlan]) -> Result<Self, RuleError> {
-        let mut rules = Self::baseline()?;
+        // The text is this crate's own and never changes.
+        static BASELINE_RULES: OnceLock<Result<Rules, RuleError>> = OnceLock::new();
+        let mut rules = BASELINE_RULES.get_or_init(Self::baseline).clone()?;
         for one in plan {
             rules.add_planned(one)?;
         }
@@ -406,7 +409,6 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
         fn the_program_says_what_the_rules_say((arch, number, arguments) in call()) {
-            use std::sync::OnceLock;
             static ALL: OnceLock<[(Rules, Vec<u8>); 2]> = OnceLock::new();
             let all = ALL.get_or_init(|| {
                 [all_pages(), Rules::new(&[]).expect("lowered")].map(|rules| {
