@@ -998,7 +998,7 @@ fn leftovers() -> (usize, usize) {
 #[ignore = "run by many_starts_leave_nothing, in a process of its own"]
 fn alone_many_starts() {
     // What is opened once for all stays open.
-    let _ = (host(), guest("fixture"));
+    start("", "").lives();
     let before = leftovers();
     for index in 0..300 {
         let options = StartOptions { spare: index % 10 == 0, ..StartOptions::default() };
@@ -1063,6 +1063,29 @@ fn a_guest_ends_with_its_host() {
         family.extend(last.clone());
     }
     assert_eq!(family.len(), 3, "the launcher, process 1 inside, and the guest");
+    for (index, pid) in family.iter().enumerate() {
+        let begun = Instant::now();
+        let holds = |line: &str| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
+            let found = status.lines().find(|found| found.split(':').next() == line.split(':').next());
+            found.is_some_and(|found| found.split_whitespace().eq(line.split_whitespace()))
+        };
+        let filtered = if index == 2 { "Seccomp: 2" } else { "Seccomp: 0" };
+        for line in [
+            "CapEff: 0000000000000000",
+            "CapPrm: 0000000000000000",
+            "CapBnd: 0000000000000000",
+            "NoNewPrivs: 1",
+            filtered,
+        ] {
+            // The processes that only wait give up theirs while the guest starts.
+            while !holds(line) {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                assert!(begun.elapsed() < Duration::from_secs(5), "process {index}: {line}: {status}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
     child.kill().expect("ours");
     child.wait().expect("ours");
     let begun = Instant::now();

@@ -127,6 +127,7 @@ fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) 
         Ok(Some(child)) => {
             drop((alive, received));
             sys::keep_only(&lives);
+            only_wait(reports);
             let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
             Ok(ExitCode::SUCCESS)
         }
@@ -191,6 +192,7 @@ fn first_inside(
         Ok(Some(child)) => {
             let mut status = File::from(received.status);
             sys::keep_only(&status);
+            only_wait(reports);
             let ended = loop {
                 // Process 1 is handed every orphan, and waits for all of them.
                 match rustix::process::wait(WaitOptions::empty()) {
@@ -210,6 +212,14 @@ fn first_inside(
             reports.send(socket);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Gives up what a process that only waits has no use for. It ends, and the guest with it, if it cannot.
+fn only_wait(reports: &Reports) {
+    let given_up = drop_privileges(reports.has(Layer::Identity));
+    if given_up.is_err() || set_no_new_privs(true).is_err() {
+        sys::exit_now();
     }
 }
 
