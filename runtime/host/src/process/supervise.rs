@@ -577,6 +577,16 @@ fn finish(launch: &Launch, mut guest: Guest) -> End {
     let mut bytes = Vec::new();
     let _ = (&mut guest.status).take(Status::BYTES as u64 + 1).read_to_end(&mut bytes);
     reap(control);
+    // Process 1 closes its files before the kernel ends the rest of its namespace. Until the last of them is gone, the listener
+    // stays open: a call that waits for an answer would fail and go on if it were closed.
+    let deadline = Instant::now() + START_DEADLINE;
+    while Instant::now() < deadline {
+        let mut gone = [PollFd::new(&*guest.listener, PollFlags::empty())];
+        let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        if poll(&mut gone, Some(&tick)).is_ok_and(|_| gone[0].revents().contains(PollFlags::HUP)) {
+            break;
+        }
+    }
     control.drain();
     let status: Option<Status> = cofferdam_wire::decode(&bytes).ok();
     let cause = lock(&control.cause).take();
