@@ -557,6 +557,25 @@ fn calls_beyond_the_grants_are_violations() {
     assert_eq!(guest.log.events("violation").len(), calls.len());
 }
 
+/// Also while the machine is busy and the guest is ended at any moment: it never gets an answer, not even an error.
+#[test]
+fn a_violation_is_never_answered() {
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn(|| {
+                let mut guest = start("", "");
+                for _ in 0..40 {
+                    let (call, ..) = violation(guest.call(228, &[0, 0]).expect_err("nothing allows it"));
+                    assert_eq!(call, "clock_gettime");
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("each a violation");
+    }
+}
+
 #[test]
 fn the_convention_of_32_bits_is_a_violation() {
     let mut guest = start("", "");
