@@ -1,7 +1,7 @@
 //! Process compartments: each grant works and its absence stops it; each limit is tripped; each way to fail is told apart; the
 //! host and the next call live on.
 //!
-//! The guests are programs of `tests/guests`, built statically here. When the tests run as root, all of them run once more as an
+//! The guests are programs of `tests/native-guests`, built statically here. When the tests run as root, all of them run once more as an
 //! ordinary user.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -1014,8 +1014,11 @@ fn leftovers() -> (usize, usize) {
 
 /// Run alone, by the test below: other tests of this process start and end guests at the same time.
 #[test]
-#[ignore = "run by many_starts_leave_nothing, in a process of its own"]
 fn alone_many_starts() {
+    // Only `many_starts_leave_nothing` runs it, in a process of its own.
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
     // What is opened once for all stays open.
     start("", "").lives();
     let before = leftovers();
@@ -1034,17 +1037,23 @@ fn alone_many_starts() {
 
 /// Prints the process numbers of a guest's launcher and waits.
 #[test]
-#[ignore = "run by a_guest_ends_with_its_host, in a process of its own"]
 fn alone_wait_to_be_killed() {
+    // Only `a_guest_ends_with_its_host` runs it, in a process of its own.
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
     let mut guest = start("", "");
     guest.lives();
     writeln!(std::io::stdout(), "\nready").expect("a pipe");
     std::thread::sleep(Duration::from_mins(1));
 }
 
+/// Set for a test that has its process to itself.
+const ALONE: &str = "COFFERDAM_TEST_ALONE";
+
 fn alone(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a test has a program"));
-    command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ALONE, "1");
     command.env("COFFERDAM_TEST_GUESTS", guest("fixture").parent().expect("a folder"));
     command
 }
