@@ -20,6 +20,13 @@ pub enum AuditEvent {
         /// Its parameters.
         scope: String,
     },
+    /// A compartment runs inside these layers.
+    Confined {
+        /// `consumer -> crate`.
+        edge: String,
+        /// Each layer with what became of it.
+        layers: Vec<String>,
+    },
     /// A compartment was refused before any of its code ran.
     Refused {
         /// `consumer -> crate`.

@@ -28,19 +28,24 @@
 //! # }
 //! ```
 
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 mod audit;
 #[cfg(feature = "wasm")]
 pub mod client;
 mod load;
 mod plan;
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+pub mod process;
+#[cfg(all(feature = "process", not(all(target_os = "linux", target_arch = "x86_64"))))]
+#[path = "process_elsewhere.rs"]
+pub mod process;
 #[cfg(feature = "wasm")]
 mod runtime;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
 pub use ambient_authority::AmbientAuthority;
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
 #[cfg(feature = "wasm")]

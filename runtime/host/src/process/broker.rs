@@ -1,0 +1,305 @@
+//! What the host does on a guest's behalf: it makes sockets and connects them, to the granted addresses and no others, and it sets
+//! modes and times of files that the guest has open for writing.
+//!
+//! A guest has no network of its own. Its call of `socket` gets a socket of the host's, made here and put into the guest's table;
+//! it is good for nothing until `connect`, which the guest cannot make either: the host copies the address out of the guest's
+//! memory, compares the copy with the grant, and connects to the copy. The guest's own call never runs.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use capability_manifest::HostCapability;
+use capability_manifest::scope::{HostPattern, HostPort, PatternSet};
+use cofferdam_wire::notification::{Listener, Notification};
+use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_domain};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX};
+use crate::audit::{AuditEvent, AuditLog};
+
+/// Numbers on x86-64.
+const SOCKET: i32 = 41;
+const CONNECT: i32 = 42;
+const BIND: i32 = 49;
+const SENDTO: i32 = 44;
+const SENDMSG: i32 = 46;
+const SENDMMSG: i32 = 307;
+const FCHMOD: i32 = 91;
+const UTIMENSAT: i32 = 280;
+
+/// Answers what a guest asks of its host.
+#[derive(Debug)]
+pub(super) struct Broker {
+    edge: String,
+    log: AuditLog,
+    granted: Arc<PatternSet<HostPort>>,
+    running: Arc<AtomicUsize>,
+}
+
+impl Broker {
+    pub(super) fn new(edge: String, log: AuditLog, granted: PatternSet<HostPort>) -> Self {
+        Self { edge, log, granted: Arc::new(granted), running: Arc::default() }
+    }
+
+    /// Sees to one call. Never waits: what takes time is done on a thread of its own, at most [`CONNECTS_MAX`] at a time.
+    pub(super) fn answer(&self, listener: &Arc<Listener>, notification: Notification) {
+        let refuse = |error| {
+            // The caller may be gone, and then nobody waits for the answer.
+            let _ = listener.refuse(&notification, error);
+        };
+        match notification.number {
+            SOCKET if !self.granted.is_empty() => match socket(notification.arguments) {
+                Ok((socket, close_on_exec)) => {
+                    let _ = listener.give(&notification, socket.as_fd(), close_on_exec);
+                }
+                Err(error) => refuse(error),
+            },
+            CONNECT if !self.granted.is_empty() => {
+                if self.running.fetch_add(1, Ordering::SeqCst) >= CONNECTS_MAX {
+                    self.running.fetch_sub(1, Ordering::SeqCst);
+                    return refuse(Errno::AGAIN);
+                }
+                let (listener, granted, running) =
+                    (Arc::clone(listener), Arc::clone(&self.granted), Arc::clone(&self.running));
+                let (edge, log) = (self.edge.clone(), self.log.clone());
+                let thread =
+                    std::thread::Builder::new().name("cofferdam-connect".to_owned()).spawn(move || {
+                        let answer = connect(&listener, &notification, &granted).and_then(|refused| {
+                            let Some(address) = refused else { return Ok(()) };
+                            let event = AuditEvent::Violation {
+                                edge,
+                                capability: HostCapability::NetworkConnect.name().to_owned(),
+                                attempt: format!("connect to {address}"),
+                            };
+                            // Recorded or not, it is refused.
+                            let _ = log.record(&event);
+                            Err(Errno::ACCESS)
+                        });
+                        let _ = match answer {
+                            Ok(()) => listener.succeed(&notification),
+                            Err(error) => listener.refuse(&notification, error),
+                        };
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    });
+                if thread.is_err() {
+                    self.running.fetch_sub(1, Ordering::SeqCst);
+                    refuse(Errno::AGAIN);
+                }
+            }
+            // Only to its peer, which needs no address, and from any port.
+            BIND => refuse(Errno::ACCESS),
+            SENDTO | SENDMSG | SENDMMSG => refuse(Errno::OPNOTSUPP),
+            FCHMOD | UTIMENSAT => {
+                let _ = match change(listener, &notification) {
+                    Ok(()) => listener.succeed(&notification),
+                    Err(error) => listener.refuse(&notification, error),
+                };
+            }
+            // What pages let the host do and this release does not.
+            _ => refuse(Errno::PERM),
+        }
+    }
+}
+
+/// A socket as the guest asks for it; the filter has seen to family, type and protocol.
+fn socket([family, kind, protocol, ..]: [u64; 6]) -> Result<(OwnedFd, bool), Errno> {
+    const TYPE: u64 = 0xF;
+    const NONBLOCK: u64 = 0o4000;
+    const CLOEXEC: u64 = 0o2_000_000;
+    let family = match family & 0xFFFF_FFFF {
+        2 => AddressFamily::INET,
+        10 => AddressFamily::INET6,
+        _ => return Err(Errno::AFNOSUPPORT),
+    };
+    let (socket_type, own) = match kind & TYPE {
+        1 => (SocketType::STREAM, rustix::net::ipproto::TCP),
+        2 => (SocketType::DGRAM, rustix::net::ipproto::UDP),
+        _ => return Err(Errno::PROTONOSUPPORT),
+    };
+    let protocol = match protocol & 0xFFFF_FFFF {
+        0 => None,
+        number if number == u64::from(Protocol::as_raw(own).get()) => Some(own),
+        _ => return Err(Errno::PROTONOSUPPORT),
+    };
+    let mut flags = SocketFlags::CLOEXEC;
+    flags.set(SocketFlags::NONBLOCK, kind & NONBLOCK != 0);
+    let socket = rustix::net::socket_with(family, socket_type, flags, protocol)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(CONNECT_TIMEOUT))?;
+    Ok((socket, kind & CLOEXEC != 0))
+}
+
+/// Connects; or gives the address that is not granted.
+fn connect(
+    listener: &Listener,
+    notification: &Notification,
+    granted: &PatternSet<HostPort>,
+) -> Result<Option<SocketAddr>, Errno> {
+    let [descriptor, address, length, ..] = notification.arguments;
+    let descriptor = i32::try_from(descriptor & 0xFFFF_FFFF).map_err(|_| Errno::BADF)?;
+    // `struct sockaddr_in6` is the longest that is understood.
+    let bytes = read(notification.pid, address, length, 28)?;
+    let socket = descriptor_of(notification.pid, descriptor)?;
+    // What was read belongs to the caller only if the caller still waits.
+    if !listener.is_waiting(notification) {
+        return Err(Errno::SRCH);
+    }
+    if !matches!(socket_domain(&socket)?, AddressFamily::INET | AddressFamily::INET6) {
+        return Err(Errno::AFNOSUPPORT);
+    }
+    let address = parse(&bytes)?;
+    if !is_granted(granted, address) {
+        return Ok(Some(address));
+    }
+    rustix::net::connect(&socket, &address)?;
+    Ok(None)
+}
+
+/// Sets the mode or the times of a file that the guest has open for writing.
+///
+/// The filter cannot tell which file a descriptor is, and a descriptor for reading would do for both calls.
+fn change(listener: &Listener, notification: &Notification) -> Result<(), Errno> {
+    let [descriptor, second, third, fourth, ..] = notification.arguments;
+    let descriptor = i32::try_from(descriptor & 0xFFFF_FFFF).map_err(|_| Errno::BADF)?;
+    let times = match notification.number {
+        // A path beside the descriptor is for a call that the guest can make itself.
+        UTIMENSAT if second != 0 || fourth & 0xFFFF_FFFF != 0 => return Err(Errno::PERM),
+        UTIMENSAT if third == 0 => Some(Timestamps { last_access: NOW, last_modification: NOW }),
+        UTIMENSAT => Some(timestamps(&read(notification.pid, third, 32, 32)?)?),
+        _ => None,
+    };
+    let file = descriptor_of(notification.pid, descriptor)?;
+    if !listener.is_waiting(notification) {
+        return Err(Errno::SRCH);
+    }
+    let stat = rustix::fs::fstat(&file)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let mode = rustix::fs::fcntl_getfl(&file)? & OFlags::RWMODE;
+    let writable = mode == OFlags::WRONLY || mode == OFlags::RDWR;
+    let read_only = rustix::fs::fstatvfs(&file)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    // Memory such as the ring's has no name.
+    if !regular || !writable || read_only || stat.st_nlink == 0 {
+        return Err(Errno::PERM);
+    }
+    match times {
+        Some(times) => rustix::fs::futimens(&file, &times),
+        // No set-user-ID: that would be a way to the host's user.
+        None => rustix::fs::fchmod(&file, Mode::from_raw_mode(u32::try_from(second & 0o777).unwrap_or(0))),
+    }
+}
+
+/// `UTIME_NOW` of `linux/stat.h`.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: (1 << 30) - 1 };
+
+/// Two of `struct timespec`.
+fn timestamps(bytes: &[u8]) -> Result<Timestamps, Errno> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let [a, b, c, d] = words.first_chunk::<4>().ok_or(Errno::INVAL)?.map(i64::from_ne_bytes);
+    Ok(Timestamps {
+        last_access: Timespec { tv_sec: a, tv_nsec: b },
+        last_modification: Timespec { tv_sec: c, tv_nsec: d },
+    })
+}
+
+/// `struct sockaddr_in` or `sockaddr_in6`. Every other family has no business here.
+fn parse(bytes: &[u8]) -> Result<SocketAddr, Errno> {
+    let family = bytes.first_chunk().map(|family| u16::from_ne_bytes(*family)).ok_or(Errno::INVAL)?;
+    let port = bytes.get(2..4).map(|port| u16::from_be_bytes([port[0], port[1]])).ok_or(Errno::INVAL)?;
+    let ip = match family {
+        2 => {
+            let octets: [u8; 4] = *bytes.get(4..).and_then(<[u8]>::first_chunk).ok_or(Errno::INVAL)?;
+            IpAddr::V4(Ipv4Addr::from(octets))
+        }
+        10 => {
+            let octets: [u8; 16] = *bytes.get(8..).and_then(<[u8]>::first_chunk).ok_or(Errno::INVAL)?;
+            // Scopes name interfaces of the host's, which a guest does not know.
+            if bytes.get(24..28).is_some_and(|scope| scope != [0; 4]) {
+                return Err(Errno::INVAL);
+            }
+            IpAddr::V6(Ipv6Addr::from(octets))
+        }
+        _ => return Err(Errno::AFNOSUPPORT),
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Whether a grant names the address, or a name that has it now. A suffix names no address.
+fn is_granted(granted: &PatternSet<HostPort>, address: SocketAddr) -> bool {
+    // An address of version 4 in the clothes of version 6 is what it is.
+    let ip = address.ip().to_canonical();
+    granted.iter().filter(|one| one.includes_port(address.port())).any(|one| match &one.host {
+        HostPattern::Block(block) => block.contains(ip),
+        HostPattern::Name(name) => (name.as_str(), address.port())
+            .to_socket_addrs()
+            .is_ok_and(|mut all| all.any(|found| found.ip().to_canonical() == ip)),
+        HostPattern::Suffix(_) => false,
+    })
+}
+
+/// Copies an argument out of the guest's memory, once.
+fn read(pid: u32, address: u64, length: u64, most: usize) -> Result<Vec<u8>, Errno> {
+    let length = usize::try_from(length & 0xFFFF_FFFF).map_err(|_| Errno::INVAL)?.min(most);
+    let mut bytes = vec![0; length];
+    let memory = File::open(format!("/proc/{pid}/mem")).map_err(|_| Errno::FAULT)?;
+    memory.read_exact_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;
+    Ok(bytes)
+}
+
+/// The guest's descriptor, as the host's own.
+fn descriptor_of(pid: u32, descriptor: i32) -> Result<OwnedFd, Errno> {
+    // Threads share their process's table, and only a process has a descriptor of itself on older kernels.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::SRCH)?;
+    let process =
+        status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|id| id.trim().parse().ok());
+    let process = process.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    pidfd_getfd(&process, descriptor, PidfdGetfdFlags::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(text: &str) -> PatternSet<HostPort> {
+        PatternSet::new([HostPort::parse(text).expect("a host and a port")])
+    }
+
+    #[test]
+    fn an_address_is_granted_in_all_its_clothes_or_not_at_all() {
+        let granted = |grant_text: &str, address: &str| {
+            is_granted(&grant(grant_text), address.parse().expect("an address"))
+        };
+        assert!(granted("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(granted("127.0.0.1:80", "[::ffff:127.0.0.1]:80"));
+        assert!(!granted("127.0.0.1:80", "127.0.0.1:81"));
+        assert!(!granted("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!granted("127.0.0.1:80", "0.0.0.0:80"));
+        assert!(!granted("127.0.0.1:80", "[::1]:80"));
+        assert!(granted("10.0.0.0/8:1-100", "10.255.0.1:100"));
+        assert!(!granted("10.0.0.0/8:1-100", "10.255.0.1:101"));
+        assert!(granted("localhost:80", "127.0.0.1:80"));
+        assert!(!granted("*.example.org:80", "127.0.0.1:80"));
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_reads_them() {
+        let v4 = [2, 0, 0x1F, 0x90, 127, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9];
+        assert_eq!(parse(&v4), Ok("127.0.0.1:8080".parse().expect("an address")));
+        let mut v6 = [0; 28];
+        v6[..4].copy_from_slice(&[10, 0, 0, 80]);
+        v6[23] = 1;
+        assert_eq!(parse(&v6), Ok("[::1]:80".parse().expect("an address")));
+        v6[24] = 1;
+        assert_eq!(parse(&v6), Err(Errno::INVAL));
+        for length in 0..8 {
+            assert_eq!(parse(&v4[..length]), Err(Errno::INVAL), "{length}");
+        }
+        assert_eq!(parse(&[1, 0, 0, 0, 0, 0, 0, 0]), Err(Errno::AFNOSUPPORT));
+    }
+}

@@ -1,0 +1,510 @@
+//! A running process compartment: one per edge.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ambient_authority::AmbientAuthority;
+use cofferdam_wire::channel::{Channel, ChannelError};
+use cofferdam_wire::frame::FrameKind;
+use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
+use cofferdam_wire::memory::Memory;
+use cofferdam_wire::order::LayerReport;
+use cofferdam_wire::ring::{RingError, Wait};
+use cofferdam_wire::{Decode, Encode};
+
+use super::error::{CallError, FaultKind, StartError};
+use super::host::ProcessHost;
+use super::limits::CALL_DEADLINE_DEFAULT;
+use super::lower::{Lowered, lower};
+use super::program::Program;
+use super::supervise::{Cause, Control, End, Launch, Started, readable, supervise};
+use crate::audit::{AuditEvent, AuditLog};
+use crate::plan::CompartmentPlan;
+
+/// What a guest wrote to its granted streams since the last time they were taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stdio {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Whether a guest that is gone is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Restart {
+    /// No: every later call is an error.
+    Never,
+    /// With the next call.
+    #[default]
+    OnNextCall,
+    /// With the next call, but not more often than this in any minute.
+    PerMinute(u32),
+}
+
+/// What a caller may choose about a start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// The interface that the caller was generated for. A guest with another does not start.
+    pub interface: Option<u64>,
+    /// Whether it is started again.
+    pub restart: Restart,
+    /// How many calls one guest serves. The next call then has a fresh one, in which no earlier call has left anything. This is no
+    /// restart: the policy does not count it. At least 1; `None` is any number.
+    pub calls_max: Option<u32>,
+    /// Keeps a second guest started, so that a fresh one costs the next call no start. Takes a second guest's memory.
+    pub spare: bool,
+}
+
+/// A native guest with exactly what its edge grants.
+#[derive(Debug)]
+pub struct ProcessCompartment {
+    source: Arc<Source>,
+    options: StartOptions,
+    deadline: Duration,
+    cpu_left: Option<Duration>,
+    running: Option<Running>,
+    spare: Option<JoinHandle<Result<Running, StartError>>>,
+    restarts: VecDeque<Instant>,
+    layers: Vec<LayerReport>,
+    taken: Stdio,
+}
+
+/// Everything that guests of one compartment have in common.
+#[derive(Debug)]
+struct Source {
+    launcher: OwnedFd,
+    spin_pauses: u32,
+    program: Arc<Program>,
+    lowered: Arc<Lowered>,
+    interface: Option<u64>,
+    log: AuditLog,
+}
+
+/// One guest. It ends when this is dropped.
+#[derive(Debug)]
+struct Running {
+    channel: Channel,
+    control: Arc<Control>,
+    supervisor: Option<JoinHandle<End>>,
+    functions: Vec<String>,
+    layers: Vec<LayerReport>,
+    calls: u32,
+}
+
+impl Source {
+    /// Starts a guest.
+    fn start(&self) -> Result<Running, StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError::Host {
+            edge: self.lowered.edge.clone(),
+            message: error.to_string(),
+        };
+        let (memory, shared) = Memory::create().map_err(|error| failed(&error))?;
+        let memory = Arc::new(memory);
+        let control = Arc::new(Control::new(Arc::clone(&memory)));
+        let launch = Launch {
+            launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
+            program: self.program.memory.try_clone().map_err(|error| failed(&error))?,
+            shared,
+            lowered: Arc::clone(&self.lowered),
+            control: Arc::clone(&control),
+            log: self.log.clone(),
+            interface: self.interface,
+            spin_pauses: self.spin_pauses,
+        };
+        let (tell, told) = mpsc::channel();
+        let supervisor = std::thread::Builder::new()
+            .name("cofferdam-guest".to_owned())
+            .spawn(move || supervise(&launch, &tell))
+            .map_err(|error| failed(&error))?;
+        match told.recv() {
+            Ok(Ok(Started { functions, layers })) => {
+                let channel = Channel::host(&memory, self.spin_pauses);
+                Ok(Running { channel, control, supervisor: Some(supervisor), functions, layers, calls: 0 })
+            }
+            Ok(Err(error)) => {
+                join(supervisor);
+                Err(error)
+            }
+            Err(_) => {
+                join(supervisor);
+                Err(failed(&"its supervisor ended"))
+            }
+        }
+    }
+}
+
+impl Running {
+    fn is_gone(&self) -> bool {
+        self.control.ended.load(Ordering::SeqCst)
+    }
+
+    /// Ends the guest for a reason, unless it is gone for one of its own, and gives how it ended.
+    fn end(&mut self, cause: Cause) -> Option<End> {
+        let supervisor = self.supervisor.take()?;
+        if !self.is_gone() {
+            self.control.end(cause);
+        }
+        join(supervisor)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing of it is left behind.
+        self.end(Cause::Dropped);
+    }
+}
+
+impl ProcessCompartment {
+    /// Starts a guest for one compartment of a plan: a static program that serves calls through `cofferdam-guest`.
+    ///
+    /// # Errors
+    /// When a grant or limit cannot be enforced, a layer of the confinement fails, or the program is no guest.
+    ///
+    /// # Authority
+    /// Reads the program, opens the granted paths below `folder`, reads the granted variables, and starts the launcher.
+    pub fn start_ambient(
+        host: &ProcessHost,
+        plan: &CompartmentPlan,
+        program: &Path,
+        folder: &Path,
+        log: &AuditLog,
+        ambient: AmbientAuthority,
+    ) -> Result<Self, StartError> {
+        Self::start_with_ambient(host, plan, program, folder, log, StartOptions::default(), ambient)
+    }
+
+    /// The same, with choices.
+    ///
+    /// # Errors
+    /// As [`ProcessCompartment::start_ambient`].
+    ///
+    /// # Authority
+    /// As [`ProcessCompartment::start_ambient`].
+    pub fn start_with_ambient(
+        host: &ProcessHost,
+        plan: &CompartmentPlan,
+        program: &Path,
+        folder: &Path,
+        log: &AuditLog,
+        options: StartOptions,
+        _: AmbientAuthority,
+    ) -> Result<Self, StartError> {
+        let edge = plan.edge();
+        let started = Self::prepare(host, plan, program, folder, log.clone(), options)
+            .and_then(|mut compartment| compartment.run().map(|()| compartment));
+        match &started {
+            Ok(compartment) => {
+                for grant in &plan.grants {
+                    let (capability, scope) = (grant.capability.to_string(), grant.scope.to_string());
+                    log.record(&AuditEvent::Grant { edge: edge.clone(), capability, scope })?;
+                }
+                let layers = compartment.layers.iter().map(describe).collect();
+                log.record(&AuditEvent::Confined { edge, layers })?;
+            }
+            Err(error) => log.record(&AuditEvent::Refused { edge, reason: error.to_string() })?,
+        }
+        started
+    }
+
+    fn prepare(
+        host: &ProcessHost,
+        plan: &CompartmentPlan,
+        program: &Path,
+        folder: &Path,
+        log: AuditLog,
+        options: StartOptions,
+    ) -> Result<Self, StartError> {
+        let edge = plan.edge();
+        let failed = |error: &dyn std::fmt::Display| StartError::Host {
+            edge: edge.clone(),
+            message: error.to_string(),
+        };
+        if options.calls_max == Some(0) {
+            let what = "a guest that serves no call".to_owned();
+            return Err(StartError::CannotEnforce { edge, what });
+        }
+        let image = host.programs.read(program).map_err(|message| StartError::Program {
+            edge: edge.clone(),
+            path: program.display().to_string(),
+            message,
+        })?;
+        let source = Source {
+            launcher: host.launcher.try_clone().map_err(|error| failed(&error))?,
+            spin_pauses: host.spin_pauses,
+            lowered: Arc::new(lower(plan, &image, folder)?),
+            program: image,
+            interface: options.interface,
+            log,
+        };
+        Ok(Self {
+            source: Arc::new(source),
+            options,
+            deadline: plan
+                .limits
+                .call_deadline
+                .map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0)),
+            cpu_left: plan.limits.cpu_time.map(|time| Duration::from_nanos(time.0)),
+            running: None,
+            spare: None,
+            restarts: VecDeque::new(),
+            layers: Vec::new(),
+            taken: Stdio::default(),
+        })
+    }
+
+    /// `consumer -> crate`.
+    pub fn edge(&self) -> &str {
+        &self.source.lowered.edge
+    }
+
+    /// What the launcher put around the guest that started last.
+    pub fn layers(&self) -> &[LayerReport] {
+        &self.layers
+    }
+
+    /// The functions of the guest that runs; none if it is gone.
+    pub fn functions(&self) -> &[String] {
+        self.running.as_ref().map_or(&[], |running| &running.functions)
+    }
+
+    /// What was written to the granted streams since the last time.
+    pub fn take_stdio(&mut self) -> Stdio {
+        if let Some(running) = &self.running {
+            let (stdout, stderr) = running.control.take_output();
+            self.taken.stdout.extend(stdout);
+            self.taken.stderr.extend(stderr);
+        }
+        std::mem::take(&mut self.taken)
+    }
+
+    /// Takes the spare guest, or starts one. What is left of the last goes, and the next spare is started, on another thread.
+    fn run(&mut self) -> Result<(), StartError> {
+        let spent = self.running.take();
+        let spare = self.spare.take().and_then(|spare| spare.join().ok()).and_then(Result::ok);
+        let running = match spare {
+            Some(spare) if !spare.is_gone() => spare,
+            _ => self.source.start()?,
+        };
+        self.layers.clone_from(&running.layers);
+        self.running = Some(running);
+        if self.options.spare {
+            let source = Arc::clone(&self.source);
+            let next = std::thread::Builder::new().name("cofferdam-spare".to_owned()).spawn(move || {
+                drop(spent);
+                source.start()
+            });
+            // Without a thread there is no spare, and the next start takes as long as a start does.
+            self.spare = next.ok();
+        }
+        Ok(())
+    }
+
+    /// Calls a function by name, with arguments and result as bytes in the encoding of `cofferdam-wire`.
+    ///
+    /// # Errors
+    /// See [`CallError`]. Violations and faults are in the audit log before this returns.
+    pub fn call(&mut self, function: &str, arguments: &[u8]) -> Result<Vec<u8>, CallError> {
+        let mut result = Vec::new();
+        self.call_into(function, arguments, &mut result)?;
+        Ok(result)
+    }
+
+    /// Calls a function by name, with typed arguments (a tuple) and a typed result.
+    ///
+    /// # Errors
+    /// See [`CallError`]. A result that is not of the type is a fault.
+    pub fn call_typed<A: Encode, R: Decode>(
+        &mut self,
+        function: &str,
+        arguments: &A,
+    ) -> Result<R, CallError> {
+        let edge = || self.source.lowered.edge.clone();
+        let bytes = cofferdam_wire::encode(arguments)
+            .map_err(|error| CallError::Usage { edge: edge(), message: error.to_string() })?;
+        let result = self.call(function, &bytes)?;
+        cofferdam_wire::decode(&result)
+            .map_err(|error| self.stop(Cause::Fault(FaultKind::Protocol(error.to_string()))))
+    }
+
+    /// Calls a function by name; its result replaces what is in `result`, and takes no new memory where that has enough.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call_into(
+        &mut self,
+        function: &str,
+        arguments: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), CallError> {
+        if arguments.len() > MESSAGE_BYTES_MAX as usize {
+            let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
+            return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
+        }
+        self.ensure_running()?;
+        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline));
+        let begun = Instant::now();
+        let outcome = self.exchange(function, arguments, result, begun + deadline);
+        if let Some(left) = &mut self.cpu_left {
+            *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));
+        }
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Outcome::Kept(error)) => Err(error),
+            Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout))) => {
+                Err(self.stop(Cause::Deadline(deadline)))
+            }
+            Err(Outcome::Failed(ChannelError::Ring(RingError::Ended))) => {
+                Err(self.stop(Cause::Fault(FaultKind::Vanished)))
+            }
+            Err(Outcome::Failed(error)) => {
+                Err(self.stop(Cause::Fault(FaultKind::Protocol(error.to_string()))))
+            }
+            Err(Outcome::Ends(kind)) => Err(self.stop(Cause::Fault(kind))),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        function: &str,
+        arguments: &[u8],
+        result: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(), Outcome> {
+        let edge = || self.source.lowered.edge.clone();
+        let running = self.running.as_mut().expect("the caller saw to it");
+        let Some(index) = running.functions.iter().position(|name| name == function) else {
+            let known = running.functions.clone();
+            let error = CallError::UnknownFunction { edge: edge(), function: function.to_owned(), known };
+            return Err(Outcome::Kept(error));
+        };
+        let index = u32::try_from(index).expect("the handshake bounds their number");
+        let wait = Wait { deadline: Some(deadline), ended: Some(&running.control.ended) };
+        running.calls = running.calls.wrapping_add(1);
+        running
+            .channel
+            .send(FrameKind::Call, running.calls, index, arguments, wait)
+            .map_err(Outcome::Failed)?;
+        let frame = running.channel.receive(result, wait).map_err(Outcome::Failed)?;
+        let protocol = |text: String| Outcome::Ends(FaultKind::Protocol(text));
+        if frame.call != running.calls {
+            return Err(protocol(format!("it answers call {} instead of {}", frame.call, running.calls)));
+        }
+        let text = |bytes: &[u8]| readable(&bytes[..bytes.len().min(FAULT_TEXT_BYTES_MAX)]);
+        match frame.kind {
+            FrameKind::Reply => Ok(()),
+            FrameKind::Refusal => {
+                Err(Outcome::Kept(CallError::Refused { edge: edge(), message: text(result) }))
+            }
+            FrameKind::Fault => Err(Outcome::Ends(FaultKind::Panic(text(result)))),
+            FrameKind::Call => Err(protocol("it calls its host".to_owned())),
+        }
+    }
+
+    /// Ends the guest, and says how it ended: by itself, if it did so first.
+    fn stop(&mut self, cause: Cause) -> CallError {
+        let edge = self.source.lowered.edge.clone();
+        let Some(mut running) = self.running.take() else {
+            return CallError::NotRestarted { edge };
+        };
+        let end = running.end(cause);
+        self.keep_output(&running);
+        match end {
+            Some(end) => end.error(&edge),
+            None => CallError::Fault { edge, kind: FaultKind::Vanished },
+        }
+    }
+
+    fn keep_output(&mut self, running: &Running) {
+        let (stdout, stderr) = running.control.take_output();
+        self.taken.stdout.extend(stdout);
+        self.taken.stderr.extend(stderr);
+    }
+
+    /// A guest that can be called, if the policy allows a new one.
+    fn ensure_running(&mut self) -> Result<(), CallError> {
+        if self.running.as_ref().is_some_and(Running::is_gone) {
+            // It ended between calls, and that was recorded then.
+            if let CallError::Audit(error) = self.stop(Cause::Dropped) {
+                return Err(CallError::Audit(error));
+            }
+        }
+        let edge = || self.source.lowered.edge.clone();
+        if self.cpu_left.is_some_and(|left| left.is_zero()) {
+            return Err(CallError::Limit { edge: edge(), what: "processor time" });
+        }
+        if let Some(running) = &self.running {
+            if self.options.calls_max.is_none_or(|most| running.calls < most) {
+                return Ok(());
+            }
+            if let Some(running) = self.running.take() {
+                self.keep_output(&running);
+                self.running = Some(running);
+            }
+            return self.run_again();
+        }
+        let now = Instant::now();
+        self.restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
+        let allowed = match self.options.restart {
+            Restart::Never => false,
+            Restart::OnNextCall => true,
+            Restart::PerMinute(most) => self.restarts.len() < most as usize,
+        };
+        if !allowed {
+            return Err(CallError::NotRestarted { edge: edge() });
+        }
+        if matches!(self.options.restart, Restart::PerMinute(_)) {
+            self.restarts.push_back(now);
+        }
+        self.run_again()
+    }
+
+    fn run_again(&mut self) -> Result<(), CallError> {
+        self.run().map_err(|error| match error {
+            StartError::Ended(error) => error,
+            error => {
+                let edge = self.source.lowered.edge.clone();
+                CallError::Restart { edge, source: Box::new(error) }
+            }
+        })
+    }
+}
+
+enum Outcome {
+    /// An error after which the guest goes on.
+    Kept(CallError),
+    /// The conversation broke off.
+    Failed(ChannelError),
+    /// The guest is at its end.
+    Ends(FaultKind),
+}
+
+/// A supervisor's last word; `None` if it panicked, which is a bug of the host.
+fn join(supervisor: JoinHandle<End>) -> Option<End> {
+    supervisor.join().ok()
+}
+
+fn describe(report: &LayerReport) -> String {
+    use cofferdam_wire::order::Outcome;
+    let outcome = match report.outcome {
+        Outcome::Enforced => "enforced",
+        Outcome::NotAsked => "not asked for",
+        Outcome::NotApplicable => "not applicable",
+        Outcome::Failed => "failed",
+    };
+    let detail = if report.detail.is_empty() { String::new() } else { format!(" ({})", report.detail) };
+    format!("{}: {outcome}{detail}", report.layer.name())
+}
+
+impl Drop for ProcessCompartment {
+    fn drop(&mut self) {
+        // A spare ends when what its thread gives is dropped.
+        drop(self.spare.take().map(JoinHandle::join));
+    }
+}

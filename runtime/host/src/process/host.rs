@@ -1,0 +1,136 @@
+//! The launcher, and where it is found.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use ambient_authority::AmbientAuthority;
+
+use super::error::StartError;
+use super::program::{Programs, seal};
+
+/// The environment variable that names a launcher, before any other place is looked at.
+pub const LAUNCHER_VARIABLE: &str = "COFFERDAM_LAUNCHER";
+
+/// The launcher's file name.
+const LAUNCHER: &str = "cofferdam-launcher";
+
+/// Starts process compartments. One per program is enough.
+#[derive(Debug)]
+pub struct ProcessHost {
+    pub(super) launcher: OwnedFd,
+    pub(super) spin_pauses: u32,
+    pub(super) programs: Programs,
+}
+
+impl ProcessHost {
+    /// Finds the launcher: where [`LAUNCHER_VARIABLE`] says; beside this program, also when this program is a test, an example or a
+    /// bench in a build folder; in `libexec` beside this program's folder; among the programs that Cargo installed.
+    ///
+    /// # Errors
+    /// When it is in none of these places, or cannot be opened.
+    ///
+    /// # Authority
+    /// Reads `COFFERDAM_LAUNCHER`, `CARGO_HOME` and `HOME`, the path of this program, and opens the launcher.
+    pub fn find_ambient(ambient: AmbientAuthority) -> Result<Self, StartError> {
+        let places = places(
+            std::env::var_os(LAUNCHER_VARIABLE).as_deref(),
+            std::env::current_exe().ok().as_deref(),
+            std::env::var_os("CARGO_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(std::env::home_dir()?.join(".cargo"))),
+        );
+        match places.iter().find(|place| place.is_file()) {
+            Some(place) => Self::from_path_ambient(place, ambient),
+            None => Err(StartError::NoLauncher { looked_for: places }),
+        }
+    }
+
+    /// Uses the launcher at a path.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    ///
+    /// # Authority
+    /// Opens the file.
+    pub fn from_path_ambient(path: &Path, _: AmbientAuthority) -> Result<Self, StartError> {
+        match File::open(path) {
+            Ok(file) => Ok(Self::new(file.into())),
+            Err(source) => Err(StartError::Launcher { path: path.display().to_string(), source }),
+        }
+    }
+
+    /// Uses a launcher that the program carries in itself: `include_bytes!` of a built launcher.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StartError> {
+        match seal(bytes) {
+            Ok(launcher) => Ok(Self::new(launcher)),
+            Err(source) => Err(StartError::Launcher { path: "embedded bytes".to_owned(), source }),
+        }
+    }
+
+    fn new(launcher: OwnedFd) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        // On one processor the other side cannot answer while this one spins.
+        let spin_pauses = if processors > 1 { cofferdam_wire::limits::SPIN_PAUSES_MAX } else { 0 };
+        Self { launcher, spin_pauses, programs: Programs::default() }
+    }
+}
+
+/// Where a launcher may be, in this order. A variable that is set excludes every other place: who names one wants that one.
+fn places(variable: Option<&OsStr>, program: Option<&Path>, cargo_home: Option<PathBuf>) -> Vec<PathBuf> {
+    if let Some(named) = variable {
+        return vec![PathBuf::from(named)];
+    }
+    let mut places = Vec::new();
+    if let Some(folder) = program.and_then(Path::parent) {
+        places.push(folder.join(LAUNCHER));
+        let build = folder.file_name().is_some_and(|name| name == "deps" || name == "examples");
+        if let (true, Some(above)) = (build, folder.parent()) {
+            places.push(above.join(LAUNCHER));
+        }
+        if let Some(above) = folder.parent() {
+            places.push(above.join("libexec").join(LAUNCHER));
+        }
+    }
+    places.extend(cargo_home.map(|home| home.join("bin").join(LAUNCHER)));
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_launcher_is_looked_for_beside_programs_tests_and_examples() {
+        let found = |program: &str| {
+            let home = Some(PathBuf::from("/home/a/.cargo"));
+            let places = places(None, Some(Path::new(program)), home);
+            places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let cargo = "/home/a/.cargo/bin/cofferdam-launcher";
+        assert_eq!(
+            found("/w/target/debug/deps/test-1"),
+            format!(
+                "/w/target/debug/deps/cofferdam-launcher /w/target/debug/cofferdam-launcher \
+                 /w/target/debug/libexec/cofferdam-launcher {cargo}"
+            )
+        );
+        assert_eq!(
+            found("/usr/bin/app"),
+            format!("/usr/bin/cofferdam-launcher /usr/libexec/cofferdam-launcher {cargo}")
+        );
+        let named = places(Some(OsStr::new("/opt/l")), Some(Path::new("/usr/bin/app")), None);
+        assert_eq!(named, [PathBuf::from("/opt/l")]);
+    }
+
+    #[test]
+    fn a_missing_launcher_says_where_it_was_looked_for_and_what_to_do() {
+        let error = StartError::NoLauncher { looked_for: vec![PathBuf::from("/a/b")] };
+        let text = error.to_string();
+        assert!(text.contains("`/a/b`") && text.contains("cargo install cofferdam-launcher"), "{text}");
+    }
+}

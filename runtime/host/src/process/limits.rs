@@ -1,0 +1,42 @@
+//! Bounds on what a process guest can take, beside those of the wire.
+
+use std::time::Duration;
+
+/// Deadline of a call whose compartment sets none.
+pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Longest start: from the launcher's first instruction to the guest's first words.
+pub const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Most memory of a compartment that sets no limit, bytes: its address space, the ring and its program not counted.
+pub const MEMORY_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Most bytes that a compartment without a cap writes to each granted stream.
+pub const OUTPUT_BYTES_DEFAULT: u64 = 1 << 20;
+
+/// Most threads of a compartment whose grant of `thread` sets no number.
+pub const THREADS_DEFAULT: u64 = 64;
+
+/// Most descriptors of a guest, its own five included.
+pub const DESCRIPTORS_MAX: u64 = 64;
+
+/// Largest stack of a guest's first thread, bytes.
+pub const STACK_BYTES_MAX: u64 = 8 << 20;
+
+/// How much of the end of standard error is kept for the report of a fault, bytes.
+pub const LAST_WORDS_BYTES_MAX: usize = 4096;
+
+/// Largest program of a guest, bytes. Its copy stays in memory.
+pub const PROGRAM_BYTES_MAX: u64 = 256 << 20;
+
+/// Most connects of a guest that the host works on at a time. Each has a thread.
+pub const CONNECTS_MAX: usize = 16;
+
+/// Longest that the host tries to connect for a guest, or that a guest's socket waits to send.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most mounts of a compartment.
+pub const MOUNTS_MAX: usize = 256;
+
+/// Longest text that is read out of a guest's memory for a report, bytes: a path.
+pub const REPORTED_TEXT_BYTES_MAX: usize = 4096;

@@ -1,0 +1,27 @@
+//! Process compartments: a native guest behind a process boundary, with what its edge grants and nothing else.
+//!
+//! ```text
+//! CompartmentPlan --lower--> Order --launcher--> confined guest <==ring==> ProcessCompartment::call
+//!                                                      |
+//!                                       supervisor: violations, output, the end
+//! ```
+//!
+//! The launcher puts on namespaces, an empty root, limits, Landlock and the filter, in that order, and only then becomes the guest;
+//! see `docs/process-backend.md` for what each layer stops. Linux on x86-64; elsewhere the module has a host that cannot be found, and says so.
+
+mod broker;
+mod compartment;
+mod doctor;
+mod error;
+mod filter;
+mod host;
+pub mod limits;
+mod lower;
+mod program;
+mod supervise;
+
+pub use compartment::{ProcessCompartment, Restart, StartOptions, Stdio};
+pub use doctor::{Doctor, Finding, Tier, examine_ambient};
+pub use error::{CallError, FaultKind, StartError, Violation};
+pub use filter::RuleError;
+pub use host::{LAUNCHER_VARIABLE, ProcessHost};

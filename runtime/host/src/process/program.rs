@@ -1,0 +1,171 @@
+//! A guest's program: a private copy in sealed memory, so that what was checked is what runs.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use super::limits::PROGRAM_BYTES_MAX;
+
+/// A program that nobody can change any more.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// Where it is.
+    pub(super) memory: OwnedFd,
+    /// Its size, bytes.
+    pub(super) length: u64,
+}
+
+/// Programs that were read before. A file that was changed since is another.
+#[derive(Debug, Default)]
+pub(super) struct Programs(Mutex<Vec<(Version, Arc<Program>)>>);
+
+/// Device, inode, size, and the time of the last change, which nobody can set back.
+type Version = (u64, u64, u64, i64, i64);
+
+/// Most programs that are kept. A host starts a handful, again and again.
+const PROGRAMS_MAX: usize = 16;
+
+impl Programs {
+    /// A copy of a file: the one from before, if the file is still the same.
+    pub(super) fn read(&self, path: &Path) -> Result<Arc<Program>, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let kind = file.metadata().map_err(|error| error.to_string())?;
+        if !kind.is_file() {
+            return Err("it is not a file".to_owned());
+        }
+        let version = (kind.dev(), kind.ino(), kind.size(), kind.ctime(), kind.ctime_nsec());
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, program)) = known().iter().find(|(known, _)| *known == version) {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(Program::copy(file)?);
+        let mut known = known();
+        if known.len() == PROGRAMS_MAX {
+            known.remove(0);
+        }
+        known.push((version, Arc::clone(&program)));
+        Ok(program)
+    }
+}
+
+impl Program {
+    fn copy(file: File) -> Result<Self, String> {
+        let mut bytes = Vec::new();
+        file.take(PROGRAM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// Copies bytes.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() as u64 > PROGRAM_BYTES_MAX {
+            return Err(format!("it is larger than {PROGRAM_BYTES_MAX} bytes"));
+        }
+        is_static(bytes)?;
+        let memory = seal(bytes).map_err(|error| error.to_string())?;
+        Ok(Self { memory, length: bytes.len() as u64 })
+    }
+}
+
+/// Bytes in memory that nobody can change any more, and that can be run.
+pub(super) fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know the second flag, and need none.
+    let memory = rustix::fs::memfd_create(c"cofferdam", flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create(c"cofferdam", flags))?;
+    let mut file = File::from(memory);
+    file.write_all(bytes)?;
+    rustix::io::retry_on_intr(|| rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)))?;
+    let memory = OwnedFd::from(file);
+    let all = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memory, all)?;
+    Ok(memory)
+}
+
+/// Whether it is a program for this platform that needs no loader: ELF, 64 bits, x86-64, without `PT_INTERP`.
+fn is_static(bytes: &[u8]) -> Result<(), String> {
+    const PT_INTERP: u32 = 3;
+    let wrong = "it is no program for Linux on x86-64".to_owned();
+    let half = |at: usize| bytes.get(at..at + 2).map(|two| u16::from_le_bytes([two[0], two[1]]));
+    if bytes.get(..6) != Some(b"\x7fELF\x02\x01".as_slice()) || half(18) != Some(62) {
+        return Err(wrong);
+    }
+    let table = bytes.get(32..40).and_then(|all| all.first_chunk()).map(|all| u64::from_le_bytes(*all));
+    let (Some(table), Some(size), Some(count)) = (table, half(54), half(56)) else { return Err(wrong) };
+    for index in 0..u64::from(count) {
+        let at = table.checked_add(index * u64::from(size)).and_then(|at| usize::try_from(at).ok());
+        let kind = at.and_then(|at| bytes.get(at..at.checked_add(4)?)).and_then(|four| four.first_chunk());
+        match kind.map(|kind| u32::from_le_bytes(*kind)) {
+            Some(PT_INTERP) => {
+                return Err("it needs a loader and shared libraries, which a compartment has not; build it statically, \
+                            with `-C target-feature=+crt-static`"
+                    .to_owned());
+            }
+            Some(_) => {}
+            None => return Err(wrong),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_static_program_is_refused() {
+        for bytes in [&b""[..], b"#!/bin/sh\n", b"\x7fELF\x02\x01", &[0; 100]] {
+            assert_eq!(
+                Program::from_bytes(bytes).err(),
+                Some("it is no program for Linux on x86-64".to_owned())
+            );
+        }
+        // This test is a dynamic program on every platform that the project builds on.
+        let own = std::fs::read("/proc/self/exe").expect("a test has a program");
+        if own.windows(9).any(|word| word == b"/ld-linux") {
+            assert!(Program::from_bytes(&own).expect_err("dynamic").contains("crt-static"));
+        }
+        assert_eq!(Programs::default().read(Path::new("/")).err(), Some("it is not a file".to_owned()));
+        // A table of headers that lies outside the file.
+        let mut bytes = own[..64].to_vec();
+        bytes[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(Program::from_bytes(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_program_is_read_again_when_it_was_changed() {
+        // The smallest that passes for a static program: a header, and no table behind it.
+        let mut bytes = [0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18] = 62;
+        bytes[32] = 64;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("program");
+        std::fs::write(&path, bytes).expect("written");
+        let programs = Programs::default();
+        let first = programs.read(&path).expect("a program");
+        assert!(Arc::ptr_eq(&first, &programs.read(&path).expect("the same")));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        bytes[63] = 1;
+        std::fs::write(&path, bytes).expect("written");
+        assert!(!Arc::ptr_eq(&first, &programs.read(&path).expect("another")));
+        for index in 0..2 * PROGRAMS_MAX {
+            let path = folder.path().join(index.to_string());
+            std::fs::write(&path, bytes).expect("written");
+            programs.read(&path).expect("a program");
+        }
+        assert_eq!(programs.0.lock().expect("no panic inside").len(), PROGRAMS_MAX);
+    }
+
+    #[test]
+    fn sealed_bytes_stay_as_they_are() {
+        let memory = seal(b"abc").expect("memory");
+        let mut file = File::from(memory);
+        assert!(file.write_all(b"x").is_err());
+        assert!(file.set_len(1).is_err());
+    }
+}

@@ -1,0 +1,372 @@
+//! The layers, in the order in which they go on.
+//!
+//! Three processes come of one launcher. The first makes the namespaces and waits. The second is process 1 in them: it makes the
+//! root, waits for the guest and tells the host how it ended. The third puts on the rest and becomes the guest. Each dies when
+//! the one before it does, and the whole namespace dies with its process 1.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use cofferdam_wire::handshake::descriptor;
+use cofferdam_wire::limits::ORDER_BYTES_MAX;
+use cofferdam_wire::order::{Layer, ORDER_DESCRIPTORS, Order, Status};
+use cofferdam_wire::packet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Signal, WaitOptions, WaitStatus, set_dumpable_behavior, set_parent_process_death_signal,
+};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities,
+    set_capabilities_secure_bits, set_no_new_privs,
+};
+
+use crate::filesystem;
+use crate::report::{Done, Failure, Named, Reports, Stop};
+use crate::sys;
+
+/// What came with an order.
+struct Received {
+    order: Order,
+    memory: OwnedFd,
+    program: OwnedFd,
+    streams: [OwnedFd; 3],
+    status: OwnedFd,
+}
+
+/// Reads the order from the socket at standard input and carries it out.
+pub(crate) fn run() -> ExitCode {
+    let stdin = std::io::stdin();
+    let socket = stdin.as_fd();
+    let mut reports = Reports::default();
+    let received = match receive(socket) {
+        Ok(received) => received,
+        Err(failure) => {
+            let _ = reports.keep(Layer::Order, Err(failure));
+            reports.send(socket);
+            return ExitCode::FAILURE;
+        }
+    };
+    reports.probe = received.order.probe;
+    match outermost(received, socket, &mut reports) {
+        Ok(code) => code,
+        Err(Stop) => {
+            reports.send(socket);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>) -> Result<Received, Failure> {
+    let wrong = |what: &str| Failure { what: what.to_owned(), errno: Errno::INVAL };
+    let (_, descriptors) = packet::receive_now(socket, ORDER_DESCRIPTORS)
+        .map_err(|error| wrong(&format!("standard input brings no order: {error}")))?;
+    let [order, memory, program, stdin, stdout, stderr, status] =
+        descriptors.try_into().map_err(|_| wrong("the order has too few descriptors"))?;
+    let mut bytes = Vec::new();
+    let read = File::from(order).take(ORDER_BYTES_MAX + 1).read_to_end(&mut bytes);
+    if read.is_err() || bytes.len() as u64 > ORDER_BYTES_MAX {
+        return Err(wrong("the order cannot be read, or is too long"));
+    }
+    // The version stands first, so that a host of another version is told so, and not that its order makes no sense.
+    let version = bytes.first_chunk().map(|version| u32::from_le_bytes(*version));
+    if version != Some(cofferdam_wire::VERSION) {
+        let text = format!(
+            "the order has version {}, and this launcher knows version {}",
+            version.unwrap_or_default(),
+            cofferdam_wire::VERSION
+        );
+        return Err(wrong(&text));
+    }
+    let order =
+        cofferdam_wire::decode(&bytes).map_err(|error| wrong(&format!("the order is wrong: {error}")))?;
+    Ok(Received { order, memory, program, streams: [stdin, stdout, stderr], status })
+}
+
+/// The first process: session, namespaces, identity.
+fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) -> Result<ExitCode, Stop> {
+    let order = &received.order;
+    reports.keep(Layer::Order, Ok(Done::Enforced(format!("version {}", order.version))))?;
+    reports.keep(Layer::Session, rustix::process::setsid().named("setsid").map(|_| Done::plain()))?;
+    let parent = die_with(|| {
+        rustix::process::getppid()
+            .is_some_and(|parent| parent.as_raw_nonzero().get().cast_unsigned() == order.host)
+    });
+    reports.keep(Layer::ParentDeath, parent)?;
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let namespaces = UnshareFlags::NEWUSER
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWNET
+        | UnshareFlags::NEWCGROUP;
+    let made =
+        sys::unshare(namespaces).named("making user, process, mount, IPC, host-name and network namespaces");
+    reports.keep(Layer::Namespaces, made.map(|()| Done::plain()))?;
+    if reports.has(Layer::Namespaces) {
+        reports.keep(Layer::Identity, identify(user, group))?;
+        // Leaving the old user namespace cleared it.
+        die_with(|| true).map_err(|failure| drop(reports.keep(Layer::ParentDeath, Err(failure)))).ok();
+    } else {
+        let needs = Failure { what: "needs namespaces".to_owned(), errno: Errno::PERM };
+        reports.keep(Layer::Identity, Err(needs))?;
+    }
+    let (alive, lives) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .named("making a pipe")
+        .map_err(|failure| drop(reports.keep(Layer::Identity, Err(failure))))
+        .map_err(|()| Stop)?;
+    match sys::fork() {
+        Ok(None) => {
+            drop(lives);
+            Ok(first_inside(received, socket, &alive, reports))
+        }
+        Ok(Some(child)) => {
+            drop((alive, received));
+            sys::keep_only(&lives);
+            only_wait(reports);
+            let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(errno) => {
+            let what = "starting process 1 of the namespaces".to_owned();
+            let _ = reports.keep(Layer::Namespaces, Err(Failure { what, errno }));
+            Err(Stop)
+        }
+    }
+}
+
+/// Ends this process when its parent ends, and now if it already has.
+fn die_with(parent_lives: impl Fn() -> bool) -> Result<Done, Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL)).named("setting the parent-death signal")?;
+    if parent_lives() {
+        return Ok(Done::plain());
+    }
+    Err(Failure { what: "the host that gave the order is not the parent".to_owned(), errno: Errno::SRCH })
+}
+
+/// One user and one group, and no way to more.
+fn identify(user: u32, group: u32) -> Result<Done, Failure> {
+    let write = |name: &str, text: String| {
+        let path = format!("/proc/self/{name}");
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .named(format!("writing {path}"))
+    };
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("{INSIDE} {user} 1"))?;
+    write("gid_map", format!("{INSIDE} {group} 1"))?;
+    Ok(Done::Enforced(format!("user {user} outside")))
+}
+
+/// The number of the one user and the one group inside. Not root's, so that a program gets nothing by being run.
+const INSIDE: u32 = 1000;
+
+/// Process 1 inside: the root, and waiting for the guest.
+fn first_inside(
+    received: Received,
+    socket: BorrowedFd<'_>,
+    alive: &OwnedFd,
+    reports: &mut Reports,
+) -> ExitCode {
+    let outcome = prepare_root(&received.order, alive, reports);
+    let inner = match outcome {
+        Ok(()) => sys::fork(),
+        Err(Stop) => {
+            reports.send(socket);
+            return ExitCode::FAILURE;
+        }
+    };
+    match inner {
+        Ok(None) => {
+            let Err(Stop) = guest(received, socket, reports);
+            reports.send(socket);
+            ExitCode::FAILURE
+        }
+        Ok(Some(child)) => {
+            let mut status = File::from(received.status);
+            sys::keep_only(&status);
+            only_wait(reports);
+            let ended = loop {
+                // Process 1 is handed every orphan, and waits for all of them.
+                match rustix::process::wait(WaitOptions::empty()) {
+                    Ok(Some((pid, ended))) if pid == child => break Some(ended),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(_) => break None,
+                }
+            };
+            if let Some(bytes) = ended.and_then(describe) {
+                let _ = status.write_all(&bytes);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(errno) => {
+            let failure = Failure { what: "starting the guest's process".to_owned(), errno };
+            let _ = reports.keep(Layer::Execute, Err(failure));
+            reports.send(socket);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives up what a process that only waits has no use for. It ends, and the guest with it, if it cannot.
+fn only_wait(reports: &Reports) {
+    let given_up = drop_privileges(reports.has(Layer::Identity));
+    if given_up.is_err() || set_no_new_privs(true).is_err() {
+        sys::exit_now();
+    }
+}
+
+fn describe(status: WaitStatus) -> Option<Vec<u8>> {
+    let by_signal = status.terminating_signal();
+    let number = by_signal.or_else(|| status.exit_status())?;
+    cofferdam_wire::encode(&Status { by_signal: by_signal.is_some(), number }).ok()
+}
+
+fn prepare_root(order: &Order, alive: &OwnedFd, reports: &mut Reports) -> Result<(), Stop> {
+    let parent_lives = || {
+        let mut hung_up = [PollFd::new(alive, PollFlags::empty())];
+        let polled = poll(&mut hung_up, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        polled == Ok(0)
+    };
+    if let Err(failure) = die_with(parent_lives) {
+        reports.keep(Layer::ParentDeath, Err(failure))?;
+    }
+    // Nobody looks into this process from here on, and it leaves no core.
+    if let Err(failure) = set_dumpable_behavior(DumpableBehavior::NotDumpable).named("becoming not dumpable")
+    {
+        reports.keep(Layer::Session, Err(failure))?;
+    }
+    if !reports.has(Layer::Identity) {
+        let needs = Failure { what: "needs namespaces".to_owned(), errno: Errno::PERM };
+        return reports.keep(Layer::Root, Err(needs));
+    }
+    let root = filesystem::enter_root(&order.mounts);
+    reports.keep(Layer::Root, root.map(|()| Done::Enforced(format!("{} paths", order.mounts.len()))))
+}
+
+/// The third process: everything else, and then the guest.
+fn guest(
+    received: Received,
+    socket: BorrowedFd<'_>,
+    reports: &mut Reports,
+) -> Result<std::convert::Infallible, Stop> {
+    let Received { order, memory, program, streams, status } = received;
+    drop(status);
+    if let Err(failure) = die_with(|| true) {
+        reports.keep(Layer::ParentDeath, Err(failure))?;
+    }
+    reports.keep(Layer::Limits, limit(&order))?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(socket, 0)
+        .named("copying the socket")
+        .map_err(|failure| drop(reports.keep(Layer::Descriptors, Err(failure))))
+        .map_err(|()| Stop)?;
+    let [stdin, stdout, stderr] = streams;
+    // In the order of their numbers.
+    let placed = sys::place([stdin, stdout, stderr, socket, memory, program]);
+    reports.keep(Layer::Descriptors, placed.named("placing descriptors").map(|()| Done::plain()))?;
+    let socket = sys::borrowed(descriptor::SOCKET);
+    let result = guest_inside(&order, socket, reports);
+    // The caller's socket has another number by now.
+    if result.is_err() {
+        reports.send(socket);
+        sys::exit_now();
+    }
+    result
+}
+
+fn guest_inside(
+    order: &Order,
+    socket: BorrowedFd<'_>,
+    reports: &mut Reports,
+) -> Result<std::convert::Infallible, Stop> {
+    reports.keep(Layer::Privileges, drop_privileges(reports.has(Layer::Identity)))?;
+    reports.keep(
+        Layer::NoNewPrivileges,
+        set_no_new_privs(true).named("setting no_new_privs").map(|()| Done::plain()),
+    )?;
+    reports.keep(Layer::Speculation, sys::control_speculation())?;
+    let write_execute = if order.deny_write_execute {
+        sys::deny_write_execute()
+            .named("denying memory that is writable and executable")
+            .map(|()| Done::plain())
+    } else {
+        Ok(Done::NotAsked)
+    };
+    reports.keep(Layer::WriteExecute, write_execute)?;
+    reports.keep(Layer::Landlock, filesystem::landlock(&order.mounts))?;
+
+    let text = |text: &str| {
+        CString::new(text)
+            .map_err(|_| Failure { what: "a variable has a NUL".to_owned(), errno: Errno::INVAL })
+    };
+    let environment: Result<Vec<CString>, Failure> =
+        order.environment.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect();
+    let environment = match environment {
+        Ok(environment) => environment,
+        Err(failure) => {
+            reports.keep(Layer::Execute, Err(failure))?;
+            return Err(Stop);
+        }
+    };
+    if !order.probe {
+        // What comes after the filter can no longer be told: the filter is the guest's.
+        reports.send(socket);
+    }
+    let listener = match sys::install_filter(&order.filter) {
+        Ok(listener) => listener,
+        Err(errno) => {
+            let failure = Failure { what: "installing the seccomp filter".to_owned(), errno };
+            reports.keep(Layer::Filter, Err(failure))?;
+            reports.send(socket);
+            return Err(Stop);
+        }
+    };
+    if order.probe {
+        reports.keep(Layer::Filter, Ok(Done::plain()))?;
+        reports.send(socket);
+        sys::exit_now();
+    }
+    if packet::send(socket, b"listener", &[listener.as_fd()]).is_err() {
+        return Err(Stop);
+    }
+    let errno = sys::execute(PROGRAM, &environment);
+    reports.keep(Layer::Execute, Err(Failure { what: "running the guest's program".to_owned(), errno }))?;
+    Err(Stop)
+}
+
+/// Where the guest's program is until it runs.
+const PROGRAM: i32 = descriptor::MEMORY + 1;
+
+fn limit(order: &Order) -> Result<Done, Failure> {
+    for (resource, value) in &order.limits {
+        sys::limit(*resource, *value).named(format!("setting resource limit {resource} to {value}"))?;
+    }
+    Ok(Done::Enforced(format!("{} limits", order.limits.len())))
+}
+
+/// Gives up every Linux capability, and every way in which running a program could give one back.
+fn drop_privileges(in_own_namespace: bool) -> Result<Done, Failure> {
+    if in_own_namespace {
+        let bits = CapabilitiesSecureBits::NO_ROOT
+            | CapabilitiesSecureBits::NO_ROOT_LOCKED
+            | CapabilitiesSecureBits::NO_SETUID_FIXUP
+            | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+            | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+            | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+            | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+        set_capabilities_secure_bits(bits).named("locking securebits")?;
+        sys::empty_bounding_set().named("emptying the bounding set")?;
+    }
+    rustix::thread::clear_ambient_capability_set().named("emptying the ambient set")?;
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, sets).named("dropping Linux capabilities")?;
+    Ok(Done::plain())
+}

@@ -1,0 +1,74 @@
+//! Both lanes of one memory, and frames on them.
+
+use std::sync::Arc;
+
+use crate::frame::{Frame, FrameError, FrameKind};
+use crate::memory::{Lane, Memory};
+use crate::ring::{Reader, RingError, Spin, Wait, Writer};
+
+/// Why a frame did not come or go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The bytes do not move.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The bytes are no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// One side of a conversation.
+#[derive(Debug)]
+pub struct Channel {
+    writer: Writer,
+    reader: Reader,
+    header: Vec<u8>,
+}
+
+impl Channel {
+    /// The host's side. One for each memory.
+    pub fn host(memory: &Arc<Memory>, spin_pauses: u32) -> Self {
+        Self::new(memory, Lane::ToGuest, Lane::ToHost, spin_pauses)
+    }
+
+    /// The guest's side. One for each memory.
+    pub fn guest(memory: &Arc<Memory>, spin_pauses: u32) -> Self {
+        Self::new(memory, Lane::ToHost, Lane::ToGuest, spin_pauses)
+    }
+
+    fn new(memory: &Arc<Memory>, out: Lane, back: Lane, spin_pauses: u32) -> Self {
+        Self {
+            writer: Writer::new(Arc::clone(memory), out, Spin::new(spin_pauses)),
+            reader: Reader::new(Arc::clone(memory), back, Spin::new(spin_pauses)),
+            header: Vec::with_capacity(Frame::BYTES),
+        }
+    }
+
+    /// Sends a frame. The bytes must be at most [`crate::limits::MESSAGE_BYTES_MAX`]; [`crate::encode`] sees to that.
+    pub fn send(
+        &mut self,
+        kind: FrameKind,
+        call: u32,
+        subject: u32,
+        bytes: &[u8],
+        wait: Wait<'_>,
+    ) -> Result<(), ChannelError> {
+        let length = u32::try_from(bytes.len()).map_err(|_| FrameError::Long { length: u32::MAX })?;
+        let header = Frame { kind, call, subject, length }.to_bytes();
+        // Who sends a header that the other side refuses hears of it here.
+        Frame::from_bytes(header)?;
+        Ok(self.writer.write(&[&header, bytes], wait)?)
+    }
+
+    /// Takes the next frame; its bytes replace what is in `bytes`.
+    pub fn receive(&mut self, bytes: &mut Vec<u8>, wait: Wait<'_>) -> Result<Frame, ChannelError> {
+        self.header.clear();
+        self.reader.read(Frame::BYTES, &mut self.header, wait)?;
+        let header = *self.header.first_chunk().expect("the reader gives what it was asked for");
+        let frame = Frame::from_bytes(header)?;
+        bytes.clear();
+        self.reader.read(frame.length as usize, bytes, wait)?;
+        Ok(frame)
+    }
+}

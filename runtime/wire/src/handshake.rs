@@ -1,0 +1,55 @@
+//! The first words of a guest and of its host, as packets on the socket.
+
+use crate::limits::FUNCTIONS_MAX;
+use crate::record;
+
+record! {
+    /// The guest's first packet.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Hello {
+        /// [`crate::VERSION`] of the guest.
+        pub version: u32,
+        /// Which interface it implements: a digest of its world, or 0 for none.
+        pub interface: u64,
+        /// Its functions; a call names one by its place here.
+        pub functions: Vec<String>,
+    }
+}
+
+record! {
+    /// The host's answer. After it, the two talk through the ring alone.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Welcome {
+        /// [`crate::VERSION`] of the host.
+        pub version: u32,
+        /// How long the guest spins for a call before it sleeps, in pauses.
+        pub spin_pauses: u32,
+    }
+}
+
+impl Hello {
+    /// Whether the list of functions is one that a host keeps.
+    pub fn is_reasonable(&self) -> bool {
+        self.functions.len() <= FUNCTIONS_MAX
+    }
+}
+
+/// What a guest leaves in [`crate::memory::Memory::distress`] when it dies of want of memory.
+pub const OUT_OF_MEMORY: u32 = 1;
+
+/// What it leaves there when it recursed too deep.
+pub const STACK_OVERFLOW: u32 = 2;
+
+/// The guest's descriptors, by number. Nothing else is open when it begins.
+pub mod descriptor {
+    /// Empty, and at its end.
+    pub const STDIN: i32 = 0;
+    /// Standard output: a pipe to the host if granted, and swallowing if not.
+    pub const STDOUT: i32 = 1;
+    /// Standard error: a pipe to the host.
+    pub const STDERR: i32 = 2;
+    /// The socket for packets.
+    pub const SOCKET: i32 = 3;
+    /// The shared memory.
+    pub const MEMORY: i32 = 4;
+}

@@ -1,0 +1,523 @@
+//! WIT values as bytes: fixed little-endian, no padding, and nothing taken on trust.
+//!
+//! Every length is compared with what is left of the message and with a budget before memory is taken for it. No byte of the
+//! peer's becomes a value without a check: a `bool` is 0 or 1, a `char` is one, text is UTF-8.
+//!
+//! | type | bytes |
+//! | --- | --- |
+//! | `bool`, `u8`, `i8` | 1 |
+//! | `u16` to `u64`, `i16` to `i64`, `f32`, `f64` | 2 to 8, little-endian |
+//! | `char` | 4, a Unicode scalar value |
+//! | `string`, `list<T>` | 4 for the count, then the bytes or the elements |
+//! | `option<T>` | 0; or 1 and the value |
+//! | `result<T, E>` | 0 and the value; or 1 and the error |
+//! | tuples and records | their fields in order |
+
+use crate::limits::{DECODED_BYTES_MAX, DEPTH_MAX, LIST_ELEMENTS_MAX, MESSAGE_BYTES_MAX};
+
+/// Why bytes are not the value that was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "fields are named by the messages that use them")]
+pub enum DecodeError {
+    /// The message ends inside a value.
+    #[error("the message ends at byte {at}, {missing} bytes before the value does")]
+    Short { at: usize, missing: usize },
+    /// Bytes are left behind the value.
+    #[error("{left} bytes follow the value")]
+    Trailing { left: usize },
+    /// A byte that stands for nothing.
+    #[error("byte {at} is {value}, which is no {what}")]
+    Invalid { at: usize, value: u32, what: &'static str },
+    /// Text that is not UTF-8.
+    #[error("the text at byte {at} is not UTF-8")]
+    NotText { at: usize },
+    /// A list longer than any may be.
+    #[error("the list at byte {at} has {count} elements, and at most {LIST_ELEMENTS_MAX} are accepted")]
+    LongList { at: usize, count: u32 },
+    /// The value would take too much memory.
+    #[error("the value would take more than {DECODED_BYTES_MAX} bytes of memory")]
+    LargeValue,
+    /// Nested too deep.
+    #[error("values are nested deeper than {DEPTH_MAX}")]
+    Deep,
+}
+
+/// A value is too large to send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the message has {bytes} bytes, and at most {MESSAGE_BYTES_MAX} can be sent")]
+pub struct TooLarge {
+    /// Its encoded size.
+    pub bytes: usize,
+}
+
+/// A type that can be sent.
+pub trait Encode {
+    /// Appends its bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Appends the bytes of several, without their count.
+    fn encode_all(all: &[Self], out: &mut Vec<u8>)
+    where
+        Self: Sized,
+    {
+        for one in all {
+            one.encode(out);
+        }
+    }
+}
+
+/// A type that can be received.
+pub trait Decode: Sized {
+    /// The fewest bytes of any value. Bounds how many elements can be in what is left of a message.
+    const BYTES_MIN: usize;
+
+    /// Takes a value from the front.
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError>;
+
+    /// Takes `count` values, for which the budget has been charged.
+    fn decode_all(count: usize, from: &mut Source<'_>) -> Result<Vec<Self>, DecodeError> {
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            all.push(Self::decode(from)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Bytes that are being decoded, with what may still be spent on them.
+#[derive(Debug)]
+pub struct Source<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    budget: usize,
+    depth: u32,
+}
+
+impl<'a> Source<'a> {
+    /// The whole of a message.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, budget: DECODED_BYTES_MAX, depth: 0 }
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// The next `count` bytes.
+    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let Some(missing) = count.checked_sub(self.left()).filter(|missing| *missing > 0) else {
+            let taken = &self.bytes[self.at..self.at + count];
+            self.at += count;
+            return Ok(taken);
+        };
+        Err(DecodeError::Short { at: self.bytes.len(), missing })
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    /// A tag below `end`. For variants and enums, in generated code too.
+    pub fn tag(&mut self, end: u8, what: &'static str) -> Result<u8, DecodeError> {
+        let [tag] = self.array()?;
+        if tag < end {
+            return Ok(tag);
+        }
+        Err(DecodeError::Invalid { at: self.at - 1, value: tag.into(), what })
+    }
+
+    /// Decodes one level deeper.
+    pub fn nested<T>(
+        &mut self,
+        decode: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        if self.depth == DEPTH_MAX {
+            return Err(DecodeError::Deep);
+        }
+        self.depth += 1;
+        let decoded = decode(self);
+        self.depth -= 1;
+        decoded
+    }
+
+    /// A list's count, after memory for it has been charged.
+    fn count(&mut self, bytes_min: usize, size: usize) -> Result<usize, DecodeError> {
+        let at = self.at;
+        let count = u32::from_le_bytes(self.array()?);
+        if count > LIST_ELEMENTS_MAX {
+            return Err(DecodeError::LongList { at, count });
+        }
+        let elements = count as usize;
+        let needed = elements.saturating_mul(bytes_min);
+        if let Some(missing) = needed.checked_sub(self.left()).filter(|missing| *missing > 0) {
+            return Err(DecodeError::Short { at: self.bytes.len(), missing });
+        }
+        // An element without bytes still costs its decoder a step.
+        let cost = elements.saturating_mul(size.max(1));
+        self.budget = self.budget.checked_sub(cost).ok_or(DecodeError::LargeValue)?;
+        Ok(elements)
+    }
+}
+
+/// A value's bytes, if they are few enough to send.
+pub fn encode<T: Encode + ?Sized>(value: &T) -> Result<Vec<u8>, TooLarge> {
+    let mut out = Vec::new();
+    value.encode(&mut out);
+    if out.len() > MESSAGE_BYTES_MAX as usize {
+        return Err(TooLarge { bytes: out.len() });
+    }
+    Ok(out)
+}
+
+/// The value that `bytes` are, all of them.
+pub fn decode<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut source = Source::new(bytes);
+    let value = T::decode(&mut source)?;
+    match source.left() {
+        0 => Ok(value),
+        left => Err(DecodeError::Trailing { left }),
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => { $(
+        impl Encode for $number {
+            fn encode(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+        impl Decode for $number {
+            const BYTES_MIN: usize = size_of::<$number>();
+            fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+                Ok(<$number>::from_le_bytes(from.array()?))
+            }
+        }
+    )* };
+}
+
+numbers! { i8 u16 i16 u32 i32 u64 i64 f32 f64 }
+
+impl Encode for u8 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(*self);
+    }
+
+    fn encode_all(all: &[Self], out: &mut Vec<u8>) {
+        out.extend_from_slice(all);
+    }
+}
+
+impl Decode for u8 {
+    const BYTES_MIN: usize = 1;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        let [byte] = from.array()?;
+        Ok(byte)
+    }
+
+    fn decode_all(count: usize, from: &mut Source<'_>) -> Result<Vec<Self>, DecodeError> {
+        Ok(from.take(count)?.to_vec())
+    }
+}
+
+impl Encode for bool {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+}
+
+impl Decode for bool {
+    const BYTES_MIN: usize = 1;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        Ok(from.tag(2, "bool")? == 1)
+    }
+}
+
+impl Encode for char {
+    fn encode(&self, out: &mut Vec<u8>) {
+        u32::from(*self).encode(out);
+    }
+}
+
+impl Decode for char {
+    const BYTES_MIN: usize = 4;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        let at = from.at;
+        let value = u32::decode(from)?;
+        Self::from_u32(value).ok_or(DecodeError::Invalid { at, value, what: "char" })
+    }
+}
+
+impl Encode for str {
+    fn encode(&self, out: &mut Vec<u8>) {
+        length(self.len(), out);
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl Encode for String {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.as_str().encode(out);
+    }
+}
+
+impl Decode for String {
+    const BYTES_MIN: usize = 4;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        let count = from.count(1, 1)?;
+        let at = from.at;
+        let text = std::str::from_utf8(from.take(count)?).map_err(|_| DecodeError::NotText { at })?;
+        Ok(text.to_owned())
+    }
+}
+
+/// What does not fit in 32 bits is far above [`MESSAGE_BYTES_MAX`], and [`encode`] refuses it after this.
+fn length(count: usize, out: &mut Vec<u8>) {
+    u32::try_from(count).unwrap_or(u32::MAX).encode(out);
+}
+
+impl<T: Encode> Encode for [T] {
+    fn encode(&self, out: &mut Vec<u8>) {
+        length(self.len(), out);
+        T::encode_all(self, out);
+    }
+}
+
+impl<T: Encode> Encode for Vec<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.as_slice().encode(out);
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    const BYTES_MIN: usize = 4;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        let count = from.count(T::BYTES_MIN, size_of::<T>())?;
+        from.nested(|from| T::decode_all(count, from))
+    }
+}
+
+impl<T: Encode> Encode for Option<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.push(0),
+            Some(value) => {
+                out.push(1);
+                value.encode(out);
+            }
+        }
+    }
+}
+
+impl<T: Decode> Decode for Option<T> {
+    const BYTES_MIN: usize = 1;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        match from.tag(2, "option")? {
+            0 => Ok(None),
+            _ => from.nested(T::decode).map(Some),
+        }
+    }
+}
+
+impl<T: Encode, E: Encode> Encode for Result<T, E> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Ok(value) => {
+                out.push(0);
+                value.encode(out);
+            }
+            Err(error) => {
+                out.push(1);
+                error.encode(out);
+            }
+        }
+    }
+}
+
+impl<T: Decode, E: Decode> Decode for Result<T, E> {
+    const BYTES_MIN: usize = 1;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        match from.tag(2, "result")? {
+            0 => from.nested(T::decode).map(Ok),
+            _ => from.nested(E::decode).map(Err),
+        }
+    }
+}
+
+impl<T: Encode + ?Sized> Encode for &T {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (**self).encode(out);
+    }
+}
+
+macro_rules! tuples {
+    ($(($($name:ident)*))*) => { $(
+        impl<$($name: Encode),*> Encode for ($($name,)*) {
+            #[expect(non_snake_case, reason = "the macro names values after their types")]
+            #[allow(unused_variables, reason = "the empty tuple has no bytes")]
+            fn encode(&self, out: &mut Vec<u8>) {
+                let ($($name,)*) = self;
+                $($name.encode(out);)*
+            }
+        }
+        impl<$($name: Decode),*> Decode for ($($name,)*) {
+            const BYTES_MIN: usize = 0 $(+ $name::BYTES_MIN)*;
+            #[allow(unused_variables, reason = "the empty tuple has no bytes")]
+            fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+                from.nested(|from| Ok(($($name::decode(from)?,)*)))
+            }
+        }
+    )* };
+}
+
+impl Encode for () {
+    fn encode(&self, _: &mut Vec<u8>) {}
+}
+
+impl Decode for () {
+    const BYTES_MIN: usize = 0;
+
+    fn decode(_: &mut Source<'_>) -> Result<Self, DecodeError> {
+        Ok(())
+    }
+}
+
+tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+
+/// Makes a record: its fields are encoded in the order in which they are written.
+#[macro_export]
+macro_rules! record {
+    ($(#[$attribute:meta])* $visible:vis struct $name:ident {
+        $($(#[$field_attribute:meta])* $field_visible:vis $field:ident: $kind:ty,)*
+    }) => {
+        $(#[$attribute])*
+        $visible struct $name {
+            $($(#[$field_attribute])* $field_visible $field: $kind,)*
+        }
+        impl $crate::value::Encode for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::value::Encode::encode(&self.$field, out);)*
+            }
+        }
+        impl $crate::value::Decode for $name {
+            const BYTES_MIN: usize = 0 $(+ <$kind as $crate::value::Decode>::BYTES_MIN)*;
+            fn decode(
+                from: &mut $crate::value::Source<'_>,
+            ) -> Result<Self, $crate::value::DecodeError> {
+                from.nested(|from| Ok(Self { $($field: $crate::value::Decode::decode(from)?,)* }))
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Nest = (u8, Vec<Option<String>>, Result<Vec<(i16, char)>, bool>, f64, Vec<u8>, (u64,));
+
+    #[test]
+    fn the_bytes_are_as_documented() {
+        let value = (true, 0x0102_u16, 'x', "ab", vec![Some(7_u8), None], Err::<(), u8>(9));
+        let bytes = encode(&value).expect("small");
+        assert_eq!(bytes, [1, 2, 1, b'x', 0, 0, 0, 2, 0, 0, 0, b'a', b'b', 2, 0, 0, 0, 1, 7, 0, 1, 9]);
+    }
+
+    #[test]
+    fn bytes_that_stand_for_nothing_are_refused() {
+        assert_eq!(decode::<bool>(&[2]), Err(DecodeError::Invalid { at: 0, value: 2, what: "bool" }));
+        assert_eq!(decode::<Option<u8>>(&[9]), Err(DecodeError::Invalid { at: 0, value: 9, what: "option" }));
+        let surrogate = 0xD800_u32;
+        assert_eq!(
+            decode::<char>(&surrogate.to_le_bytes()),
+            Err(DecodeError::Invalid { at: 0, value: surrogate, what: "char" })
+        );
+        assert_eq!(decode::<String>(&[1, 0, 0, 0, 0xFF]), Err(DecodeError::NotText { at: 4 }));
+        assert_eq!(decode::<u8>(&[1, 2]), Err(DecodeError::Trailing { left: 1 }));
+        assert_eq!(decode::<u32>(&[1, 2]), Err(DecodeError::Short { at: 2, missing: 2 }));
+    }
+
+    #[test]
+    fn a_count_takes_no_memory_before_it_is_checked() {
+        let huge = u32::MAX.to_le_bytes();
+        assert_eq!(decode::<Vec<u64>>(&huge), Err(DecodeError::LongList { at: 0, count: u32::MAX }));
+        let at_limit = LIST_ELEMENTS_MAX.to_le_bytes();
+        let missing = LIST_ELEMENTS_MAX as usize;
+        assert_eq!(decode::<Vec<u8>>(&at_limit), Err(DecodeError::Short { at: 4, missing }));
+        assert_eq!(decode::<String>(&at_limit), Err(DecodeError::Short { at: 4, missing }));
+        // Elements without bytes are bounded by the count alone, and cost one step each.
+        let one_past = (LIST_ELEMENTS_MAX + 1).to_le_bytes();
+        let past = Err(DecodeError::LongList { at: 0, count: LIST_ELEMENTS_MAX + 1 });
+        assert_eq!(decode::<Vec<()>>(&one_past), past);
+        assert_eq!(decode::<Vec<()>>(&1000_u32.to_le_bytes()).map(|list| list.len()), Ok(1000));
+    }
+
+    #[test]
+    fn memory_is_budgeted_for_the_whole_message() {
+        // Each empty text takes 4 bytes here and 24 in memory.
+        let fits = DECODED_BYTES_MAX / size_of::<String>();
+        let message = |count: usize| {
+            let mut bytes = Vec::new();
+            length(count, &mut bytes);
+            bytes.resize(4 + 4 * count, 0);
+            bytes
+        };
+        assert_eq!(decode::<Vec<String>>(&message(fits)).map(|list| list.len()), Ok(fits));
+        assert_eq!(decode::<Vec<String>>(&message(fits + 1)), Err(DecodeError::LargeValue));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        fn down(source: &mut Source<'_>, levels: u32) -> Result<(), DecodeError> {
+            if levels == 0 { Ok(()) } else { source.nested(|source| down(source, levels - 1)) }
+        }
+        let mut source = Source::new(&[]);
+        assert_eq!(down(&mut source, DEPTH_MAX), Ok(()));
+        assert_eq!(down(&mut source, DEPTH_MAX + 1), Err(DecodeError::Deep));
+    }
+
+    #[test]
+    fn a_message_too_large_is_not_sent() {
+        let most = MESSAGE_BYTES_MAX as usize - 4;
+        assert!(encode(&vec![0_u8; most]).is_ok());
+        assert_eq!(encode(&vec![0_u8; most + 1]), Err(TooLarge { bytes: most + 5 }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sent_is_received(value: Nest) {
+            let bytes = encode(&value).expect("small");
+            let received: Nest = decode(&bytes).expect("our own bytes");
+            // Bits, because a NaN is not equal to itself.
+            prop_assert_eq!(encode(&received).expect("small"), bytes);
+        }
+
+        #[test]
+        fn hostile_bytes_are_a_value_or_an_error(bytes: Vec<u8>) {
+            if let Ok(value) = decode::<Nest>(&bytes) {
+                prop_assert_eq!(encode(&value).expect("small"), bytes);
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_a_value_or_an_error(value: Nest, at: proptest::sample::Index, byte: u8) {
+            let mut bytes = encode(&value).expect("small");
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(value) = decode::<Nest>(&bytes) {
+                prop_assert_eq!(encode(&value).expect("small"), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The hostile example, as its README runs it: at least 20 attempts, each stopped, most with a full report.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+#[path = "static_guests.rs"]
+mod static_guests;
+
+use static_guests::{launcher, static_guest};
+
+#[test]
+fn every_attempt_is_stopped_and_reported() {
+    let guest = static_guest("cofferdam-example-hostile", "hostile-guest");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hostile"))
+        .arg(guest)
+        .env("COFFERDAM_LAUNCHER", launcher())
+        .output()
+        .expect("cargo built it");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains("SUCCEEDED"), "{text}");
+    let reports: Vec<&str> =
+        text.lines().filter(|line| line.contains("`watcher -> hostile`: called ")).collect();
+    assert!(reports.len() >= 20, "{text}");
+    for report in &reports {
+        assert!(
+            report.contains("this line would allow it: ") || report.contains("no grant allows"),
+            "{report}"
+        );
+    }
+    for report in [
+        "`watcher -> hostile`: called execve(",
+        "on \"/bin/sh\", which the edge does not grant (`process.spawn`); this line would allow it: process = { spawn = ",
+        "which the edge does not grant (`filesystem.write`)",
+        "system call 0x40000027 of the x32 convention",
+    ] {
+        assert!(text.contains(report), "{report} in {text}");
+    }
+}
