@@ -40,6 +40,8 @@ pub(crate) enum Command {
     /// Say what a capability or a code means, or why a crate has a capability or has it not
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+    /// Say what the code of each crate reaches, found in its source
+    Audit(Audit),
     /// Draw the graph of crates and grants
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
@@ -179,6 +181,17 @@ pub(crate) struct Explain {
     pub subject: String,
     /// The capability to explain for that crate or edge
     pub capability: Option<String>,
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
     /// Which graph
     #[command(flatten)]
     pub source: Source,

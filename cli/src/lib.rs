@@ -11,8 +11,10 @@
 )]
 
 mod arguments;
+mod audit;
 mod call;
 mod check;
+mod code;
 mod document;
 mod exit;
 mod explain;
@@ -57,6 +59,12 @@ enum Stop {
     /// Standard output is gone or full.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// Sources cannot be read at all.
+    #[error(transparent)]
+    Audit(#[from] cofferdam_audit::AuditError),
+    /// A table of ours is wrong.
+    #[error(transparent)]
+    Table(#[from] cofferdam_audit::TableError),
     /// A page of ours is wrong.
     #[error(transparent)]
     Page(#[from] cofferdam::manifest::PageError),
@@ -98,7 +106,7 @@ fn end(stop: &Stop) -> Exit {
         Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),
-        Stop::Page(_) | Stop::Json(_) => Exit::Bug,
+        Stop::Audit(_) | Stop::Table(_) | Stop::Page(_) | Stop::Json(_) => Exit::Bug,
     };
     let _ = writeln!(anstream::stderr(), "{}", render::plain_error(&stop.to_string()));
     exit
@@ -108,6 +116,7 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     match command {
         Command::Check(arguments) => check::run(&arguments, ambient),
         Command::Explain(arguments) => explain::run(&arguments, ambient),
+        Command::Audit(arguments) => audit::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),
         Command::Call(arguments) => call::run(&arguments, ambient),
