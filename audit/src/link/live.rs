@@ -68,7 +68,10 @@ pub(crate) struct Engine<'g, 's> {
     out: Live<'s>,
     alias_numbers: HashMap<(usize, u32, Vec<Word>), u32>,
     members: HashMap<u32, Vec<Member>>,
-    in_sight: Vec<HashSet<(usize, u32)>>,
+    /// By unit: the traits in sight that have a function of a name.
+    in_sight: Vec<HashMap<Word, Vec<u32>>>,
+    /// Names whose call in a node is noted already.
+    noted: HashSet<(u32, Word)>,
     /// By unit: words that its paths hold, as evidence for methods of std.
     evidence: Vec<HashSet<Word>>,
     /// Packages that call a name.
@@ -102,7 +105,8 @@ impl<'g, 's> Engine<'g, 's> {
             build,
             alias_numbers: HashMap::new(),
             members: HashMap::new(),
-            in_sight: (0..names.units.len()).map(|unit| names.traits_in_sight(unit)).collect(),
+            in_sight: Vec::new(),
+            noted: HashSet::new(),
             evidence,
             callers: HashMap::new(),
             waiting: HashMap::new(),
@@ -118,6 +122,7 @@ impl<'g, 's> Engine<'g, 's> {
             },
         };
         engine.find_members();
+        engine.find_traits();
         engine
     }
 
@@ -222,7 +227,9 @@ impl<'g, 's> Engine<'g, 's> {
                     let mut owners: Vec<u32> = Vec::new();
                     if let Some(path) = one.of {
                         let (types, _) = self.items_meant(unit, one.scope, path);
-                        owners.extend(types.into_iter().filter(|meant| is_owner(&self.out.names, *meant)).map(node));
+                        // An impl for another crate's type is its own trait's: that type must not lead here.
+                        let own = types.into_iter().filter(|meant| meant.0 == unit && is_owner(&self.out.names, *meant));
+                        owners.extend(own.map(node));
                     }
                     let (traits, foreign) = match one.of_trait {
                         Some(path) => self.items_meant(unit, one.scope, path),
@@ -266,6 +273,25 @@ impl<'g, 's> Engine<'g, 's> {
                     self.members.entry(owner).or_default().push(member);
                 }
             }
+        }
+    }
+
+    fn find_traits(&mut self) {
+        for unit in 0..self.out.names.units.len() {
+            let mut by_name: HashMap<Word, Vec<u32>> = HashMap::new();
+            for (of, item) in self.out.names.traits_in_sight(unit) {
+                let owner = self.out.names.units[of].base + item;
+                for member in self.members.get(&owner).into_iter().flatten() {
+                    let owners = by_name.entry(member.name).or_default();
+                    if !owners.contains(&owner) {
+                        owners.push(owner);
+                    }
+                }
+            }
+            for owners in by_name.values_mut() {
+                owners.sort_unstable();
+            }
+            self.in_sight.push(by_name);
         }
     }
 
@@ -367,6 +393,9 @@ impl<'g, 's> Engine<'g, 's> {
 
     /// A method of that name is called in a node.
     fn called(&mut self, node: u32, unit: usize, name: Word, line: u32) {
+        if !self.noted.insert((node, name)) {
+            return;
+        }
         let package = self.out.names.units[unit].package;
         if self.callers.entry(name).or_default().insert(package)
             && let Some(waiting) = self.waiting.remove(&name)
@@ -383,14 +412,7 @@ impl<'g, 's> Engine<'g, 's> {
                 self.waiting.insert(name, still);
             }
         }
-        let mut traits: Vec<u32> = Vec::new();
-        for (of, item) in &self.in_sight[unit] {
-            let owner = self.out.names.units[*of].base + item;
-            let has = self.members.get(&owner).into_iter().flatten().any(|member| member.name == name);
-            if has {
-                traits.push(owner);
-            }
-        }
+        let traits = self.in_sight[unit].get(&name).cloned().unwrap_or_default();
         for owner in traits {
             self.step(node, owner, line);
         }
