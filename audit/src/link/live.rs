@@ -330,15 +330,16 @@ impl<'g, 's> Engine<'g, 's> {
                 }
                 Referent::Path(path) | Referent::Macro(path) => {
                     let is_macro = matches!(reference.to, Referent::Macro(_));
-                    let key = (unit, reference.scope, path, is_macro);
+                    let scope = self.out.names.effective(unit, reference.scope, path);
+                    let key = (unit, scope, path, is_macro);
                     let meanings = if let Some(known) = self.known.get(&key) {
                         known.clone()
                     } else {
                         let names = &self.out.names;
                         let meanings = if is_macro {
-                            names.resolve_macro(unit, reference.scope, path)
+                            names.resolve_macro(unit, scope, path)
                         } else {
-                            names.resolve(unit, reference.scope, path)
+                            names.resolve(unit, scope, path)
                         };
                         self.known.insert(key, meanings.clone());
                         meanings

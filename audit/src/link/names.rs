@@ -3,10 +3,11 @@
 //! Privacy and namespaces are ignored: a name that means several things means all of them, so nothing is missed by that.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use crate::limits::LOOKUPS_MAX;
 use crate::package::{Graph, PackageIndex, TargetKind};
-use crate::summary::{Item, ItemKind, Owner, Summary, TargetSummary};
+use crate::summary::{Import, Item, ItemKind, Owner, Referent, Summary, TargetSummary};
 
 /// A word, the same in all crates.
 pub(crate) type Word = u32;
@@ -89,6 +90,8 @@ pub(crate) struct Names<'s> {
     pub(crate) words: Words,
     std: [Word; 3],
     special: Special,
+    /// What names in scopes mean, once they were looked for.
+    known: Mutex<HashMap<(usize, u32, Word), Arc<[Meaning]>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +157,7 @@ impl<'s> Names<'s> {
             base += u32::try_from(target.items.len()).expect("sizes are bounded");
             units.push(unit);
         }
-        Self { units, words, std, special }
+        Self { units, words, std, special, known: Mutex::new(HashMap::new()) }
     }
 
     /// Traits whose methods code of a unit may call without naming them: its own, and those that it imports.
@@ -199,22 +202,34 @@ impl<'s> Names<'s> {
         (unit, node - self.units[unit].base)
     }
 
+    /// The nearest scope in which a path can mean something else than in the one around it.
+    pub(crate) fn effective(&self, unit: usize, mut scope: u32, path: u32) -> u32 {
+        let here = &self.units[unit];
+        let Some(first) = here.target.paths[path as usize].segments.first().map(|text| here.words[*text as usize])
+        else {
+            return scope;
+        };
+        while here.target.scopes[scope as usize].block
+            && here.bound(scope, first).is_empty()
+            && here.globs_of(scope).is_empty()
+        {
+            scope = here.target.scopes[scope as usize].parent;
+        }
+        scope
+    }
+
     /// What a path of a unit's code means, seen from a scope. Empty when it is nothing that has a place here: a local
     /// variable, a type parameter, a method of an unknown type.
     pub(crate) fn resolve(&self, unit: usize, scope: u32, path: u32) -> Vec<Meaning> {
         let path = &self.units[unit].target.paths[path as usize];
         let segments: Vec<Word> =
             path.segments.iter().map(|text| self.units[unit].words[*text as usize]).collect();
-        let mut search = Search { names: self, seen: HashSet::new(), found: Vec::new() };
-        search.begin(unit, scope, &segments, path.global, unit);
-        search.finish()
+        sorted(self.path(&mut Query::default(), unit, scope, &segments, path.global))
     }
 
     /// What a name that another crate passes on means there.
     pub(crate) fn resolve_alias(&self, unit: usize, scope: u32, segments: &[Word]) -> Vec<Meaning> {
-        let mut search = Search { names: self, seen: HashSet::new(), found: Vec::new() };
-        search.within(unit, scope, segments, unit);
-        search.finish()
+        sorted(self.path(&mut Query::default(), unit, scope, segments, false))
     }
 
     /// The macros of that name: in the unit itself, or in what it imports.
@@ -261,6 +276,19 @@ impl<'s> Names<'s> {
         path.iter().map(|word| self.words.text(*word)).collect::<Vec<_>>().join("::")
     }
 }
+
+/// Each meaning once.
+fn sorted(mut found: Vec<Meaning>) -> Vec<Meaning> {
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Most look-ups for one path.
+const STEPS_MAX: usize = 20_000;
+
+/// Most names that are looked for at a time for the sake of each other.
+const DEPTH_MAX: usize = 200;
 
 impl Unit<'_> {
     pub(crate) fn word(&self, text: u32) -> Word {
@@ -330,195 +358,235 @@ impl Unit<'_> {
     }
 }
 
-/// One look-up. What was looked for once is not looked for again, so that circles end.
-struct Search<'n, 's> {
-    names: &'n Names<'s>,
-    seen: HashSet<(usize, u32, Vec<Word>)>,
-    found: Vec<Meaning>,
+/// One question. Names that are being looked for already are not looked for again, so that circles end.
+#[derive(Default)]
+struct Query {
+    active: HashSet<(usize, u32, Word)>,
+    steps: usize,
+    /// A circle was met, so what was found on the way may lack something.
+    circled: bool,
 }
 
-impl Search<'_, '_> {
-    fn finish(mut self) -> Vec<Meaning> {
-        self.found.sort();
-        self.found.dedup();
-        self.found
-    }
-
-    /// A path as code writes it. `origin` is the unit that asks.
-    fn begin(&mut self, unit: usize, scope: u32, path: &[Word], global: bool, origin: usize) {
-        let names = self.names;
-        let here = &names.units[unit];
-        let Some((&first, rest)) = path.split_first() else { return };
+impl Names<'_> {
+    /// A path as code of a unit writes it.
+    fn path(&self, query: &mut Query, unit: usize, scope: u32, path: &[Word], global: bool) -> Vec<Meaning> {
+        let mut found = Vec::new();
+        let here = &self.units[unit];
+        let Some((&first, rest)) = path.split_first() else { return found };
+        if query.active.len() > DEPTH_MAX {
+            query.circled = true;
+            return found;
+        }
         let module = here.module(scope);
+        let root = Meaning::Scope(unit, 0);
         if global {
-            self.external(unit, first, rest, origin);
+            self.external(query, unit, path, &mut found);
             if here.edition_2015 {
-                self.within(unit, 0, path, origin);
+                self.advance(query, unit, root, path, &mut found);
             }
-        } else if first == names.special.krate {
-            self.go_on(unit, 0, rest, origin);
-        } else if first == names.special.this {
-            self.go_on(unit, module, rest, origin);
-        } else if first == names.special.above {
-            let mut at = here.target.scopes[module as usize].parent;
+        } else if first == self.special.krate {
+            self.advance(query, unit, root, rest, &mut found);
+        } else if first == self.special.this {
+            self.advance(query, unit, Meaning::Scope(unit, module), rest, &mut found);
+        } else if first == self.special.above {
+            let above = |at: u32| here.module(here.target.scopes[at as usize].parent);
+            let mut at = above(module);
             let mut rest = rest;
-            at = here.module(at);
             while let Some((&next, more)) = rest.split_first()
-                && next == names.special.above
+                && next == self.special.above
             {
-                at = here.module(here.target.scopes[at as usize].parent);
+                at = above(at);
                 rest = more;
             }
-            self.go_on(unit, at, rest, origin);
+            self.advance(query, unit, Meaning::Scope(unit, at), rest, &mut found);
         } else {
-            let before = self.found.len();
             let mut at = scope;
             loop {
-                self.within(unit, at, path, origin);
-                if self.found.len() > before || !here.target.scopes[at as usize].block {
+                for meaning in self.lookup(query, unit, at, first).iter() {
+                    self.advance(query, unit, meaning.clone(), rest, &mut found);
+                }
+                if !found.is_empty() || !here.target.scopes[at as usize].block {
                     break;
                 }
                 at = here.target.scopes[at as usize].parent;
             }
             // A glob of std answers to every name, so a crate of that name is asked for as well.
-            if self.found.len() == before || (!rest.is_empty() && here.externs.contains_key(&first)) {
-                self.external(unit, first, rest, origin);
+            if found.is_empty() || (!rest.is_empty() && here.externs.contains_key(&first)) {
+                self.external(query, unit, path, &mut found);
             }
-            if self.found.len() == before && here.edition_2015 {
-                self.within(unit, 0, path, origin);
+            if found.is_empty() && here.edition_2015 && scope != 0 {
+                self.advance(query, unit, root, path, &mut found);
+            }
+        }
+        found
+    }
+
+    /// A path that begins with the name of a crate.
+    fn external(&self, query: &mut Query, unit: usize, path: &[Word], found: &mut Vec<Meaning>) {
+        let Some((first, rest)) = path.split_first() else { return };
+        if let Some(of) = self.units[unit].externs.get(first) {
+            self.advance(query, unit, Meaning::Scope(*of, 0), rest, found);
+        } else if self.std.contains(first) {
+            found.push(Meaning::Std(path.to_vec()));
+        }
+    }
+
+    /// Goes on from a meaning along the rest of a path.
+    fn advance(&self, query: &mut Query, unit: usize, from: Meaning, rest: &[Word], found: &mut Vec<Meaning>) {
+        let Some((&next, more)) = rest.split_first() else { return found.push(from) };
+        match from {
+            Meaning::Std(mut path) => {
+                path.extend(rest);
+                found.push(Meaning::Std(path));
+            }
+            Meaning::Alias(of, scope, mut path) => {
+                path.extend(rest);
+                found.push(Meaning::Alias(of, scope, path));
+            }
+            Meaning::Scope(of, scope) if of == unit => {
+                for meaning in self.lookup(query, unit, scope, next).iter() {
+                    self.advance(query, unit, meaning.clone(), more, found);
+                }
+            }
+            Meaning::Scope(of, scope) => self.cross(query, unit, (of, scope), rest, found),
+            Meaning::Item(of, item, before) => {
+                let entry = self.units[of].item(item);
+                if entry.kind == ItemKind::Alias
+                    && before.is_empty()
+                    && let Some(first) = entry.references.first()
+                    && let Referent::Path(path) = first.to
+                {
+                    let there = &self.units[of];
+                    let path = &there.target.paths[path as usize];
+                    let mut whole: Vec<Word> = path.segments.iter().map(|text| there.word(*text)).collect();
+                    if of == unit {
+                        let aliased = self.path(query, unit, first.scope, &whole, path.global);
+                        query.steps += 1;
+                        for meaning in aliased {
+                            // `type A = A` means nothing, and ends here.
+                            if meaning != Meaning::Item(of, item, Vec::new()) && query.steps < LOOKUPS_MAX {
+                                self.advance(query, unit, meaning, rest, found);
+                            }
+                        }
+                    } else {
+                        whole.extend(rest);
+                        found.push(Meaning::Alias(of, first.scope, whole));
+                    }
+                    found.push(Meaning::Item(of, item, Vec::new()));
+                    return;
+                }
+                let mut behind = before;
+                behind.extend(rest);
+                found.push(Meaning::Item(of, item, behind));
             }
         }
     }
 
-    fn external(&mut self, unit: usize, first: Word, rest: &[Word], origin: usize) {
-        let names = self.names;
-        if let Some(of) = names.units[unit].externs.get(&first) {
-            self.go_on(*of, 0, rest, origin);
-        } else if names.std.contains(&first) {
-            let mut path = vec![first];
-            path.extend(rest);
-            self.found.push(Meaning::Std(path));
-        }
-    }
-
-    /// A path behind a module.
-    fn go_on(&mut self, unit: usize, scope: u32, rest: &[Word], origin: usize) {
-        if rest.is_empty() {
-            self.found.push(Meaning::Scope(unit, scope));
-        } else {
-            self.within(unit, scope, rest, origin);
-        }
-    }
-
-    /// A path whose first segment is a name in a scope.
-    fn within(&mut self, unit: usize, scope: u32, path: &[Word], origin: usize) {
-        if self.seen.len() > LOOKUPS_MAX || !self.seen.insert((unit, scope, path.to_vec())) {
-            return;
-        }
-        let names = self.names;
-        let here = &names.units[unit];
-        let (&first, rest) = path.split_first().expect("callers give a name");
-        let before = self.found.len();
-        let mut passed_on = false;
-        let mut direct = false;
-        for (_, _, binding) in here.bound(scope, first) {
+    /// A name in a module of another crate: what is declared there is meant itself; what is only passed on is an alias, which
+    /// is that crate's own reference.
+    fn cross(
+        &self,
+        query: &mut Query,
+        unit: usize,
+        (of, scope): (usize, u32),
+        path: &[Word],
+        found: &mut Vec<Meaning>,
+    ) {
+        let (&name, rest) = path.split_first().expect("callers give a name");
+        let mut declared = false;
+        let mut imported = false;
+        for (_, _, binding) in self.units[of].bound(scope, name) {
             match *binding {
                 Binding::Item(item) => {
-                    direct = true;
-                    self.item(unit, item, rest, origin);
+                    declared = true;
+                    self.advance(query, unit, Meaning::Item(of, item, Vec::new()), rest, found);
                 }
                 Binding::Scope(inner) => {
-                    direct = true;
-                    self.go_on(unit, inner, rest, origin);
+                    declared = true;
+                    self.advance(query, unit, Meaning::Scope(of, inner), rest, found);
                 }
-                Binding::Import(_) if unit != origin => passed_on = true,
-                Binding::Import(import) => self.import(unit, import, rest, origin),
+                Binding::Import(_) => imported = true,
             }
         }
-        if passed_on {
-            self.found.push(Meaning::Alias(unit, scope, path.to_vec()));
-        }
-        if direct || self.found.len() > before {
-            return;
-        }
-        let globs = here.globs_of(scope);
-        if unit != origin && !globs.is_empty() {
-            let mut inner = Search { names, seen: std::mem::take(&mut self.seen), found: Vec::new() };
-            for (_, import) in globs {
-                inner.glob(unit, *import, path, unit);
-            }
-            self.seen = inner.seen;
-            if !inner.found.is_empty() {
-                self.found.push(Meaning::Alias(unit, scope, path.to_vec()));
-            }
-            // The alias itself looks here again.
-            self.seen.remove(&(unit, scope, path.to_vec()));
-            return;
-        }
-        for (_, import) in globs {
-            self.glob(unit, *import, path, origin);
+        if imported || (!declared && !self.lookup(query, of, scope, name).is_empty()) {
+            found.push(Meaning::Alias(of, scope, path.to_vec()));
         }
     }
 
-    /// `use target as name`, followed by what is left of the path.
-    fn import(&mut self, unit: usize, import: u32, rest: &[Word], origin: usize) {
-        let here = &self.names.units[unit];
-        let import = &here.target.imports[import as usize];
-        let target = &here.target.paths[import.path as usize];
-        let mut path: Vec<Word> = target.segments.iter().map(|text| here.words[*text as usize]).collect();
-        let first = path.first().copied();
-        path.extend(rest);
-        // `use serde::x` inside a module with a name `serde` of its own makes a circle that `seen` ends; a crate of that name
-        // is meant then, too.
-        let before = self.found.len();
-        self.begin(unit, import.scope, &path, target.global, origin);
-        if self.found.len() == before
-            && let Some(first) = first
-        {
-            self.external(unit, first, &path[1..], origin);
+    /// A name in a scope, as code of the same crate sees it.
+    fn lookup(&self, query: &mut Query, unit: usize, scope: u32, name: Word) -> Arc<[Meaning]> {
+        let key = (unit, scope, name);
+        if let Some(known) = self.known.lock().expect("no thread panics with it").get(&key) {
+            return Arc::clone(known);
         }
-    }
-
-    /// `use target::*`, for a name.
-    fn glob(&mut self, unit: usize, import: u32, path: &[Word], origin: usize) {
-        let here = &self.names.units[unit];
-        let import = &here.target.imports[import as usize];
-        let target = &here.target.paths[import.path as usize];
-        let mut whole: Vec<Word> = target.segments.iter().map(|text| here.words[*text as usize]).collect();
-        let is_std = whole.first().is_some_and(|first| self.names.std.contains(first));
-        if is_std && !here.externs.contains_key(&whole[0]) {
-            whole.extend(path);
-            self.found.push(Meaning::Std(whole));
-            return;
+        query.steps += 1;
+        if query.steps > STEPS_MAX || !query.active.insert(key) {
+            query.circled = true;
+            return Arc::new([]);
         }
-        whole.extend(path);
-        self.begin(unit, import.scope, &whole, target.global, origin);
-    }
-
-    fn item(&mut self, unit: usize, item: u32, rest: &[Word], origin: usize) {
-        let here = &self.names.units[unit];
-        let of = &here.target.items[item as usize];
-        if of.kind == ItemKind::Alias && !rest.is_empty() {
-            if let Some(first) = of.references.first()
-                && let crate::summary::Referent::Path(path) = first.to
-            {
-                let path = &here.target.paths[path as usize];
-                let mut whole: Vec<Word> =
-                    path.segments.iter().map(|text| here.words[*text as usize]).collect();
-                whole.extend(rest);
-                let key = (unit, first.scope, whole.clone());
-                if unit == origin {
-                    if self.seen.len() <= LOOKUPS_MAX {
-                        self.begin(unit, first.scope, &whole, path.global, origin);
+        let outer_circled = std::mem::take(&mut query.circled);
+        let here = &self.units[unit];
+        let mut found = Vec::new();
+        for (_, _, binding) in here.bound(scope, name) {
+            match *binding {
+                Binding::Item(item) => found.push(Meaning::Item(unit, item, Vec::new())),
+                Binding::Scope(inner) => found.push(Meaning::Scope(unit, inner)),
+                Binding::Import(import) => self.import(query, unit, import, &mut found),
+            }
+        }
+        if found.is_empty() {
+            for (_, import) in here.globs_of(scope) {
+                let import = &here.target.imports[*import as usize];
+                for target in self.imported(query, unit, import) {
+                    // `use Enum::*` brings variants, which reach nothing.
+                    if !matches!(target, Meaning::Item(..)) {
+                        let alias = matches!(target, Meaning::Alias(..));
+                        let before = found.len();
+                        self.advance(query, unit, target, &[name], &mut found);
+                        if alias {
+                            // Whether the name is there is known only to the crate that passes it on.
+                            self.keep_real(query, &mut found, before);
+                        }
                     }
-                } else if self.seen.insert(key) {
-                    // As the other crate's own reference.
-                    self.found.push(Meaning::Alias(unit, first.scope, whole));
                 }
             }
-            self.found.push(Meaning::Item(unit, item, Vec::new()));
-            return;
         }
-        self.found.push(Meaning::Item(unit, item, rest.to_vec()));
+        found.sort();
+        found.dedup();
+        query.active.remove(&key);
+        let found: Arc<[Meaning]> = found.into();
+        if !query.circled || query.active.is_empty() {
+            self.known.lock().expect("no thread panics with it").insert(key, Arc::clone(&found));
+        }
+        query.circled |= outer_circled;
+        found
+    }
+
+    fn keep_real(&self, query: &mut Query, found: &mut Vec<Meaning>, from: usize) {
+        let candidates = found.split_off(from);
+        for candidate in candidates {
+            let real = match &candidate {
+                Meaning::Alias(of, scope, path) => {
+                    !self.path(query, *of, *scope, path, false).is_empty()
+                }
+                _ => true,
+            };
+            if real {
+                found.push(candidate);
+            }
+        }
+    }
+
+    fn import(&self, query: &mut Query, unit: usize, import: u32, found: &mut Vec<Meaning>) {
+        let import = &self.units[unit].target.imports[import as usize];
+        found.extend(self.imported(query, unit, import));
+    }
+
+    /// What an import names.
+    fn imported(&self, query: &mut Query, unit: usize, import: &Import) -> Vec<Meaning> {
+        let here = &self.units[unit];
+        let target = &here.target.paths[import.path as usize];
+        let path: Vec<Word> = target.segments.iter().map(|text| here.word(*text)).collect();
+        self.path(query, unit, import.scope, &path, target.global)
     }
 }
