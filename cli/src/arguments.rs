@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Say what the code of each crate reaches, found in its source
     Audit(Audit),
+    /// Write the manifest that grants what the code reaches now, and nothing more
+    Init(Init),
     /// Draw the graph of crates and grants
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
@@ -169,9 +171,34 @@ pub(crate) struct Check {
     /// List every undeclared crate
     #[arg(long, short)]
     pub verbose: bool,
+    /// Judge declarations only, without reading any code
+    #[arg(long)]
+    pub no_code: bool,
+    /// Let pass what could not be analysed of this crate; can be given again
+    #[arg(long, value_name = "CRATE")]
+    pub accept_unknown: Vec<String>,
     /// The output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// Only show what would be written
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The outputs of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    Human,
+    Json,
+    Sarif,
 }
 
 /// `explain`.
@@ -192,6 +219,8 @@ pub(crate) struct Explain {
 /// `audit`.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
+    /// Only this crate, or this edge `'a -> b'`, with the ways by which it gets there
+    pub subject: Option<String>,
     /// Which graph
     #[command(flatten)]
     pub source: Source,
@@ -258,6 +287,7 @@ pub(crate) enum GraphFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Document {
     Check,
+    Audit,
     Explain,
     Graph,
     Inspect,

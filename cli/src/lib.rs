@@ -20,9 +20,12 @@ mod exit;
 mod explain;
 mod fix;
 mod graph;
+mod init;
 mod inspect;
 mod plan;
+mod reach;
 mod render;
+mod sarif;
 mod source;
 
 use std::ffi::OsString;
@@ -117,6 +120,7 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Check(arguments) => check::run(&arguments, ambient),
         Command::Explain(arguments) => explain::run(&arguments, ambient),
         Command::Audit(arguments) => audit::run(&arguments, ambient),
+        Command::Init(arguments) => init::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),
         Command::Call(arguments) => call::run(&arguments, ambient),

@@ -500,7 +500,20 @@ impl<'g, 's> Engine<'g, 's> {
         HostCapability::FilesystemWrite
     }
 
+    /// What Cargo itself hands to a build script or a macro: its variables, and the streams on which it listens.
+    fn is_cargos(&self, node: u32, capability: HostCapability, argument: Option<&str>) -> bool {
+        let _ = node;
+        match capability {
+            HostCapability::Stdio => true,
+            HostCapability::EnvironmentRead => argument.is_some_and(is_cargos_variable),
+            _ => false,
+        }
+    }
+
     fn leaf(&mut self, node: u32, capability: HostCapability, argument: Option<String>, what: &str, line: u32) {
+        if self.build && self.is_cargos(node, capability, argument.as_deref()) {
+            return;
+        }
         let argument = argument.filter(|argument| keeps(capability, argument));
         let mut named = Capability::host(capability);
         if self.build {
@@ -512,6 +525,15 @@ impl<'g, 's> Engine<'g, 's> {
             leaves.push(Leaf { atom, what: what.to_owned(), line });
         }
     }
+}
+
+/// Variables that Cargo sets for a build script, by the Cargo book ("environment variables Cargo sets for build scripts").
+fn is_cargos_variable(name: &str) -> bool {
+    const NAMES: &[&str] = &["OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "DEBUG", "PROFILE", "RUSTC", "RUSTDOC"];
+    NAMES.contains(&name)
+        || ["CARGO", "DEP_", "RUSTC_"].iter().any(|prefix| name.starts_with(prefix))
+            && !name.contains("TOKEN")
+            && !name.contains("CREDENTIAL")
 }
 
 /// Whether an argument says something about a capability.

@@ -22,6 +22,7 @@ use crate::summary::{
 pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
     let mut scanner = Scanner::new(package, workspace);
     for target in &package.targets {
+        scanner.plain_macros.clear();
         scanner.target = TargetSummary::default();
         scanner.paths.clear();
         scanner.condition.clear();
@@ -38,6 +39,9 @@ pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
         let done = std::mem::take(&mut scanner.target);
         scanner.summary.targets.push(done);
     }
+    let used = std::mem::take(&mut scanner.used_macros);
+    let asked = std::mem::take(&mut scanner.asked_by_macros);
+    scanner.summary.unknowns.extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
     scanner.summary
 }
 
@@ -65,6 +69,13 @@ pub(crate) struct Scanner<'p> {
     opened: usize,
     /// What `Self` stands for.
     self_path: Option<(bool, Vec<String>)>,
+    /// The rules of macros by example that take nothing, by name: what they write stands where they are used.
+    plain_macros: HashMap<String, proc_macro2::TokenStream>,
+    /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
+    asked_by_macros: Vec<(String, Unknown)>,
+    used_macros: HashSet<String>,
+    /// The macro whose rules are read.
+    in_macro: Option<String>,
     /// References that the current file has made already.
     made: HashSet<(usize, Reference)>,
     /// Tags that stand in comments of the current file, by line.
@@ -76,6 +87,9 @@ pub(crate) struct Scanner<'p> {
 #[derive(Debug, Clone, Default)]
 struct FilePlace {
     number: u32,
+    /// The file's own: what is included is named from there.
+    file_folder: PathBuf,
+    /// What `#[path]` begins in.
     folder: PathBuf,
     /// Where `mod name;` is looked for.
     modules: PathBuf,
@@ -128,6 +142,10 @@ impl<'p> Scanner<'p> {
             depth: 0,
             opened: 0,
             self_path: None,
+            plain_macros: HashMap::new(),
+            asked_by_macros: Vec::new(),
+            used_macros: HashSet::new(),
+            in_macro: None,
             made: HashSet::new(),
             tags: HashMap::new(),
             comments: Vec::new(),
@@ -233,13 +251,11 @@ impl<'p> Scanner<'p> {
     fn unknown(&mut self, file: &FilePath, line: usize, why: &str, generated: bool) {
         let condition = self.here();
         let file = file.strip_prefix(&self.folder).unwrap_or(file).display().to_string();
-        self.summary.unknowns.push(Unknown {
-            file,
-            line: line_number(line),
-            condition,
-            why: why.to_owned(),
-            generated,
-        });
+        let unknown = Unknown { file, line: line_number(line), condition, why: why.to_owned(), generated };
+        match &self.in_macro {
+            Some(name) => self.asked_by_macros.push((name.clone(), unknown)),
+            None => self.summary.unknowns.push(unknown),
+        }
     }
 
     /// The text of a file, when it may be read.
@@ -299,7 +315,8 @@ impl<'p> Scanner<'p> {
         } else {
             folder.join(path.file_stem().unwrap_or_default())
         };
-        let place = FilePlace { number: self.file_number(&real), folder, modules };
+        let number = self.file_number(&real);
+        let place = FilePlace { number, file_folder: folder.clone(), folder, modules };
         self.in_file(place, &text, |scanner| scanner.source(path, &text));
     }
 
@@ -391,7 +408,10 @@ impl<'p> Scanner<'p> {
             let before = self.condition.len();
             self.condition.extend(predicates.iter().cloned());
             let path = self.place.folder.join(path);
-            self.module_file(&path, line, true);
+            // Behind a condition that nobody here can decide, a file that is not there is not compiled either.
+            if predicates.is_empty() || path.is_file() {
+                self.module_file(&path, line, true);
+            }
             self.condition.truncate(before);
         }
         if named {
@@ -403,7 +423,7 @@ impl<'p> Scanner<'p> {
             self.module_file(&beside, line, false);
         } else if inside.is_file() {
             self.module_file(&inside, line, true);
-        } else if paths.is_empty() {
+        } else if !paths.iter().any(|(_, path)| self.place.folder.join(path).is_file()) {
             self.unknown(&beside, line, "does not exist", false);
         }
     }

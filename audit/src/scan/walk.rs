@@ -428,17 +428,21 @@ impl Scanner<'_> {
                 _ => continue,
             };
             let name = plain(&ident.to_string());
-            let symbol = attributes.iter().find_map(|attribute| match &attribute.meta {
-                Meta::NameValue(pair) if pair.path.is_ident("link_name") => {
-                    first_literal(std::iter::once(&pair.value))
-                }
-                _ => None,
-            });
-            let symbol = symbol.unwrap_or_else(|| name.clone());
-            let symbol = self.text(&symbol);
-            self.under(attributes, |scanner| {
-                scanner.declare(&name, ItemKind::Foreign(symbol), line(ident.span()), Owner::Scope, &[], |_| {});
-            });
+            // Each name that the linker may look for, under the condition on which it does.
+            let mut symbols = named_values(attributes, "link_name");
+            if symbols.iter().all(|(conditions, _)| !conditions.is_empty()) {
+                let others = symbols.iter().map(|(conditions, _)| Predicate::Not(Box::new(Predicate::All(conditions.clone()))));
+                symbols.push((others.collect(), name.clone()));
+            }
+            for (conditions, symbol) in symbols {
+                let symbol = self.text(&symbol);
+                let before = self.condition.len();
+                self.condition.extend(conditions);
+                self.under(attributes, |scanner| {
+                    scanner.declare(&name, ItemKind::Foreign(symbol), line(ident.span()), Owner::Scope, &[], |_| {});
+                });
+                self.condition.truncate(before);
+            }
         }
     }
 
@@ -454,14 +458,19 @@ impl Scanner<'_> {
         if let Some((_, items)) = &it.content {
             let folder = self.place.modules.join(&name);
             let place =
-                FilePlace { number: self.place.number, folder: folder.clone(), modules: folder };
+                FilePlace {
+                    number: self.place.number,
+                    file_folder: self.place.file_folder.clone(),
+                    folder: folder.clone(),
+                    modules: folder,
+                };
             let before = std::mem::replace(&mut self.place, place);
             self.depth += 1;
             self.items(items);
             self.depth -= 1;
             self.place = before;
         } else {
-            let paths = module_paths(&it.attrs);
+            let paths = named_values(&it.attrs, "path");
             self.module(&name, line(it.ident.span()), &paths);
         }
         self.self_path = self_path;
@@ -515,7 +524,12 @@ impl Scanner<'_> {
             let name = it.ident.as_ref().map(|ident| plain(&ident.to_string())).unwrap_or_default();
             let at = it.ident.as_ref().map_or(0, |ident| line(ident.span()));
             let tokens = it.mac.tokens.clone();
+            if let Some(body) = plain_rule(&tokens) {
+                self.plain_macros.insert(name.clone(), body);
+            }
+            let outer = self.in_macro.replace(name.clone());
             self.declare(&name, ItemKind::Macro, at, Owner::Scope, &[], |scanner| scanner.rules(tokens));
+            self.in_macro = outer;
             return;
         }
         let before = std::mem::replace(&mut self.item, self.linked);
@@ -525,6 +539,14 @@ impl Scanner<'_> {
             "cfg_if" | "cfg_match" | "cfg_select" => self.cfg_if(&it.mac.tokens),
             "include" => self.include(&it.mac, true),
             "global_asm" => self.expression_macro(&it.mac),
+            name if it.mac.tokens.is_empty() && self.plain_macros.contains_key(name) => {
+                // A macro that takes nothing writes its rule where it stands: modules, imports and all.
+                // Once for each target, so that a macro that uses itself ends.
+                self.used_macros.insert(name.to_owned());
+                if let Some(body) = self.plain_macros.remove(name) {
+                    self.nested(without_dollars(body));
+                }
+            }
             _ => self.nested(it.mac.tokens.clone()),
         }
         self.item = before;
@@ -647,7 +669,7 @@ impl Scanner<'_> {
             "include_str" | "include_bytes" => {
                 let file = input.clone().into_iter().next().as_ref().and_then(tokens::literal);
                 let inside = file.as_deref().is_some_and(|file| {
-                    let path = self.place.folder.join(file);
+                    let path = self.place.file_folder.join(file);
                     path.canonicalize().is_ok_and(|path| path.starts_with(&self.folder))
                 });
                 let generated = input.to_string().contains("OUT_DIR") || input.to_string().contains("CARGO_MANIFEST_DIR");
@@ -689,12 +711,14 @@ impl Scanner<'_> {
         let at = it.path.segments.first().map_or(0, |first| line(first.ident.span()));
         let written = it.tokens.to_string();
         let Some(file) = it.tokens.clone().into_iter().next().as_ref().and_then(tokens::literal) else {
-            let generated = written.contains("OUT_DIR");
+            // Under a name that the build script sets, as a rule: `concat!(env!("OUT_DIR"), ...)`.
+            let scripted = self.package.targets.iter().any(|target| target.kind == crate::package::TargetKind::BuildScript);
+            let generated = written.contains("OUT_DIR") || (scripted && written.contains("env !"));
             let why = if generated { "is written by the build script" } else { "is included under a computed name" };
             let file = PathBuf::from(written.chars().take(80).collect::<String>());
             return self.unknown(&file, at, why, generated);
         };
-        let path = self.place.folder.join(&file);
+        let path = self.place.file_folder.join(&file);
         if self.depth >= MODULE_DEPTH_MAX {
             return self.unknown(&path, at, "files are included too deeply", false);
         }
@@ -707,7 +731,12 @@ impl Scanner<'_> {
             Ok((real, text)) => {
                 let folder = path.parent().unwrap_or(&self.folder).to_owned();
                 let place =
-                    FilePlace { number: self.file_number(&real), folder: folder.clone(), modules: folder };
+                    FilePlace {
+                    number: self.file_number(&real),
+                    file_folder: folder.clone(),
+                    folder: folder.clone(),
+                    modules: folder,
+                };
                 self.in_file(place, &text, |scanner| {
                     if items {
                         return scanner.source(&path, &text);
@@ -844,11 +873,29 @@ impl Scanner<'_> {
     }
 }
 
-/// `#[path = "..."]`, and the same in `cfg_attr`, with its conditions.
-fn module_paths(attributes: &[Attribute]) -> Vec<(Vec<Predicate>, String)> {
-    fn collect(meta: &Meta, conditions: &mut Vec<Predicate>, found: &mut Vec<(Vec<Predicate>, String)>) {
+/// The rule of a macro that takes nothing and has no other.
+fn plain_rule(tokens: &TokenStream) -> Option<TokenStream> {
+    let list: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    match list.as_slice() {
+        [TokenTree::Group(matcher), TokenTree::Punct(_), TokenTree::Punct(_), TokenTree::Group(body), rest @ ..]
+            if matcher.stream().is_empty() && rest.len() <= 1 =>
+        {
+            Some(body.stream())
+        }
+        _ => None,
+    }
+}
+
+/// `#[name = "..."]`, and the same in `cfg_attr`, with its conditions.
+fn named_values(attributes: &[Attribute], name: &str) -> Vec<(Vec<Predicate>, String)> {
+    fn collect(
+        meta: &Meta,
+        name: &str,
+        conditions: &mut Vec<Predicate>,
+        found: &mut Vec<(Vec<Predicate>, String)>,
+    ) {
         match meta {
-            Meta::NameValue(pair) if pair.path.is_ident("path") => {
+            Meta::NameValue(pair) if pair.path.is_ident(name) => {
                 if let Some(path) = first_literal(std::iter::once(&pair.value)) {
                     found.push((conditions.clone(), path));
                 }
@@ -859,7 +906,7 @@ fn module_paths(attributes: &[Attribute]) -> Vec<(Vec<Predicate>, String)> {
                 let Some(predicate) = all.next() else { return };
                 conditions.push(Predicate::parse(predicate));
                 for inner in all {
-                    collect(inner, conditions, found);
+                    collect(inner, name, conditions, found);
                 }
                 conditions.pop();
             }
@@ -868,7 +915,7 @@ fn module_paths(attributes: &[Attribute]) -> Vec<(Vec<Predicate>, String)> {
     }
     let mut found = Vec::new();
     for attribute in attributes {
-        collect(&attribute.meta, &mut Vec::new(), &mut found);
+        collect(&attribute.meta, name, &mut Vec::new(), &mut found);
     }
     found
 }
