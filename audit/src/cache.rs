@@ -11,7 +11,7 @@ use crate::package::Package;
 use crate::summary::Summary;
 
 /// Changes when the form of a summary, or what a scan finds, changes.
-const VERSION: &str = "cofferdam-source-1";
+const VERSION: &str = "cofferdam-source-2";
 
 /// A folder of summaries.
 #[derive(Debug, Clone)]

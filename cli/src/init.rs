@@ -161,32 +161,37 @@ impl<'a> Draft<'a> {
             }
             let arriving: Vec<EdgeIndex> =
                 project.edges().filter(|edge| project.edge(*edge).to == *index).collect();
-            for edge in &arriving {
-                let consumer = units.get(&project.edge(*edge).from).copied().unwrap_or_default();
-                let build_edge = project.is_build_edge(*edge);
-                if here.build && (build_edge || consumer.build) {
-                    self.cover(*index, *edge, &at_build);
-                }
-                if here.run && consumer.run && !build_edge {
-                    self.cover(*index, *edge, &given);
-                }
+            let consumer = |edge: &EdgeIndex| units.get(&project.edge(*edge).from).copied().unwrap_or_default();
+            let is_build_edge = |edge: &EdgeIndex| project.is_build_edge(*edge);
+            if here.build {
+                let edges = arriving.iter().filter(|edge| is_build_edge(edge) || consumer(edge).build);
+                self.cover(&edges.copied().collect::<Vec<_>>(), &at_build);
+            }
+            if here.run {
+                let edges = arriving.iter().filter(|edge| !is_build_edge(edge) && consumer(edge).run);
+                self.cover(&edges.copied().collect::<Vec<_>>(), &given);
             }
         }
     }
 
-    /// Adds to an edge what the crate behind it gives on and holds over no edge in such a scope.
-    fn cover(&mut self, to: CrateIndex, edge: EdgeIndex, given: &Grants) {
-        let project = &self.loaded.project;
+    /// Adds to edges into a crate what the crate gives on and none of them brings in such a scope: inline code has the union of
+    /// what its consumers give it.
+    fn cover(&mut self, arriving: &[EdgeIndex], given: &Grants) {
+        let Some(first) = arriving.first() else { return };
         let missing: Grants = given
             .iter()
             .filter(|(name, scope)| {
-                let mut arriving =
-                    self.edges.iter().filter(|(edge, _)| project.edge(**edge).to == to).filter_map(|(_, grants)| grants.get(*name));
-                !arriving.any(|held| held.covers(scope))
+                let mut brought = arriving.iter().filter_map(|edge| self.edges.get(edge)?.get(*name));
+                !brought.any(|held| held.covers(scope))
             })
             .map(|(name, scope)| (name.clone(), scope.clone()))
             .collect();
-        merge(self.edges.entry(edge).or_default(), &missing);
+        // The edge that brings most of it already.
+        let closest = arriving.iter().max_by_key(|edge| {
+            let grants = self.edges.get(*edge);
+            missing.keys().filter(|name| grants.is_some_and(|grants| grants.contains_key(*name))).count()
+        });
+        merge(self.edges.entry(*closest.unwrap_or(first)).or_default(), &missing);
     }
 
     /// What each member's own code uses. Over an edge that does not need it, the member works without.
