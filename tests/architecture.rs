@@ -8,10 +8,11 @@ use std::process::Command;
 use harness::root;
 
 /// Who may depend on whom. Nothing else, and every crate of the workspace is here.
-const ARROWS: [(&str, &[&str]); 3] = [
+const ARROWS: [(&str, &[&str]); 4] = [
     ("capability-manifest", &[]),
     ("cofferdam", &["capability-manifest"]),
-    ("cofferdam-cli", &["cofferdam"]),
+    ("cofferdam-audit", &["capability-manifest"]),
+    ("cofferdam-cli", &["cofferdam", "cofferdam-audit"]),
 ];
 
 /// What a pure crate may depend on: nothing that reaches the world.
@@ -112,7 +113,7 @@ fn the_pure_crate_names_nothing_of_the_world() {
 #[test]
 fn a_grant_is_made_in_one_place() {
     let mut makers = BTreeSet::new();
-    for folder in ["capability-manifest/src", "runtime/host/src", "cli/src"] {
+    for folder in ["capability-manifest/src", "audit/src", "runtime/host/src", "cli/src"] {
         for (name, text) in sources(folder) {
             if shipped(&text).contains("Grant::new(") {
                 makers.insert(name);
@@ -131,7 +132,7 @@ fn a_grant_is_made_in_one_place() {
 #[test]
 fn only_the_programs_make_ambient_authority() {
     let mut makers = BTreeSet::new();
-    for folder in ["capability-manifest/src", "runtime/host/src", "cli/src"] {
+    for folder in ["capability-manifest/src", "audit/src", "runtime/host/src", "cli/src"] {
         for (name, text) in sources(folder) {
             if text.contains("ambient_authority()") {
                 makers.insert(name);
@@ -143,7 +144,9 @@ fn only_the_programs_make_ambient_authority() {
 
 #[test]
 fn unsafe_code_is_forbidden_where_nothing_needs_it() {
-    for name in ["capability-manifest/src/lib.rs", "runtime/host/src/lib.rs", "cli/src/lib.rs"] {
+    for name in
+        ["capability-manifest/src/lib.rs", "audit/src/lib.rs", "runtime/host/src/lib.rs", "cli/src/lib.rs"]
+    {
         let text = std::fs::read_to_string(root().join(name)).expect("readable");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{name}");
     }

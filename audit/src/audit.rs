@@ -271,12 +271,17 @@ impl Audit<'_> {
     /// How a package's own code reaches a capability.
     pub fn way_within(&self, package: PackageIndex, capability: &Capability) -> Option<Way> {
         let wanted = |atom: &Atom| atom.capability == *capability;
-        let found = self.run.path_within(package, &wanted).or_else(|| self.build.path_within(package, &wanted));
+        let found =
+            self.run.path_within(package, &wanted).or_else(|| self.build.path_within(package, &wanted));
         found.map(|(places, what)| Way { places, what })
     }
 
     /// How compiling a package, or one below it, reaches something.
-    fn compiled(&self, package: PackageIndex, wanted: &dyn Fn(&Atom) -> bool) -> Option<(Vec<CodePlace>, String)> {
+    fn compiled(
+        &self,
+        package: PackageIndex,
+        wanted: &dyn Fn(&Atom) -> bool,
+    ) -> Option<(Vec<CodePlace>, String)> {
         let mut seen = BTreeSet::new();
         let mut pending = std::collections::VecDeque::from([package]);
         while let Some(at) = pending.pop_front() {
@@ -316,9 +321,7 @@ impl Audit<'_> {
             for unknown in &summary.unknowns {
                 let features = &self.graph.packages[package].features;
                 let conditions = &summary.conditions[unknown.condition as usize];
-                let off = conditions
-                    .iter()
-                    .any(|one| one.evaluate(&self.graph.cfg, features) == Some(false));
+                let off = conditions.iter().any(|one| one.evaluate(&self.graph.cfg, features) == Some(false));
                 if !off {
                     all.push(UnknownSource {
                         package,
@@ -361,7 +364,9 @@ impl Audit<'_> {
                         for step in stage.live.steps[node as usize].iter().filter(|step| inside(step.line)) {
                             let leaves = &stage.live.leaves[step.to as usize];
                             if stage.is_raw(step.to) {
-                                reaches.extend(leaves.iter().map(|leaf| stage.atoms.get(leaf.atom).capability.clone()));
+                                reaches.extend(
+                                    leaves.iter().map(|leaf| stage.atoms.get(leaf.atom).capability.clone()),
+                                );
                             }
                         }
                         if reaches.is_empty() {

@@ -32,7 +32,8 @@ pub struct CfgSet {
 }
 
 /// Names that the compiler or Cargo always knows, so that their absence means false.
-const KNOWN_NAMES: &[&str] = &["unix", "windows", "test", "doctest", "doc", "miri", "proc_macro", "rustfmt", "clippy"];
+const KNOWN_NAMES: &[&str] =
+    &["unix", "windows", "test", "doctest", "doc", "miri", "proc_macro", "rustfmt", "clippy"];
 
 impl CfgSet {
     /// Reads the lines that `rustc --print cfg` prints.

@@ -109,10 +109,8 @@ impl Table {
         hash.update(STD);
         hash.update(SYMBOLS);
         for capability in HostCapability::all() {
-            let page = CapabilityPage::load(capability).map_err(|error| TableError {
-                file: "../capabilities",
-                message: error.to_string(),
-            })?;
+            let page = CapabilityPage::load(capability)
+                .map_err(|error| TableError { file: "../capabilities", message: error.to_string() })?;
             for item in &page.acquired_by.std {
                 hash.update(item);
                 table.std.entry(canonical(item)).or_default().push(capability);

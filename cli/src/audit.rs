@@ -122,7 +122,11 @@ fn one_package(code: &Code, verdict: &Verdict<'_>, package: PackageIndex) -> Str
         }
     }
     let (reaching, memory) = verdict.unsafe_code(package);
-    let _ = writeln!(text, "  unsafe code: {memory} that handles memory, {} that reaches authority", reaching.len());
+    let _ = writeln!(
+        text,
+        "  unsafe code: {memory} that handles memory, {} that reaches authority",
+        reaching.len()
+    );
     for ((from, to), need) in verdict.needs() {
         let all = to_grant(&need.run.union(&need.build).cloned().collect());
         if *to == package && !all.is_empty() {
@@ -171,13 +175,16 @@ fn document(code: &Code, verdict: &Verdict<'_>, subject: Option<&Subject>) -> Au
             .map(|(capability, way)| ReachDocument {
                 capability: capability.to_string(),
                 what: way.as_ref().map(|way| way.what.clone()),
-                way: way.iter().flat_map(|way| &way.places).map(|place| WayStepDocument {
-                    krate: name(place.package),
-                    item: place.item.clone(),
-                    file: place.file.clone(),
-                    line: place.line,
-                })
-                .collect(),
+                way: way
+                    .iter()
+                    .flat_map(|way| &way.places)
+                    .map(|place| WayStepDocument {
+                        krate: name(place.package),
+                        item: place.item.clone(),
+                        file: place.file.clone(),
+                        line: place.line,
+                    })
+                    .collect(),
             })
             .collect::<Vec<_>>()
     };
@@ -219,7 +226,10 @@ fn document(code: &Code, verdict: &Verdict<'_>, subject: Option<&Subject>) -> Au
                 let way = subject.and_then(|_| verdict.way_over(*from, *to, &capability));
                 (capability, way)
             });
-            AuditEdgeDocument { ends: EdgeName { from: name(*from), to: name(*to) }, brings: reaches(all.collect()) }
+            AuditEdgeDocument {
+                ends: EdgeName { from: name(*from), to: name(*to) },
+                brings: reaches(all.collect()),
+            }
         })
         .collect();
     let (files, lines, by_token) = verdict.extent();

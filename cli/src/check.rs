@@ -39,7 +39,9 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
     let undeclared = undeclared(&loaded.project, &resolution);
     match arguments.format {
         CheckFormat::Sarif => sarif::print(&loaded.project, &findings)?,
-        CheckFormat::Json => CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?,
+        CheckFormat::Json => {
+            CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?
+        }
         CheckFormat::Human => say(arguments, &loaded.project, &resolution, &findings, &undeclared)?,
     }
     Ok(if errors > 0 || (arguments.deny_warnings && warnings > 0) { Exit::Denied } else { Exit::Ok })
@@ -103,10 +105,7 @@ fn say(
     if errors > 0 {
         writeln!(out, "denied: {}", counted(errors, "finding"))?;
     } else if !project.has_declarations() {
-        writeln!(
-            out,
-            "nothing is declared yet, so nothing is denied; start with `cofferdam init`"
-        )?;
+        writeln!(out, "nothing is declared yet, so nothing is denied; start with `cofferdam init`")?;
     } else if let Some(graph) = resolution.granted(project) {
         let compartments = graph.compartments().len();
         let grants = graph.grants().len();

@@ -34,14 +34,19 @@ const QUIET: Duration = Duration::from_secs(2);
 
 impl Code {
     /// Reads the source of everything that the project links. `None` for a graph that is no Cargo workspace.
-    pub(crate) fn read(loaded: &Loaded, target: Option<&str>, ambient: AmbientAuthority) -> Result<Option<Self>, Stop> {
+    pub(crate) fn read(
+        loaded: &Loaded,
+        target: Option<&str>,
+        ambient: AmbientAuthority,
+    ) -> Result<Option<Self>, Stop> {
         let Some(metadata) = &loaded.metadata else { return Ok(None) };
         let cfg = CfgSet::from_lines(&rustc(&arguments("--print=cfg", target))?);
         let (graph, crates) = graph(loaded, metadata, cfg, target)?;
         let table = Table::load()?;
         let cache = cache_folder().map(|folder| Cache::in_folder(&folder));
         let meter = Meter::new();
-        let sources = read_sources_ambient(&graph, cache.as_ref(), &|done, all| meter.show(done, all), ambient)?;
+        let sources =
+            read_sources_ambient(&graph, cache.as_ref(), &|done, all| meter.show(done, all), ambient)?;
         meter.end();
         let packages = crates.iter().enumerate().filter_map(|(at, index)| Some(((*index)?, at))).collect();
         Ok(Some(Self { graph, sources, table, crates, packages }))
@@ -96,7 +101,11 @@ fn graph(
             name: package.name.to_string(),
             version: package.version.to_string(),
             checksum: loaded.checksums.get(&key).cloned(),
-            folder: package.manifest_path.parent().map(|folder| folder.as_std_path().to_owned()).unwrap_or_default(),
+            folder: package
+                .manifest_path
+                .parent()
+                .map(|folder| folder.as_std_path().to_owned())
+                .unwrap_or_default(),
             targets: targets(package, root),
             features: BTreeSet::new(),
             dependencies: Vec::new(),
@@ -150,7 +159,11 @@ fn targets(package: &cargo_metadata::Package, root: bool) -> Vec<Target> {
         let is_library = |kind: &CargoKind| {
             matches!(
                 kind,
-                CargoKind::Lib | CargoKind::RLib | CargoKind::DyLib | CargoKind::CDyLib | CargoKind::StaticLib
+                CargoKind::Lib
+                    | CargoKind::RLib
+                    | CargoKind::DyLib
+                    | CargoKind::CDyLib
+                    | CargoKind::StaticLib
             )
         };
         let kind = if target.kind.contains(&CargoKind::ProcMacro) {

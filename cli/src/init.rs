@@ -6,12 +6,10 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
-use cofferdam::manifest::scope::{
-    Bounded, Extent, NamePattern, NormalPath, PathPattern, PatternSet, Scope,
-};
+use cofferdam::manifest::scope::{Bounded, Extent, NamePattern, NormalPath, PathPattern, PatternSet, Scope};
 use cofferdam::manifest::{
-    Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex, example_scope,
-    resolve,
+    Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex,
+    example_scope, resolve,
 };
 use cofferdam_audit::{Atom, Audit, PackageIndex, Way, audit};
 use toml_edit::{DocumentMut, InlineTable, Item, Value};
@@ -63,13 +61,18 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
     for (file, text) in changed {
         if !fix::is_valid(&loaded, file, &text) {
             let name = loaded.project.files().get(file).name();
-            return Err(Stop::Usage(format!("the lines do not fit into `{name}` as it is; write them by hand")));
+            return Err(Stop::Usage(format!(
+                "the lines do not fit into `{name}` as it is; write them by hand"
+            )));
         }
         let path = &loaded.paths[&file];
         std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?;
     }
     writeln!(out, "{summary}")?;
-    writeln!(out, "paths, hosts and programs that the source does not name are examples: put what is meant in their place")?;
+    writeln!(
+        out,
+        "paths, hosts and programs that the source does not name are examples: put what is meant in their place"
+    )?;
     Ok(Exit::Ok)
 }
 
@@ -154,14 +157,16 @@ impl<'a> Draft<'a> {
                     merge(&mut given, grants);
                 }
             }
-            let at_build: Grants = given.iter().map(|(name, scope)| (name.at_build(), scope.clone())).collect();
+            let at_build: Grants =
+                given.iter().map(|(name, scope)| (name.at_build(), scope.clone())).collect();
             if project.roots().contains(index) {
                 let holds = if here.run || !here.build { &given } else { &at_build };
                 merge(&mut self.holds, holds);
             }
             let arriving: Vec<EdgeIndex> =
                 project.edges().filter(|edge| project.edge(*edge).to == *index).collect();
-            let consumer = |edge: &EdgeIndex| units.get(&project.edge(*edge).from).copied().unwrap_or_default();
+            let consumer =
+                |edge: &EdgeIndex| units.get(&project.edge(*edge).from).copied().unwrap_or_default();
             let is_build_edge = |edge: &EdgeIndex| project.is_build_edge(*edge);
             if here.build {
                 let edges = arriving.iter().filter(|edge| is_build_edge(edge) || consumer(edge).build);
@@ -198,17 +203,19 @@ impl<'a> Draft<'a> {
     fn claim(&mut self) {
         let project = &self.loaded.project;
         for index in project.crates().filter(|index| project.package(*index).member) {
-            let Some(package) = self.package(index).filter(|package| self.verdict.is_linked(*package)) else { continue };
+            let Some(package) = self.package(index).filter(|package| self.verdict.is_linked(*package)) else {
+                continue;
+            };
             if project.backend(index) != Backend::Inline {
                 continue;
             }
             let mut claims = BTreeMap::new();
             for capability in grants(self.verdict.own(package).iter()).into_keys() {
-                let everywhere = self
-                    .edges
-                    .iter()
-                    .filter(|(edge, _)| project.edge(**edge).to == index)
-                    .all(|(_, grants)| grants.contains_key(&capability) || grants.contains_key(&capability.at_build()));
+                let everywhere = self.edges.iter().filter(|(edge, _)| project.edge(**edge).to == index).all(
+                    |(_, grants)| {
+                        grants.contains_key(&capability) || grants.contains_key(&capability.at_build())
+                    },
+                );
                 claims.insert(capability, everywhere);
             }
             self.consumes.insert(index, claims);
@@ -247,7 +254,8 @@ impl<'a> Draft<'a> {
             let Some((file, table)) = table_of(project, *edge) else { continue };
             let missing: Vec<(&Capability, &Scope)> =
                 grants.iter().filter(|(name, _)| !written.contains(name)).collect();
-            let evidence: Vec<String> = missing.iter().filter_map(|(name, _)| self.evidence(*edge, name)).collect();
+            let evidence: Vec<String> =
+                missing.iter().filter_map(|(name, _)| self.evidence(*edge, name)).collect();
             for (capability, scope) in missing {
                 edits.add(file, &table, capability, scope, &evidence)?;
             }
@@ -318,8 +326,7 @@ impl Edits<'_> {
         if !self.documents.contains_key(&file) {
             let text = self.loaded.project.files().get(file).as_str();
             let parsed = text.parse();
-            let document =
-                parsed.map_err(|error| Stop::Usage(format!("cannot edit this TOML: {error}")))?;
+            let document = parsed.map_err(|error| Stop::Usage(format!("cannot edit this TOML: {error}")))?;
             self.documents.insert(file, document);
         }
         Ok(self.documents.get_mut(&file).expect("it was put there"))

@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofferdam::Loaded;
 use cofferdam::manifest::{
-    Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Project, Resolution, Severity,
-    Stage, UnitIndex, example_scope, limits, print,
+    Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Project, Resolution,
+    Severity, Stage, UnitIndex, example_scope, limits, print,
 };
 use cofferdam_audit::{Atom, Audit, PackageIndex, Way, audit};
 
 use crate::code::Code;
 
 /// Everything that the code says against the manifests.
-pub(crate) fn findings(loaded: &Loaded, resolution: &Resolution, code: &Code, accepted: &[String]) -> Vec<Diagnostic> {
+pub(crate) fn findings(
+    loaded: &Loaded,
+    resolution: &Resolution,
+    code: &Code,
+    accepted: &[String],
+) -> Vec<Diagnostic> {
     let verdict = audit(&code.graph, &code.sources, &code.table);
     let judge = Judge { project: &loaded.project, resolution, code, verdict: &verdict };
     let mut all = judge.edges();
@@ -25,7 +30,8 @@ pub(crate) fn findings(loaded: &Loaded, resolution: &Resolution, code: &Code, ac
         all.sort_by_key(|finding| finding.severity);
         all.truncate(limits::FINDINGS_MAX);
         let severity = all[0].severity;
-        let mut more = Diagnostic::new(MessageCode::TooLarge, format!("{unlisted} more findings are not listed"));
+        let mut more =
+            Diagnostic::new(MessageCode::TooLarge, format!("{unlisted} more findings are not listed"));
         more.severity = severity;
         all.push(more);
     }
@@ -60,7 +66,9 @@ impl Judge<'_> {
             let build_edge = self.project.is_build_edge(flow.edge);
             // A compartment is held to its grants while it runs; what is in it needs no promise.
             let confined = trace.unit(unit).owner.is_some()
-                || (!build_edge && unit != UnitIndex::BUILD && self.project.backend(edge.to) != Backend::Inline);
+                || (!build_edge
+                    && unit != UnitIndex::BUILD
+                    && self.project.backend(edge.to) != Backend::Inline);
             let (Some(from), Some(to)) = (self.package(edge.from), self.package(edge.to)) else { continue };
             let Some(need) = self.verdict.needs().get(&(from, to)).filter(|_| !confined) else { continue };
             let need = if unit == UnitIndex::BUILD { &need.build } else { &need.run };
@@ -77,10 +85,17 @@ impl Judge<'_> {
         all
     }
 
-    fn not_granted(&self, index: EdgeIndex, from: PackageIndex, to: PackageIndex, capability: &Capability) -> Diagnostic {
+    fn not_granted(
+        &self,
+        index: EdgeIndex,
+        from: PackageIndex,
+        to: PackageIndex,
+        capability: &Capability,
+    ) -> Diagnostic {
         let edge = self.project.edge(index);
         let (consumer, provider) = (self.project.name(edge.from), self.project.name(edge.to));
-        let message = format!("`{consumer}` does not grant `{capability}` to `{provider}`, whose code reaches it");
+        let message =
+            format!("`{consumer}` does not grant `{capability}` to `{provider}`, whose code reaches it");
         let mut finding = Diagnostic::new(MessageCode::ReachNotGranted, message);
         let at = edge.line.or_else(|| self.project.name_line(edge.from));
         finding.primary = at.map(|at| (at, format!("`{consumer}` grants it nothing of that")));
@@ -103,7 +118,13 @@ impl Judge<'_> {
 
     fn fix(&self, index: EdgeIndex, capability: &Capability) -> Option<Fix> {
         let (file, table) = table_of(self.project, index)?;
-        Some(Fix { file, table, capability: capability.clone(), scope: example_scope(capability), complete: false })
+        Some(Fix {
+            file,
+            table,
+            capability: capability.clone(),
+            scope: example_scope(capability),
+            complete: false,
+        })
     }
 
     /// What the roots reach must be held.
@@ -150,12 +171,15 @@ impl Judge<'_> {
         let incomplete: BTreeSet<PackageIndex> =
             self.verdict.unknowns().into_iter().map(|unknown| unknown.package).collect();
         for index in self.project.crates() {
-            let (Some(tables), Some(package)) = (self.project.tables(index), self.package(index)) else { continue };
+            let (Some(tables), Some(package)) = (self.project.tables(index), self.package(index)) else {
+                continue;
+            };
             if !self.verdict.is_linked(package) || self.project.backend(index) != Backend::Inline {
                 continue;
             }
             let own = to_grant(&self.verdict.own(package));
-            let consumed: Vec<&Capability> = tables.consumes.iter().map(|one| &one.capability.value).collect();
+            let consumed: Vec<&Capability> =
+                tables.consumes.iter().map(|one| &one.capability.value).collect();
             let exported = tables.exports.iter().map(|one| &one.capability.value);
             let named: Vec<&Capability> = consumed.iter().copied().chain(exported).collect();
             let name = self.project.name(index);
@@ -175,7 +199,10 @@ impl Judge<'_> {
                 if let Some(way) = self.verdict.way_within(package, capability) {
                     finding.notes.push(way_text(self.code, &way));
                 }
-                finding.help.push(format!("add to its `consumes`: `{} = \"why\"`", print::string(&capability.to_string())));
+                finding.help.push(format!(
+                    "add to its `consumes`: `{} = \"why\"`",
+                    print::string(&capability.to_string())
+                ));
                 all.push(finding);
             }
             let mut used = own;
@@ -190,7 +217,12 @@ impl Judge<'_> {
                 let is_host = matches!(capability, Capability::Host(..));
                 let is_used = used.contains(capability) || used.contains(&capability.at_build());
                 let implied = used.iter().filter_map(Capability::implied_by).any(|one| one == *capability);
-                if is_host && !is_used && !implied && !capability.granted_by_default() && !incomplete.contains(&package) {
+                if is_host
+                    && !is_used
+                    && !implied
+                    && !capability.granted_by_default()
+                    && !incomplete.contains(&package)
+                {
                     let message = format!("`{name}` declares `{capability}`, and none of its code uses it");
                     let mut finding = Diagnostic::new(MessageCode::UnusedClaim, message);
                     finding.primary = Some((consume.capability.at, String::new()));
@@ -218,7 +250,10 @@ impl Judge<'_> {
             }
             let many = if files.len() == 1 { "one file" } else { "some files" };
             let message = if generated {
-                format!("{many} of `{} {}` are written by its build script and were not read", of.name, of.version)
+                format!(
+                    "{many} of `{} {}` are written by its build script and were not read",
+                    of.name, of.version
+                )
             } else {
                 format!("{many} of `{} {}` could not be analysed", of.name, of.version)
             };
@@ -240,7 +275,10 @@ impl Judge<'_> {
             for site in reaching {
                 let untagged: Vec<String> = to_names(&site.reaches)
                     .into_iter()
-                    .filter(|name| !site.tags.contains(name.strip_prefix("build.").unwrap_or(name)) && !site.tags.contains(name))
+                    .filter(|name| {
+                        !site.tags.contains(name.strip_prefix("build.").unwrap_or(name))
+                            && !site.tags.contains(name)
+                    })
                     .collect();
                 if untagged.is_empty() {
                     continue;
@@ -266,7 +304,10 @@ fn to_names(capabilities: &BTreeSet<Capability>) -> BTreeSet<String> {
 }
 
 /// The file and table for a grant over an edge: the one there is, else the consumer's own, else the workspace's.
-pub(crate) fn table_of(project: &Project, index: EdgeIndex) -> Option<(cofferdam::manifest::FileId, Vec<String>)> {
+pub(crate) fn table_of(
+    project: &Project,
+    index: EdgeIndex,
+) -> Option<(cofferdam::manifest::FileId, Vec<String>)> {
     let edge = project.edge(index);
     let key = |index: CrateIndex| project.name(index).split(' ').next().unwrap_or_default().to_owned();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();

@@ -83,7 +83,9 @@ fn result(project: &Project, finding: &Diagnostic) -> Value {
 fn uri(path: &str) -> String {
     path.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => (byte as char).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                (byte as char).to_string()
+            }
             other => format!("%{other:02X}"),
         })
         .collect()
@@ -92,5 +94,10 @@ fn uri(path: &str) -> String {
 /// What stays the same while lines move.
 fn fingerprint(finding: &Diagnostic) -> String {
     let edge = finding.edge.as_ref().map_or(String::new(), |(from, to)| format!("{from} -> {to}"));
-    format!("{}|{edge}|{}|{}", finding.code, finding.capability.as_deref().unwrap_or(""), finding.chain.join(">"))
+    format!(
+        "{}|{edge}|{}|{}",
+        finding.code,
+        finding.capability.as_deref().unwrap_or(""),
+        finding.chain.join(">")
+    )
 }

@@ -95,7 +95,12 @@ impl<'g, 's> Engine<'g, 's> {
             .units
             .iter()
             .map(|unit| {
-                unit.target.paths.iter().flat_map(|path| &path.segments).map(|text| unit.word(*text)).collect()
+                unit.target
+                    .paths
+                    .iter()
+                    .flat_map(|path| &path.segments)
+                    .map(|text| unit.word(*text))
+                    .collect()
             })
             .collect();
         let mut engine = Self {
@@ -228,7 +233,9 @@ impl<'g, 's> Engine<'g, 's> {
                     if let Some(path) = one.of {
                         let (types, _) = self.items_meant(unit, one.scope, path);
                         // An impl for another crate's type is its own trait's: that type must not lead here.
-                        let own = types.into_iter().filter(|meant| meant.0 == unit && is_owner(&self.out.names, *meant));
+                        let own = types
+                            .into_iter()
+                            .filter(|meant| meant.0 == unit && is_owner(&self.out.names, *meant));
                         owners.extend(own.map(node));
                     }
                     let (traits, foreign) = match one.of_trait {
@@ -325,7 +332,13 @@ impl<'g, 's> Engine<'g, 's> {
                 Referent::Capability(name) => {
                     let name = of.summary.texts[name as usize].clone();
                     if let Some(capability) = HostCapability::from_name(&name) {
-                        self.leaf(node, capability, argument, &format!("`{name}` by its form"), reference.line);
+                        self.leaf(
+                            node,
+                            capability,
+                            argument,
+                            &format!("`{name}` by its form"),
+                            reference.line,
+                        );
                     }
                 }
                 Referent::Path(path) | Referent::Macro(path) => {
@@ -474,8 +487,18 @@ impl<'g, 's> Engine<'g, 's> {
     }
 
     fn std(&mut self, node: u32, path: &str, line: u32, argument: Option<&str>) {
+        // What these embed depends on what they name; the scan has seen that.
+        if matches!(
+            path,
+            "std::env!" | "std::option_env!" | "std::include!" | "std::include_str!" | "std::include_bytes!"
+        ) {
+            return;
+        }
         // How a file is opened is said by methods of the options.
-        if matches!(path, "std::fs::OpenOptions::new" | "std::fs::File::options" | "std::fs::OpenOptions::default") {
+        if matches!(
+            path,
+            "std::fs::OpenOptions::new" | "std::fs::File::options" | "std::fs::OpenOptions::default"
+        ) {
             let capability = self.options(node);
             self.leaf(node, capability, None, &format!("`{path}`"), line);
             return;
@@ -490,8 +513,12 @@ impl<'g, 's> Engine<'g, 's> {
         if node < self.out.names.item_count() {
             let (unit, item) = self.out.names.item_of(node);
             let of = &self.out.names.units[unit];
-            let calls: Vec<&str> =
-                of.item(item).calls.iter().map(|call| of.summary.texts[call.name as usize].as_str()).collect();
+            let calls: Vec<&str> = of
+                .item(item)
+                .calls
+                .iter()
+                .map(|call| of.summary.texts[call.name as usize].as_str())
+                .collect();
             let writes = ["write", "append", "create", "create_new", "truncate", "custom_flags"];
             if calls.contains(&"open") && !calls.iter().any(|call| writes.contains(call)) {
                 return HostCapability::FilesystemRead;
@@ -510,7 +537,14 @@ impl<'g, 's> Engine<'g, 's> {
         }
     }
 
-    fn leaf(&mut self, node: u32, capability: HostCapability, argument: Option<String>, what: &str, line: u32) {
+    fn leaf(
+        &mut self,
+        node: u32,
+        capability: HostCapability,
+        argument: Option<String>,
+        what: &str,
+        line: u32,
+    ) {
         if self.build && self.is_cargos(node, capability, argument.as_deref()) {
             return;
         }
@@ -529,7 +563,8 @@ impl<'g, 's> Engine<'g, 's> {
 
 /// Variables that Cargo sets for a build script, by the Cargo book ("environment variables Cargo sets for build scripts").
 fn is_cargos_variable(name: &str) -> bool {
-    const NAMES: &[&str] = &["OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "DEBUG", "PROFILE", "RUSTC", "RUSTDOC"];
+    const NAMES: &[&str] =
+        &["OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "DEBUG", "PROFILE", "RUSTC", "RUSTDOC"];
     NAMES.contains(&name)
         || ["CARGO", "DEP_", "RUSTC_"].iter().any(|prefix| name.starts_with(prefix))
             && !name.contains("TOKEN")

@@ -205,7 +205,8 @@ impl<'s> Names<'s> {
     /// The nearest scope in which a path can mean something else than in the one around it.
     pub(crate) fn effective(&self, unit: usize, mut scope: u32, path: u32) -> u32 {
         let here = &self.units[unit];
-        let Some(first) = here.target.paths[path as usize].segments.first().map(|text| here.words[*text as usize])
+        let Some(first) =
+            here.target.paths[path as usize].segments.first().map(|text| here.words[*text as usize])
         else {
             return scope;
         };
@@ -240,7 +241,10 @@ impl<'s> Names<'s> {
         let Some(last) = path.segments.last().map(|text| here.words[*text as usize]) else { return found };
         found.retain(|meaning| match meaning {
             Meaning::Item(of, item, _) => {
-                matches!(self.units[*of].target.items[*item as usize].kind, ItemKind::Macro | ItemKind::Function)
+                matches!(
+                    self.units[*of].target.items[*item as usize].kind,
+                    ItemKind::Macro | ItemKind::Function
+                )
             }
             Meaning::Scope(..) => false,
             Meaning::Std(_) | Meaning::Alias(..) => true,
@@ -411,7 +415,8 @@ impl Names<'_> {
                 at = here.target.scopes[at as usize].parent;
             }
             // A glob of std answers to every name, so a crate of that name is asked for as well.
-            if found.is_empty() || (!rest.is_empty() && here.externs.contains_key(&first)) {
+            let names_a_crate = here.externs.contains_key(&first) || self.std.contains(&first);
+            if found.is_empty() || (!rest.is_empty() && names_a_crate) {
                 self.external(query, unit, path, &mut found);
             }
             if found.is_empty() && here.edition_2015 && scope != 0 {
@@ -432,7 +437,14 @@ impl Names<'_> {
     }
 
     /// Goes on from a meaning along the rest of a path.
-    fn advance(&self, query: &mut Query, unit: usize, from: Meaning, rest: &[Word], found: &mut Vec<Meaning>) {
+    fn advance(
+        &self,
+        query: &mut Query,
+        unit: usize,
+        from: Meaning,
+        rest: &[Word],
+        found: &mut Vec<Meaning>,
+    ) {
         let Some((&next, more)) = rest.split_first() else { return found.push(from) };
         match from {
             Meaning::Std(mut path) => {
@@ -566,9 +578,7 @@ impl Names<'_> {
         let candidates = found.split_off(from);
         for candidate in candidates {
             let real = match &candidate {
-                Meaning::Alias(of, scope, path) => {
-                    !self.path(query, *of, *scope, path, false).is_empty()
-                }
+                Meaning::Alias(of, scope, path) => !self.path(query, *of, *scope, path, false).is_empty(),
                 _ => true,
             };
             if real {

@@ -269,9 +269,8 @@ impl<'s> Stage<'s> {
             if !self.live.live[node as usize] || self.package_of(node) != package {
                 continue;
             }
-            let at = |what: &str, line: u32| {
-                Some((vec![CodePlace { line, ..self.place(node) }], what.to_owned()))
-            };
+            let at =
+                |what: &str, line: u32| Some((vec![CodePlace { line, ..self.place(node) }], what.to_owned()));
             if !self.is_foreign(node)
                 && let Some(leaf) =
                     self.live.leaves[node as usize].iter().find(|leaf| wanted(self.atoms.get(leaf.atom)))
@@ -356,11 +355,13 @@ impl<'s> Stage<'s> {
         let owner = match entry.owner {
             crate::summary::Owner::Impl(one) => of.target.impls[one as usize].of.map(|path| {
                 let path = &of.target.paths[path as usize];
-                path.segments.iter().map(|text| of.summary.texts[*text as usize].as_str()).collect::<Vec<_>>().join("::")
+                path.segments
+                    .iter()
+                    .map(|text| of.summary.texts[*text as usize].as_str())
+                    .collect::<Vec<_>>()
+                    .join("::")
             }),
-            crate::summary::Owner::Trait(one) => {
-                Some(of.summary.texts[of.item(one).name as usize].clone())
-            }
+            crate::summary::Owner::Trait(one) => Some(of.summary.texts[of.item(one).name as usize].clone()),
             crate::summary::Owner::Scope => None,
         };
         for part in owner.into_iter().chain([of.summary.texts[entry.name as usize].clone()]) {

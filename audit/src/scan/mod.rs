@@ -41,7 +41,10 @@ pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
     }
     let used = std::mem::take(&mut scanner.used_macros);
     let asked = std::mem::take(&mut scanner.asked_by_macros);
-    scanner.summary.unknowns.extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
+    scanner
+        .summary
+        .unknowns
+        .extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
     scanner.summary
 }
 
@@ -310,11 +313,8 @@ impl<'p> Scanner<'p> {
             Err(error) => return self.unknown(path, line, &error.to_string(), false),
         };
         let folder = path.parent().unwrap_or(FilePath::new("")).to_owned();
-        let modules = if owns_folder {
-            folder.clone()
-        } else {
-            folder.join(path.file_stem().unwrap_or_default())
-        };
+        let modules =
+            if owns_folder { folder.clone() } else { folder.join(path.file_stem().unwrap_or_default()) };
         let number = self.file_number(&real);
         let place = FilePlace { number, file_folder: folder.clone(), folder, modules };
         self.in_file(place, &text, |scanner| scanner.source(path, &text));
@@ -369,7 +369,9 @@ impl<'p> Scanner<'p> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         // A shebang is no token.
         let text = match text.strip_prefix("#!") {
-            Some(rest) if !rest.trim_start().starts_with('[') => rest.split_once('\n').map_or("", |(_, rest)| rest),
+            Some(rest) if !rest.trim_start().starts_with('[') => {
+                rest.split_once('\n').map_or("", |(_, rest)| rest)
+            }
             _ => text,
         };
         let tokens: proc_macro2::TokenStream = match text.parse() {

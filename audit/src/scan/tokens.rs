@@ -23,8 +23,7 @@ pub(crate) fn check_depth(tokens: TokenStream) -> Result<(), TooDeep> {
         around: usize,
         after_block: bool,
     }
-    let mut levels =
-        vec![Level { tokens: tokens.into_iter(), chain: 0, around: 0, after_block: false }];
+    let mut levels = vec![Level { tokens: tokens.into_iter(), chain: 0, around: 0, after_block: false }];
     while let Some(level) = levels.last_mut() {
         let Some(token) = level.tokens.next() else {
             levels.pop();
@@ -254,10 +253,44 @@ pub(crate) fn walk_use(tokens: TokenStream, found: &mut dyn FnMut(Vec<String>)) 
 fn is_keyword(word: &str) -> bool {
     matches!(
         word,
-        "as" | "async" | "await" | "break" | "const" | "continue" | "crate" | "dyn" | "else" | "enum"
-            | "extern" | "false" | "fn" | "for" | "if" | "impl" | "in" | "let" | "loop" | "match" | "mod"
-            | "move" | "mut" | "pub" | "ref" | "return" | "self" | "Self" | "static" | "struct" | "super"
-            | "trait" | "true" | "type" | "union" | "unsafe" | "where" | "while" | "_"
+        "as" | "async"
+            | "await"
+            | "break"
+            | "const"
+            | "continue"
+            | "crate"
+            | "dyn"
+            | "else"
+            | "enum"
+            | "extern"
+            | "false"
+            | "fn"
+            | "for"
+            | "if"
+            | "impl"
+            | "in"
+            | "let"
+            | "loop"
+            | "match"
+            | "mod"
+            | "move"
+            | "mut"
+            | "pub"
+            | "ref"
+            | "return"
+            | "self"
+            | "Self"
+            | "static"
+            | "struct"
+            | "super"
+            | "trait"
+            | "true"
+            | "type"
+            | "union"
+            | "unsafe"
+            | "where"
+            | "while"
+            | "_"
     )
 }
 

@@ -7,7 +7,9 @@ use syn::parse::Parser as _;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ForeignItem, ImplItem, Item as Syntax, Lit, Meta, Stmt, Token, TraitItem, Type, UseTree};
+use syn::{
+    Attribute, Expr, ForeignItem, ImplItem, Item as Syntax, Lit, Meta, Stmt, Token, TraitItem, Type, UseTree,
+};
 
 use super::tokens::{self, Seen, check_depth, name as plain};
 use super::{FilePlace, Scanner, line_number};
@@ -49,12 +51,59 @@ fn first_literal<'e>(mut arguments: impl Iterator<Item = &'e Expr>) -> Option<St
 
 /// Attributes that the compiler knows and that reach nothing.
 const INERT: &[&str] = &[
-    "allow", "warn", "deny", "forbid", "expect", "doc", "inline", "cold", "must_use", "derive", "cfg", "cfg_attr",
-    "test", "bench", "ignore", "should_panic", "automatically_derived", "macro_export", "macro_use", "deprecated",
-    "repr", "non_exhaustive", "path", "track_caller", "target_feature", "no_std", "no_core", "recursion_limit",
-    "type_length_limit", "feature", "crate_name", "crate_type", "default", "serde", "error", "from", "source", "clap",
-    "arg", "command", "value", "rustfmt", "clippy", "diagnostic", "rustversion", "no_implicit_prelude", "instruction_set",
-    "proc_macro", "proc_macro_derive", "proc_macro_attribute", "unsafe", "debugger_visualizer", "windows_subsystem",
+    "allow",
+    "warn",
+    "deny",
+    "forbid",
+    "expect",
+    "doc",
+    "inline",
+    "cold",
+    "must_use",
+    "derive",
+    "cfg",
+    "cfg_attr",
+    "test",
+    "bench",
+    "ignore",
+    "should_panic",
+    "automatically_derived",
+    "macro_export",
+    "macro_use",
+    "deprecated",
+    "repr",
+    "non_exhaustive",
+    "path",
+    "track_caller",
+    "target_feature",
+    "no_std",
+    "no_core",
+    "recursion_limit",
+    "type_length_limit",
+    "feature",
+    "crate_name",
+    "crate_type",
+    "default",
+    "serde",
+    "error",
+    "from",
+    "source",
+    "clap",
+    "arg",
+    "command",
+    "value",
+    "rustfmt",
+    "clippy",
+    "diagnostic",
+    "rustversion",
+    "no_implicit_prelude",
+    "instruction_set",
+    "proc_macro",
+    "proc_macro_derive",
+    "proc_macro_attribute",
+    "unsafe",
+    "debugger_visualizer",
+    "windows_subsystem",
 ];
 
 impl Scanner<'_> {
@@ -62,11 +111,12 @@ impl Scanner<'_> {
     pub(super) fn push_conditions(&mut self, attributes: &[Attribute]) -> Option<usize> {
         let mut added = 0;
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")) {
-            let predicate =
-                attribute.parse_args::<Meta>().map_or(Predicate::Constant(None), |meta| Predicate::parse(&meta));
+            let predicate = attribute
+                .parse_args::<Meta>()
+                .map_or(Predicate::Constant(None), |meta| Predicate::parse(&meta));
             let is_test = |one: &Predicate| *one == Predicate::Name("test".to_owned());
-            let only_tests = is_test(&predicate)
-                || matches!(&predicate, Predicate::All(all) if all.iter().any(is_test));
+            let only_tests =
+                is_test(&predicate) || matches!(&predicate, Predicate::All(all) if all.iter().any(is_test));
             self.condition.push(predicate);
             added += 1;
             if only_tests {
@@ -74,7 +124,10 @@ impl Scanner<'_> {
                 return None;
             }
         }
-        if attributes.iter().any(|attribute| attribute.path().is_ident("test") || attribute.path().is_ident("bench")) {
+        if attributes
+            .iter()
+            .any(|attribute| attribute.path().is_ident("test") || attribute.path().is_ident("bench"))
+        {
             self.pop_conditions(Some(added));
             return None;
         }
@@ -120,7 +173,9 @@ impl Scanner<'_> {
                 }
             }
             ("cfg_attr", Meta::List(list)) => {
-                let Ok(all) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else { return };
+                let Ok(all) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
+                    return;
+                };
                 let mut all = all.iter();
                 let Some(predicate) = all.next() else { return };
                 self.condition.push(Predicate::parse(predicate));
@@ -245,13 +300,20 @@ impl Scanner<'_> {
             }
             Syntax::Type(it) => {
                 let at = line(it.ident.span());
-                scanner.declare(&plain(&it.ident.to_string()), ItemKind::Alias, at, Owner::Scope, &it.attrs, |scanner| {
-                    // The first reference is what the alias stands for.
-                    if let Some(path) = type_path(&it.ty) {
-                        scanner.path_reference(&path.path, None);
-                    }
-                    scanner.visit_type(&it.ty);
-                });
+                scanner.declare(
+                    &plain(&it.ident.to_string()),
+                    ItemKind::Alias,
+                    at,
+                    Owner::Scope,
+                    &it.attrs,
+                    |scanner| {
+                        // The first reference is what the alias stands for.
+                        if let Some(path) = type_path(&it.ty) {
+                            scanner.path_reference(&path.path, None);
+                        }
+                        scanner.visit_type(&it.ty);
+                    },
+                );
             }
             Syntax::Trait(it) => scanner.a_trait(it),
             Syntax::Impl(it) => scanner.an_impl(it),
@@ -263,7 +325,8 @@ impl Scanner<'_> {
             }
             Syntax::ExternCrate(it) => {
                 let crate_name = plain(&it.ident.to_string());
-                let name = it.rename.as_ref().map_or(crate_name.clone(), |(_, name)| plain(&name.to_string()));
+                let name =
+                    it.rename.as_ref().map_or(crate_name.clone(), |(_, name)| plain(&name.to_string()));
                 let is_self = crate_name == "self";
                 let path = if is_self { vec!["crate".to_owned()] } else { vec![crate_name] };
                 scanner.import(&path, !is_self, Some(&name));
@@ -314,11 +377,12 @@ impl Scanner<'_> {
     fn a_trait(&mut self, it: &syn::ItemTrait) {
         let name = plain(&it.ident.to_string());
         let before = self.self_path.replace((false, vec![name.clone()]));
-        let index = self.declare(&name, ItemKind::Trait, line(it.ident.span()), Owner::Scope, &it.attrs, |scanner| {
-            for bound in &it.supertraits {
-                scanner.visit_type_param_bound(bound);
-            }
-        });
+        let index =
+            self.declare(&name, ItemKind::Trait, line(it.ident.span()), Owner::Scope, &it.attrs, |scanner| {
+                for bound in &it.supertraits {
+                    scanner.visit_type_param_bound(bound);
+                }
+            });
         let owner = Owner::Trait(line_number(index));
         for inner in &it.items {
             match inner {
@@ -331,12 +395,19 @@ impl Scanner<'_> {
                 }),
                 TraitItem::Const(value) => self.under(&value.attrs, |scanner| {
                     let name = plain(&value.ident.to_string());
-                    scanner.declare(&name, ItemKind::Value, line(value.ident.span()), owner, &value.attrs, |scanner| {
-                        scanner.visit_type(&value.ty);
-                        if let Some((_, value)) = &value.default {
-                            scanner.visit_expr(value);
-                        }
-                    });
+                    scanner.declare(
+                        &name,
+                        ItemKind::Value,
+                        line(value.ident.span()),
+                        owner,
+                        &value.attrs,
+                        |scanner| {
+                            scanner.visit_type(&value.ty);
+                            if let Some((_, value)) = &value.default {
+                                scanner.visit_expr(value);
+                            }
+                        },
+                    );
                 }),
                 TraitItem::Macro(it) => self.expression_macro(&it.mac),
                 TraitItem::Verbatim(tokens) => self.tokens(tokens.clone(), 0),
@@ -382,15 +453,29 @@ impl Scanner<'_> {
                 }),
                 ImplItem::Const(value) => self.under(&value.attrs, |scanner| {
                     let name = plain(&value.ident.to_string());
-                    scanner.declare(&name, ItemKind::Value, line(value.ident.span()), owner, &value.attrs, |scanner| {
-                        scanner.visit_type(&value.ty);
-                        scanner.visit_expr(&value.expr);
-                    });
+                    scanner.declare(
+                        &name,
+                        ItemKind::Value,
+                        line(value.ident.span()),
+                        owner,
+                        &value.attrs,
+                        |scanner| {
+                            scanner.visit_type(&value.ty);
+                            scanner.visit_expr(&value.expr);
+                        },
+                    );
                 }),
                 ImplItem::Type(alias) => self.under(&alias.attrs, |scanner| {
-                    scanner.declare("(type)", ItemKind::Value, line(alias.ident.span()), owner, &[], |scanner| {
-                        scanner.visit_type(&alias.ty);
-                    });
+                    scanner.declare(
+                        "(type)",
+                        ItemKind::Value,
+                        line(alias.ident.span()),
+                        owner,
+                        &[],
+                        |scanner| {
+                            scanner.visit_type(&alias.ty);
+                        },
+                    );
                 }),
                 ImplItem::Macro(it) => self.impl_macro(&it.mac, owner),
                 ImplItem::Verbatim(tokens) => self.member_tokens(tokens.clone(), owner),
@@ -431,7 +516,9 @@ impl Scanner<'_> {
             // Each name that the linker may look for, under the condition on which it does.
             let mut symbols = named_values(attributes, "link_name");
             if symbols.iter().all(|(conditions, _)| !conditions.is_empty()) {
-                let others = symbols.iter().map(|(conditions, _)| Predicate::Not(Box::new(Predicate::All(conditions.clone()))));
+                let others = symbols
+                    .iter()
+                    .map(|(conditions, _)| Predicate::Not(Box::new(Predicate::All(conditions.clone()))));
                 symbols.push((others.collect(), name.clone()));
             }
             for (conditions, symbol) in symbols {
@@ -439,7 +526,14 @@ impl Scanner<'_> {
                 let before = self.condition.len();
                 self.condition.extend(conditions);
                 self.under(attributes, |scanner| {
-                    scanner.declare(&name, ItemKind::Foreign(symbol), line(ident.span()), Owner::Scope, &[], |_| {});
+                    scanner.declare(
+                        &name,
+                        ItemKind::Foreign(symbol),
+                        line(ident.span()),
+                        Owner::Scope,
+                        &[],
+                        |_| {},
+                    );
                 });
                 self.condition.truncate(before);
             }
@@ -457,13 +551,12 @@ impl Scanner<'_> {
         self.attributes_of_module(&it.attrs);
         if let Some((_, items)) = &it.content {
             let folder = self.place.modules.join(&name);
-            let place =
-                FilePlace {
-                    number: self.place.number,
-                    file_folder: self.place.file_folder.clone(),
-                    folder: folder.clone(),
-                    modules: folder,
-                };
+            let place = FilePlace {
+                number: self.place.number,
+                file_folder: self.place.file_folder.clone(),
+                folder: folder.clone(),
+                modules: folder,
+            };
             let before = std::mem::replace(&mut self.place, place);
             self.depth += 1;
             self.items(items);
@@ -579,9 +672,9 @@ impl Scanner<'_> {
                 proc_macro2::Delimiter::Bracket => {
                     let meta = syn::parse2::<Meta>(group.stream());
                     predicate = Some(match meta {
-                        Ok(Meta::List(list)) if list.path.is_ident("cfg") => {
-                            list.parse_args::<Meta>().map_or(Predicate::Constant(None), |meta| Predicate::parse(&meta))
-                        }
+                        Ok(Meta::List(list)) if list.path.is_ident("cfg") => list
+                            .parse_args::<Meta>()
+                            .map_or(Predicate::Constant(None), |meta| Predicate::parse(&meta)),
                         _ => Predicate::Constant(None),
                     });
                 }
@@ -609,9 +702,7 @@ impl Scanner<'_> {
             let arrow = matches!(&list[at], TokenTree::Punct(punct) if punct.as_char() == '>')
                 && at > 0
                 && matches!(&list[at - 1], TokenTree::Punct(punct) if punct.as_char() == '=');
-            if arrow
-                && let Some(TokenTree::Group(body)) = list.get(at + 1)
-            {
+            if arrow && let Some(TokenTree::Group(body)) = list.get(at + 1) {
                 self.body(without_dollars(body.stream()));
                 at += 2;
             } else {
@@ -640,7 +731,14 @@ impl Scanner<'_> {
         self.macro_use(&path, it.path.leading_colon.is_some(), at, it.tokens.clone(), Some(it));
     }
 
-    fn macro_use(&mut self, path: &[String], global: bool, at: usize, input: TokenStream, it: Option<&syn::Macro>) {
+    fn macro_use(
+        &mut self,
+        path: &[String],
+        global: bool,
+        at: usize,
+        input: TokenStream,
+        it: Option<&syn::Macro>,
+    ) {
         let to = Referent::Macro(self.path(global, path));
         self.refer(to, at, None);
         let name = path.last().map_or("", String::as_str);
@@ -672,7 +770,8 @@ impl Scanner<'_> {
                     let path = self.place.file_folder.join(file);
                     path.canonicalize().is_ok_and(|path| path.starts_with(&self.folder))
                 });
-                let generated = input.to_string().contains("OUT_DIR") || input.to_string().contains("CARGO_MANIFEST_DIR");
+                let generated =
+                    input.to_string().contains("OUT_DIR") || input.to_string().contains("CARGO_MANIFEST_DIR");
                 if !inside && !generated {
                     let to = Referent::Capability(self.text("build.embed"));
                     self.refer(to, at, file.as_deref());
@@ -712,9 +811,17 @@ impl Scanner<'_> {
         let written = it.tokens.to_string();
         let Some(file) = it.tokens.clone().into_iter().next().as_ref().and_then(tokens::literal) else {
             // Under a name that the build script sets, as a rule: `concat!(env!("OUT_DIR"), ...)`.
-            let scripted = self.package.targets.iter().any(|target| target.kind == crate::package::TargetKind::BuildScript);
+            let scripted = self
+                .package
+                .targets
+                .iter()
+                .any(|target| target.kind == crate::package::TargetKind::BuildScript);
             let generated = written.contains("OUT_DIR") || (scripted && written.contains("env !"));
-            let why = if generated { "is written by the build script" } else { "is included under a computed name" };
+            let why = if generated {
+                "is written by the build script"
+            } else {
+                "is included under a computed name"
+            };
             let file = PathBuf::from(written.chars().take(80).collect::<String>());
             return self.unknown(&file, at, why, generated);
         };
@@ -730,8 +837,7 @@ impl Scanner<'_> {
             }
             Ok((real, text)) => {
                 let folder = path.parent().unwrap_or(&self.folder).to_owned();
-                let place =
-                    FilePlace {
+                let place = FilePlace {
                     number: self.file_number(&real),
                     file_folder: folder.clone(),
                     folder: folder.clone(),
@@ -762,7 +868,9 @@ impl Scanner<'_> {
             if let Seen::Use { tokens } = one {
                 match syn::parse2::<syn::ItemUse>(without_dollars(tokens.clone())) {
                     Ok(it) => self.use_tree(&it.tree, it.leading_colon.is_some(), &mut Vec::new()),
-                    Err(_) => tokens::walk_use(tokens.clone(), &mut |segments| self.import(&segments, false, None)),
+                    Err(_) => {
+                        tokens::walk_use(tokens.clone(), &mut |segments| self.import(&segments, false, None))
+                    }
                 }
             }
         }
@@ -799,7 +907,12 @@ impl Scanner<'_> {
     fn call(&mut self, name: &str, at: usize) {
         let call = Call { name: self.text(name), condition: self.here(), line: line_number(at) };
         let calls = &mut self.target.items[self.item].calls;
-        if !calls.iter().rev().take(64).any(|known| known.name == call.name && known.condition == call.condition) {
+        if !calls
+            .iter()
+            .rev()
+            .take(64)
+            .any(|known| known.name == call.name && known.condition == call.condition)
+        {
             calls.push(call);
         }
     }
@@ -877,11 +990,13 @@ impl Scanner<'_> {
 fn plain_rule(tokens: &TokenStream) -> Option<TokenStream> {
     let list: Vec<TokenTree> = tokens.clone().into_iter().collect();
     match list.as_slice() {
-        [TokenTree::Group(matcher), TokenTree::Punct(_), TokenTree::Punct(_), TokenTree::Group(body), rest @ ..]
-            if matcher.stream().is_empty() && rest.len() <= 1 =>
-        {
-            Some(body.stream())
-        }
+        [
+            TokenTree::Group(matcher),
+            TokenTree::Punct(_),
+            TokenTree::Punct(_),
+            TokenTree::Group(body),
+            rest @ ..,
+        ] if matcher.stream().is_empty() && rest.len() <= 1 => Some(body.stream()),
         _ => None,
     }
 }
@@ -901,7 +1016,9 @@ fn named_values(attributes: &[Attribute], name: &str) -> Vec<(Vec<Predicate>, St
                 }
             }
             Meta::List(list) if list.path.is_ident("cfg_attr") && conditions.len() < MODULE_DEPTH_MAX => {
-                let Ok(all) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else { return };
+                let Ok(all) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
+                    return;
+                };
                 let mut all = all.iter();
                 let Some(predicate) = all.next() else { return };
                 conditions.push(Predicate::parse(predicate));
@@ -939,9 +1056,34 @@ fn without_dollars(tokens: TokenStream) -> TokenStream {
 fn is_primitive(name: &str) -> bool {
     matches!(
         name,
-        "self" | "Self" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8" | "i16" | "i32" | "i64" | "i128"
-            | "isize" | "f32" | "f64" | "bool" | "char" | "str" | "Some" | "None" | "Ok" | "Err" | "Option" | "Result"
-            | "String" | "Vec" | "Box"
+        "self"
+            | "Self"
+            | "u8"
+            | "u16"
+            | "u32"
+            | "u64"
+            | "u128"
+            | "usize"
+            | "i8"
+            | "i16"
+            | "i32"
+            | "i64"
+            | "i128"
+            | "isize"
+            | "f32"
+            | "f64"
+            | "bool"
+            | "char"
+            | "str"
+            | "Some"
+            | "None"
+            | "Ok"
+            | "Err"
+            | "Option"
+            | "Result"
+            | "String"
+            | "Vec"
+            | "Box"
     )
 }
 

@@ -41,7 +41,9 @@ pub use ambient_authority::AmbientAuthority;
 #[cfg(feature = "wasm")]
 pub use audit::{AuditEvent, AuditLog};
 pub use capability_manifest as manifest;
-pub use load::{Checksums, CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
+pub use load::{
+    CargoFailure, Checksums, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient,
+};
 pub use plan::{
     CompartmentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan, WasmImportPlan, plan,
     verify_paths_ambient,
