@@ -51,6 +51,16 @@ fn found(workspace: &Workspace, subject: &str) -> BTreeSet<String> {
     }
 }
 
+/// A whole message, as it is drawn.
+fn snapshot(name: &str, run: &Run) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots/audit");
+    settings.set_prepend_module_to_snapshot(false);
+    // Cargo says so when another test holds its lock.
+    settings.add_filter(r"(?m)^ +Blocking waiting for file lock on .*\n", "");
+    settings.bind(|| insta::assert_snapshot!(name, run.to_string()));
+}
+
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -236,7 +246,7 @@ fn init_then_check_passes_and_a_new_reach_fails() {
     );
     let check = run(&workspace, &["check"]);
     assert_eq!(check.code, Some(4), "{check}");
-    insta::assert_snapshot!("new_reach", format!("{check}"));
+    snapshot("new_reach", &check);
     let sarif = run(&workspace, &["check", "--format", "sarif"]);
     let document: serde_json::Value = serde_json::from_str(&sarif.stdout).expect("JSON");
     assert_eq!(document["version"], "2.1.0");
@@ -337,4 +347,80 @@ fn claims_are_compared_with_code() {
         check.stderr.contains("warning[unused-claim]: `app` declares `clock`, and none of its code uses it"),
         "{check}"
     );
+}
+
+#[test]
+fn the_findings_about_claims_files_and_unsafe_code_as_they_are_drawn() {
+    let workspace = workspace(
+        "pub mod gone;\nunsafe extern \"C\" { fn connect(); }\npub fn f() { unsafe { connect() } }\n",
+        "",
+        "",
+    );
+    workspace
+        .append("app/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { clock = \"stamps\" }\n");
+    workspace
+        .append("codec/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { thread = \"works\" }\n");
+    workspace.append("app/Cargo.toml", "\n[package.metadata.capabilities.grants.codec]\nthread = true\n");
+    workspace
+        .append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\nthread = true\n");
+    snapshot("claims_files_and_unsafe", &run(&workspace, &["check"]));
+}
+
+/// A package from a registry, as Cargo unpacks one: only those are cached.
+fn vendored() -> Workspace {
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\nleaf = \"1\"\n",
+        ),
+        ("vendor/leaf/Cargo.toml", "[package]\nname = \"leaf\"\nversion = \"1.0.0\"\nedition = \"2024\"\n"),
+    ]);
+    workspace.write("src/lib.rs", "pub fn f() { leaf::f() }");
+    workspace.write("vendor/leaf/src/lib.rs", "pub fn f() { let _ = std::fs::read(\"x\"); }");
+    workspace.write(
+        "vendor/leaf/.cargo-checksum.json",
+        &format!("{{\"files\":{{}},\"package\":\"{}\"}}", "a".repeat(64)),
+    );
+    workspace.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = \"vendor\"\n",
+    );
+    workspace
+}
+
+/// The files of the cache.
+fn cached(workspace: &Workspace) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![workspace.path().join("cache")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
+    let workspace = vendored();
+    let reads = set(&["filesystem.read"]);
+    assert_eq!(found(&workspace, "app -> leaf"), reads);
+    let files = cached(&workspace);
+    assert_eq!(files.len(), 1, "the member is not cached: {files:?}");
+    let whole = std::fs::read(&files[0]).expect("readable");
+
+    // The cache is what is read: without the source the answer stays.
+    workspace.write("vendor/leaf/src/lib.rs", "");
+    assert_eq!(found(&workspace, "app -> leaf"), reads);
+
+    // Cut off, changed in one bit, empty: read anew, so that the change of the source shows.
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for spoilt in [&whole[..whole.len() / 2], &flipped, &[]] {
+        std::fs::write(&files[0], spoilt).expect("writable");
+        assert_eq!(found(&workspace, "app -> leaf"), set(&[]));
+        assert_ne!(std::fs::read(&files[0]).expect("readable"), spoilt, "it is mended");
+    }
 }
