@@ -351,7 +351,7 @@ impl Audit<'_> {
             for unit in stage.live.names.units.iter().filter(|unit| unit.package == package) {
                 for (index, item) in unit.target.items.iter().enumerate() {
                     let node = unit.base + index as u32;
-                    if !stage.live.live[node as usize] {
+                    if !stage.live.used[node as usize] {
                         continue;
                     }
                     for site in &item.unsafes {

@@ -1,6 +1,8 @@
-//! Summaries of packages from a registry, kept between runs. A package is found by its checksum, and the file of its summary
+//! Summaries of packages from a registry, kept between runs. They hold what is written, not what it means, so tables, features
+//! and platforms do not spoil them. A package is found by its checksum, and the file of its summary
 //! begins with a digest of what follows: what does not fit is read anew, never believed.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -77,5 +79,8 @@ impl Cache {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

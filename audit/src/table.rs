@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use capability_manifest::{CapabilityPage, HostCapability};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 /// The tables, ready to be asked.
 #[derive(Debug)]
@@ -16,8 +15,6 @@ pub struct Table {
     associated: HashMap<String, Vec<HostCapability>>,
     harmless: HashSet<String>,
     harmless_prefixes: Vec<String>,
-    modules: HashSet<String>,
-    digest: String,
 }
 
 /// A method that is called without its type being named.
@@ -102,33 +99,19 @@ impl Table {
             associated: HashMap::new(),
             harmless: HashSet::new(),
             harmless_prefixes: Vec::new(),
-            modules: HashSet::new(),
-            digest: String::new(),
         };
-        let mut hash = Sha256::new();
-        hash.update(STD);
-        hash.update(SYMBOLS);
         for capability in HostCapability::all() {
             let page = CapabilityPage::load(capability)
                 .map_err(|error| TableError { file: "../capabilities", message: error.to_string() })?;
             for item in &page.acquired_by.std {
-                hash.update(item);
                 table.std.entry(canonical(item)).or_default().push(capability);
             }
             for symbol in &page.acquired_by.libc {
-                hash.update(symbol);
                 table.symbols.entry(symbol.clone()).or_default().push(capability);
             }
-            hash.update(capability.name());
         }
         table.read_std()?;
         table.read_symbols()?;
-        for item in table.std.keys() {
-            if let Some((module, _)) = item.rsplit_once("::") {
-                table.modules.insert(module.to_owned());
-            }
-        }
-        table.digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(table)
     }
 
@@ -177,11 +160,6 @@ impl Table {
             self.harmless_prefixes.extend(group.prefixes);
         }
         Ok(())
-    }
-
-    /// What distinguishes this table from another, for caches.
-    pub fn digest(&self) -> &str {
-        &self.digest
     }
 
     /// What an item of std reaches, by its canonical path.

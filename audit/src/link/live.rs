@@ -56,7 +56,7 @@ pub(crate) struct Live<'s> {
     pub(crate) aliases: Vec<(usize, u32, Vec<Word>)>,
     pub(crate) steps: Vec<Vec<Step>>,
     pub(crate) leaves: Vec<Vec<Leaf>>,
-    pub(crate) live: Vec<bool>,
+    pub(crate) used: Vec<bool>,
 }
 
 /// The engine.
@@ -123,7 +123,7 @@ impl<'g, 's> Engine<'g, 's> {
                 aliases: Vec::new(),
                 steps: vec![Vec::new(); count],
                 leaves: vec![Vec::new(); count],
-                live: vec![false; count],
+                used: vec![false; count],
             },
         };
         engine.find_members();
@@ -158,7 +158,7 @@ impl<'g, 's> Engine<'g, 's> {
     }
 
     fn make_live(&mut self, node: u32) {
-        if !std::mem::replace(&mut self.out.live[node as usize], true) {
+        if !std::mem::replace(&mut self.out.used[node as usize], true) {
             self.pending.push(node);
         }
     }
@@ -175,8 +175,8 @@ impl<'g, 's> Engine<'g, 's> {
         if let Some(known) = self.alias_numbers.get(&key) {
             return *known;
         }
-        let node = self.out.live.len() as u32;
-        self.out.live.push(false);
+        let node = self.out.used.len() as u32;
+        self.out.used.push(false);
         self.out.steps.push(Vec::new());
         self.out.leaves.push(Vec::new());
         self.out.aliases.push(key.clone());
@@ -527,16 +527,6 @@ impl<'g, 's> Engine<'g, 's> {
         HostCapability::FilesystemWrite
     }
 
-    /// What Cargo itself hands to a build script or a macro: its variables, and the streams on which it listens.
-    fn is_cargos(&self, node: u32, capability: HostCapability, argument: Option<&str>) -> bool {
-        let _ = node;
-        match capability {
-            HostCapability::Stdio => true,
-            HostCapability::EnvironmentRead => argument.is_some_and(is_cargos_variable),
-            _ => false,
-        }
-    }
-
     fn leaf(
         &mut self,
         node: u32,
@@ -545,7 +535,7 @@ impl<'g, 's> Engine<'g, 's> {
         what: &str,
         line: u32,
     ) {
-        if self.build && self.is_cargos(node, capability, argument.as_deref()) {
+        if self.build && is_cargos(capability, argument.as_deref()) {
             return;
         }
         let argument = argument.filter(|argument| keeps(capability, argument));
@@ -558,6 +548,15 @@ impl<'g, 's> Engine<'g, 's> {
         if !leaves.iter().any(|leaf| leaf.atom == atom && leaf.what == what) {
             leaves.push(Leaf { atom, what: what.to_owned(), line });
         }
+    }
+}
+
+/// What Cargo itself hands to a build script or a macro: its variables, and the streams on which it listens.
+fn is_cargos(capability: HostCapability, argument: Option<&str>) -> bool {
+    match capability {
+        HostCapability::Stdio => true,
+        HostCapability::EnvironmentRead => argument.is_some_and(is_cargos_variable),
+        _ => false,
     }
 }
 
@@ -615,9 +614,12 @@ fn closures(graph: &Graph) -> Vec<Vec<u64>> {
         .collect()
 }
 
+/// Not visited yet.
+const NEW: u32 = u32::MAX;
+
 /// What each node reaches, itself included: circles are one.
 pub(crate) fn reach(live: &Live<'_>) -> Vec<AtomSet> {
-    let count = live.live.len();
+    let count = live.used.len();
     let mut sets: Vec<AtomSet> = vec![AtomSet::default(); count];
     for (node, leaves) in live.leaves.iter().enumerate() {
         for leaf in leaves {
@@ -625,7 +627,6 @@ pub(crate) fn reach(live: &Live<'_>) -> Vec<AtomSet> {
         }
     }
     // Tarjan's strongly connected components, without recursion; a component is finished after all that it leads to.
-    const NEW: u32 = u32::MAX;
     let mut index = vec![NEW; count];
     let mut low = vec![0_u32; count];
     let mut on_stack = vec![false; count];
@@ -633,7 +634,7 @@ pub(crate) fn reach(live: &Live<'_>) -> Vec<AtomSet> {
     let mut next = 0_u32;
     let mut frames: Vec<(u32, usize)> = Vec::new();
     for start in 0..count as u32 {
-        if index[start as usize] != NEW || !live.live[start as usize] {
+        if index[start as usize] != NEW || !live.used[start as usize] {
             continue;
         }
         frames.push((start, 0));

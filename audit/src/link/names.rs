@@ -91,8 +91,11 @@ pub(crate) struct Names<'s> {
     std: [Word; 3],
     special: Special,
     /// What names in scopes mean, once they were looked for.
-    known: Mutex<HashMap<(usize, u32, Word), Arc<[Meaning]>>>,
+    known: Mutex<Known>,
 }
+
+/// By unit, scope and name.
+type Known = HashMap<(usize, u32, Word), Arc<[Meaning]>>;
 
 #[derive(Debug, Clone, Copy)]
 struct Special {

@@ -16,12 +16,15 @@ pub(crate) struct Stage<'s> {
     pub(crate) atoms: Atoms,
     sets: Vec<AtomSet>,
     /// For each edge between packages, where it is crossed.
-    crossings: BTreeMap<(PackageIndex, PackageIndex), Vec<(u32, u32, u32)>>,
+    crossings: BTreeMap<(PackageIndex, PackageIndex), Vec<Crossing>>,
     /// What each package's used code reaches by itself, raw foreign functions that it calls included.
     pub(crate) own: BTreeMap<PackageIndex, AtomSet>,
     /// The packages whose library is linked in this stage.
     pub(crate) packages: BTreeSet<PackageIndex>,
 }
+
+/// A reference from one package to another: its two nodes, and its line.
+type Crossing = (u32, u32, u32);
 
 /// A place in a package's code.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,8 +172,8 @@ impl<'s> Stage<'s> {
     }
 
     fn cross(&mut self) {
-        for node in 0..self.live.live.len() as u32 {
-            if !self.live.live[node as usize] {
+        for node in 0..self.live.used.len() as u32 {
+            if !self.live.used[node as usize] {
                 continue;
             }
             let package = self.package_of(node);
@@ -233,7 +236,7 @@ impl<'s> Stage<'s> {
         for unit in &self.live.names.units {
             if unit.package == package && kinds.contains(&unit.kind) {
                 for node in unit.base..unit.base + unit.target.items.len() as u32 {
-                    if self.live.live[node as usize] {
+                    if self.live.used[node as usize] {
                         all.join(&self.sets[node as usize]);
                     }
                 }
@@ -265,8 +268,8 @@ impl<'s> Stage<'s> {
         package: PackageIndex,
         wanted: &dyn Fn(&Atom) -> bool,
     ) -> Option<(Vec<CodePlace>, String)> {
-        for node in 0..self.live.live.len() as u32 {
-            if !self.live.live[node as usize] || self.package_of(node) != package {
+        for node in 0..self.live.used.len() as u32 {
+            if !self.live.used[node as usize] || self.package_of(node) != package {
                 continue;
             }
             let at =

@@ -127,7 +127,6 @@ fn step(list: &[TokenTree], at: usize, seen: &mut Vec<Seen>, pending: &mut Vec<T
             pending.push(group.stream());
             at + 1
         }
-        TokenTree::Literal(_) => at + 1,
         TokenTree::Punct(first) if first.as_char() == '.' => {
             let is_range = punct(list, at + 1) == Some('.');
             match ident(list, at + 1) {
@@ -146,7 +145,7 @@ fn step(list: &[TokenTree], at: usize, seen: &mut Vec<Seen>, pending: &mut Vec<T
                 at + 1
             }
         }
-        TokenTree::Punct(_) => at + 1,
+        TokenTree::Punct(_) | TokenTree::Literal(_) => at + 1,
         TokenTree::Ident(first) if *first == "use" => {
             let end = (at..list.len()).find(|at| punct(list, *at) == Some(';'));
             match end {

@@ -241,7 +241,6 @@ impl Scanner<'_> {
         index
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of item")]
     fn one(&mut self, item: &Syntax) {
         let attributes: &[Attribute] = match item {
             Syntax::Const(it) => &it.attrs,
@@ -594,15 +593,15 @@ impl Scanner<'_> {
         }
     }
 
-    fn use_name(&mut self, of: &syn::Ident, name: &syn::Ident, global: bool, prefix: &mut Vec<String>) {
+    fn use_name(&mut self, of: &syn::Ident, name: &syn::Ident, global: bool, prefix: &[String]) {
         let of = plain(&of.to_string());
         let name = plain(&name.to_string());
         // A trait may be imported for its methods alone, and for nobody to name.
-        let mut path = prefix.clone();
+        let mut path = prefix.to_vec();
         let mut bound = name.clone();
         if of == "self" && !prefix.is_empty() {
             if name == "self" {
-                bound = prefix[prefix.len() - 1].clone();
+                bound.clone_from(&prefix[prefix.len() - 1]);
             }
         } else {
             path.push(of);
@@ -869,7 +868,7 @@ impl Scanner<'_> {
                 match syn::parse2::<syn::ItemUse>(without_dollars(tokens.clone())) {
                     Ok(it) => self.use_tree(&it.tree, it.leading_colon.is_some(), &mut Vec::new()),
                     Err(_) => {
-                        tokens::walk_use(tokens.clone(), &mut |segments| self.import(&segments, false, None))
+                        tokens::walk_use(tokens.clone(), &mut |segments| self.import(&segments, false, None));
                     }
                 }
             }
