@@ -255,6 +255,13 @@ fn init_then_check_passes_and_a_new_reach_fails() {
         results.iter().any(|one| one["ruleId"] == "reach-not-granted" && one["level"] == "error"),
         "{document}"
     );
+    let json = run(&workspace, &["check", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(
+        document["outcome"], "denied",
+        "the code denies, although the manifests agree with each other"
+    );
+    assert_eq!(run(&workspace, &["check", "--no-code"]).code, Some(0));
     let accepted = run(&workspace, &["init"]);
     assert_eq!(accepted.code, Some(0), "{accepted}");
     assert_eq!(run(&workspace, &["check"]).code, Some(0));

@@ -158,6 +158,7 @@ pub(crate) struct Source {
 
 /// `check`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Check {
     /// Which graph
     #[command(flatten)]

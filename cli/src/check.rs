@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
     match arguments.format {
         CheckFormat::Sarif => sarif::print(&loaded.project, &findings)?,
         CheckFormat::Json => {
-            CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?
+            CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?;
         }
         CheckFormat::Human => say(arguments, &loaded.project, &resolution, &findings, &undeclared)?,
     }

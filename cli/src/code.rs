@@ -18,14 +18,12 @@ use cofferdam_audit::{
 
 use crate::Stop;
 
-/// A graph to audit, and which crate of the project each package is.
+/// A graph to audit.
 pub(crate) struct Code {
     pub(crate) graph: Graph,
     pub(crate) sources: Sources,
     pub(crate) table: Table,
-    /// By package.
-    pub(crate) crates: Vec<Option<CrateIndex>>,
-    /// By crate.
+    /// Which package each crate of the project is.
     pub(crate) packages: HashMap<CrateIndex, PackageIndex>,
 }
 
@@ -49,7 +47,7 @@ impl Code {
             read_sources_ambient(&graph, cache.as_ref(), &|done, all| meter.show(done, all), ambient)?;
         meter.end();
         let packages = crates.iter().enumerate().filter_map(|(at, index)| Some(((*index)?, at))).collect();
-        Ok(Some(Self { graph, sources, table, crates, packages }))
+        Ok(Some(Self { graph, sources, table, packages }))
     }
 }
 

@@ -151,7 +151,9 @@ impl CheckDocument {
         findings: &[Diagnostic],
         undeclared: &[String],
     ) -> Self {
-        let graph = resolution.granted(project);
+        // What the code reaches can deny what the manifests alone would grant.
+        let denied = findings.iter().any(|finding| finding.severity == Severity::Error);
+        let graph = resolution.granted(project).filter(|_| !denied);
         Self {
             document: "check",
             version: VERSION,

@@ -363,8 +363,7 @@ impl Edits<'_> {
                 at = at.and_then(|item| item.get_mut(key));
             }
             if let Some(table) = at.and_then(Item::as_table_mut) {
-                let comment: String = evidence.iter().map(|line| format!("# {line}\n")).collect();
-                table.decor_mut().set_prefix(format!("\n{comment}"));
+                table.decor_mut().set_prefix(format!("\n# {}\n", evidence.join("\n# ")));
             }
         }
         Ok(())
