@@ -151,6 +151,7 @@ pub fn audit<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Audit
         || Stage::new(graph, &sources.summaries, table, &build_set, &all, true),
     );
     let at_build = at_build(graph, &build, &all);
+    let (linking_run, linking_build) = (linking(graph, &run), linking(graph, &build));
     let mut needs: BTreeMap<(PackageIndex, PackageIndex), Need> = BTreeMap::new();
     for package in &all {
         for dependency in &graph.packages[*package].dependencies {
@@ -167,13 +168,16 @@ pub fn audit<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Audit
                 need.run.extend(compiled.iter().cloned());
                 if dependency.build {
                     need.run.extend(in_build.iter().cloned());
+                    need.run.extend(linking_build[to].iter().cloned());
                 } else if !is_macro {
                     need.run.extend(run.listed(&run.edge(from, to)));
+                    need.run.extend(linking_run[to].iter().cloned());
                 }
             }
             if build_set.contains(&from) {
                 need.build.extend(compiled);
                 need.build.extend(in_build);
+                need.build.extend(linking_build[to].iter().cloned());
             }
         }
     }
@@ -198,11 +202,21 @@ fn at_build(graph: &Graph, build: &Stage<'_>, all: &BTreeSet<PackageIndex>) -> V
             sets[*package].extend(build.listed(&build.of_package(dependency.to, &[TargetKind::ProcMacro])));
         }
     }
+    carried_up(graph, all, sets)
+}
+
+/// Adds to each package what those below it have.
+fn carried_up(
+    graph: &Graph,
+    all: &BTreeSet<PackageIndex>,
+    mut sets: Vec<BTreeSet<Atom>>,
+) -> Vec<BTreeSet<Atom>> {
     // The graph has no circles, so this ends after as many rounds as it is deep.
     loop {
         let mut changed = false;
         for package in all {
-            for dependency in &graph.packages[*package].dependencies {
+            for dependency in graph.packages[*package].dependencies.iter().filter(|one| all.contains(&one.to))
+            {
                 let below = sets[dependency.to].clone();
                 let before = sets[*package].len();
                 sets[*package].extend(below);
@@ -213,6 +227,18 @@ fn at_build(graph: &Graph, build: &Stage<'_>, all: &BTreeSet<PackageIndex>) -> V
             return sets;
         }
     }
+}
+
+/// What linking each package does by itself, and those below it: symbols that stand in for others, hooks, native libraries.
+fn linking(graph: &Graph, stage: &Stage<'_>) -> Vec<BTreeSet<Atom>> {
+    let sets = (0..graph.packages.len())
+        .map(
+            |package| {
+                if stage.packages.contains(&package) { stage.linking(package) } else { BTreeSet::new() }
+            },
+        )
+        .collect();
+    carried_up(graph, &stage.packages, sets)
 }
 
 impl Audit<'_> {
@@ -306,8 +332,9 @@ impl Audit<'_> {
                     return Some((vec![place], what.to_owned()));
                 }
             }
-            if let Some(found) = self.build.path_within(at, wanted) {
-                return Some(found);
+            let found = self.build.path_within(at, wanted).or_else(|| self.run.path_within(at, wanted));
+            if found.is_some() {
+                return found;
             }
             pending.extend(of.dependencies.iter().map(|dependency| dependency.to));
         }
@@ -362,11 +389,10 @@ impl Audit<'_> {
                             .map(|leaf| stage.atoms.get(leaf.atom).capability.clone())
                             .collect();
                         for step in stage.live.steps[node as usize].iter().filter(|step| inside(step.line)) {
-                            let leaves = &stage.live.leaves[step.to as usize];
-                            if stage.is_raw(step.to) {
-                                reaches.extend(
-                                    leaves.iter().map(|leaf| stage.atoms.get(leaf.atom).capability.clone()),
-                                );
+                            for raw in stage.raw_behind(step.to) {
+                                let leaves = stage.live.leaves[raw as usize].iter();
+                                reaches
+                                    .extend(leaves.map(|leaf| stage.atoms.get(leaf.atom).capability.clone()));
                             }
                         }
                         if reaches.is_empty() {

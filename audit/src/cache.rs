@@ -13,7 +13,7 @@ use crate::package::Package;
 use crate::summary::Summary;
 
 /// Changes when the form of a summary, or what a scan finds, changes.
-const VERSION: &str = "cofferdam-source-2";
+const VERSION: &str = "cofferdam-source-3";
 
 /// A folder of summaries.
 #[derive(Debug, Clone)]

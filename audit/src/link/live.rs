@@ -147,8 +147,15 @@ impl<'g, 's> Engine<'g, 's> {
                 })
                 .map(|item| of.base + item)
                 .collect();
+            let links = self.graph.packages[of.package].links.clone();
+            let hides_code = of.summary.unknowns.iter().any(|unknown| unknown.generated);
+            let linked = linked(&self.out.names, unit);
             for node in roots {
                 self.make_live(node);
+            }
+            // The declarations of a native library that a build script writes are not read, so all of it counts.
+            if let (Some(links), Some(node), true) = (links, linked, hides_code) {
+                self.leaf(node, HostCapability::Ffi, None, &format!("links `{links}`"), 1);
             }
         }
         while let Some(node) = self.pending.pop() {

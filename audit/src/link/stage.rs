@@ -166,9 +166,40 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Whether a node is foreign code itself.
-    pub(crate) fn is_raw(&self, node: u32) -> bool {
-        self.is_foreign(node)
+    /// The foreign functions that a node is, or passes on under another name.
+    pub(crate) fn raw_behind(&self, node: u32) -> Vec<u32> {
+        let items = self.live.names.item_count();
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut pending = vec![node];
+        while let Some(at) = pending.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            if self.is_foreign(at) {
+                found.push(at);
+            } else if at >= items {
+                pending.extend(self.live.steps[at as usize].iter().map(|step| step.to));
+            }
+        }
+        found
+    }
+
+    /// What happens because a package's library is linked, by itself.
+    pub(crate) fn linking(&self, package: PackageIndex) -> BTreeSet<Atom> {
+        let mut all = AtomSet::default();
+        for unit in 0..self.live.names.units.len() {
+            let of = &self.live.names.units[unit];
+            if of.package == package
+                && matches!(of.kind, TargetKind::Library | TargetKind::ProcMacro)
+                && let Some(node) = linked(&self.live.names, unit)
+            {
+                for leaf in &self.live.leaves[node as usize] {
+                    all.insert(leaf.atom);
+                }
+            }
+        }
+        self.listed(&all)
     }
 
     fn cross(&mut self) {
@@ -185,8 +216,8 @@ impl<'s> Stage<'s> {
             }
             for step in &self.live.steps[node as usize] {
                 let to = self.package_of(step.to);
-                if self.is_foreign(step.to) {
-                    for leaf in &self.live.leaves[step.to as usize] {
+                for raw in self.raw_behind(step.to) {
+                    for leaf in &self.live.leaves[raw as usize] {
                         own.insert(leaf.atom);
                     }
                 }
@@ -280,9 +311,10 @@ impl<'s> Stage<'s> {
             {
                 return at(&leaf.what, leaf.line);
             }
-            for step in self.live.steps[node as usize].iter().filter(|step| self.is_foreign(step.to)) {
-                let leaves = &self.live.leaves[step.to as usize];
-                if let Some(leaf) = leaves.iter().find(|leaf| wanted(self.atoms.get(leaf.atom))) {
+            for step in &self.live.steps[node as usize] {
+                let mut leaves =
+                    self.raw_behind(step.to).into_iter().flat_map(|raw| &self.live.leaves[raw as usize]);
+                if let Some(leaf) = leaves.find(|leaf| wanted(self.atoms.get(leaf.atom))) {
                     return at(&leaf.what, step.line);
                 }
             }

@@ -36,6 +36,7 @@ pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
             scanner.capability("build.link", 1);
         }
         scanner.module_file(&target.source, 0, true);
+        scanner.join_glued();
         let done = std::mem::take(&mut scanner.target);
         scanner.summary.targets.push(done);
     }
@@ -79,12 +80,26 @@ pub(crate) struct Scanner<'p> {
     used_macros: HashSet<String>,
     /// The macro whose rules are read.
     in_macro: Option<String>,
+    /// For macros that write `prefix::$name`: the prefixes, and the scope in which they are written.
+    glue: HashMap<String, Vec<(ScopeIndex, Vec<String>)>>,
+    /// Uses of macros, with the names that they hand in.
+    glued: Vec<Glued>,
     /// References that the current file has made already.
     made: HashSet<(usize, Reference)>,
     /// Tags that stand in comments of the current file, by line.
     tags: HashMap<u32, Vec<String>>,
     /// Lines of the current file that hold nothing but a comment or an attribute.
     comments: Vec<bool>,
+}
+
+/// A use of a macro: who uses it, where, and the names that it hands in.
+#[derive(Debug)]
+struct Glued {
+    item: usize,
+    condition: Vec<Predicate>,
+    line: usize,
+    name: String,
+    words: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -148,6 +163,8 @@ impl<'p> Scanner<'p> {
             plain_macros: HashMap::new(),
             asked_by_macros: Vec::new(),
             used_macros: HashSet::new(),
+            glue: HashMap::new(),
+            glued: Vec::new(),
             in_macro: None,
             made: HashSet::new(),
             tags: HashMap::new(),
@@ -155,6 +172,26 @@ impl<'p> Scanner<'p> {
         };
         scanner.text("");
         scanner
+    }
+
+    /// `syscall!(open(...))` of a macro that writes `libc::$name` names `libc::open`.
+    fn join_glued(&mut self) {
+        let glue = std::mem::take(&mut self.glue);
+        for one in std::mem::take(&mut self.glued) {
+            for (scope, prefix) in glue.get(&one.name).into_iter().flatten() {
+                for word in &one.words {
+                    let mut path = prefix.clone();
+                    path.push(word.clone());
+                    let to = Referent::Path(self.path(false, &path));
+                    self.item = one.item;
+                    self.scope = *scope;
+                    self.condition.clone_from(&one.condition);
+                    self.refer(to, one.line, None);
+                }
+            }
+        }
+        self.condition.clear();
+        self.scope = 0;
     }
 
     fn text(&mut self, text: &str) -> Text {

@@ -231,6 +231,68 @@ fn path(
     at
 }
 
+/// The prefixes of paths that a macro's rule ends with a name handed in: `libc::$name`.
+pub(crate) fn glue(tokens: TokenStream) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut pending = vec![tokens];
+    while let Some(tokens) = pending.pop() {
+        let list: Vec<TokenTree> = tokens.into_iter().collect();
+        for at in 0..list.len() {
+            if let TokenTree::Group(group) = &list[at] {
+                pending.push(group.stream());
+            }
+            let handed_in = punct(&list, at) == Some('$')
+                && ident(&list, at + 1).is_some_and(|name| name != "crate")
+                && at >= 3
+                && punct(&list, at - 1) == Some(':')
+                && punct(&list, at - 2) == Some(':');
+            if !handed_in {
+                continue;
+            }
+            let mut segments = Vec::new();
+            let mut end = at - 2;
+            while let Some(name) = end.checked_sub(1).and_then(|before| ident(&list, before)) {
+                segments.push(name);
+                end -= 1;
+                if end >= 2 && punct(&list, end - 1) == Some(':') && punct(&list, end - 2) == Some(':') {
+                    end -= 2;
+                } else {
+                    break;
+                }
+            }
+            segments.reverse();
+            if !segments.is_empty() && !found.contains(&segments) {
+                found.push(segments);
+            }
+        }
+    }
+    found
+}
+
+/// Most names that one use of a macro hands in, as far as they are looked at.
+const HANDED_IN_MAX: usize = 256;
+
+/// The names in the input of a macro.
+pub(crate) fn handed_in(tokens: TokenStream) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut pending = vec![tokens];
+    while let Some(tokens) = pending.pop() {
+        for token in tokens {
+            match token {
+                TokenTree::Ident(ident) if found.len() < HANDED_IN_MAX => {
+                    let word = name(&ident.to_string());
+                    if !is_keyword(&word) && !found.contains(&word) {
+                        found.push(word);
+                    }
+                }
+                TokenTree::Group(group) => pending.push(group.stream()),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
 /// The first path of a `use` that does not parse: taken as if all below it were imported.
 pub(crate) fn walk_use(tokens: TokenStream, found: &mut dyn FnMut(Vec<String>)) {
     let list: Vec<TokenTree> = tokens.into_iter().collect();

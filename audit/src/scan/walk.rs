@@ -619,6 +619,9 @@ impl Scanner<'_> {
             if let Some(body) = plain_rule(&tokens) {
                 self.plain_macros.insert(name.clone(), body);
             }
+            let scope = self.scope;
+            let glue = tokens::glue(tokens.clone());
+            self.glue.entry(name.clone()).or_default().extend(glue.into_iter().map(|prefix| (scope, prefix)));
             let outer = self.in_macro.replace(name.clone());
             self.declare(&name, ItemKind::Macro, at, Owner::Scope, &[], |scanner| scanner.rules(tokens));
             self.in_macro = outer;
@@ -627,6 +630,8 @@ impl Scanner<'_> {
         let before = std::mem::replace(&mut self.item, self.linked);
         self.macro_path(&it.mac.path);
         let name = it.mac.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
+        let at = it.mac.path.segments.first().map_or(0, |first| line(first.ident.span()));
+        self.hand_in(&name, at, &it.mac.tokens);
         match name.as_str() {
             "cfg_if" | "cfg_match" | "cfg_select" => self.cfg_if(&it.mac.tokens),
             "include" => self.include(&it.mac, true),
@@ -642,6 +647,46 @@ impl Scanner<'_> {
             _ => self.nested(it.mac.tokens.clone()),
         }
         self.item = before;
+    }
+
+    /// Keeps what a macro is handed, for the macros that make paths of it.
+    fn hand_in(&mut self, name: &str, at: usize, input: &TokenStream) {
+        const OF_STD: &[&str] = &[
+            "println",
+            "eprintln",
+            "print",
+            "eprint",
+            "format",
+            "write",
+            "writeln",
+            "vec",
+            "assert",
+            "assert_eq",
+            "assert_ne",
+            "debug_assert",
+            "debug_assert_eq",
+            "panic",
+            "matches",
+            "unreachable",
+            "todo",
+            "concat",
+            "stringify",
+            "cfg_if",
+            "thread_local",
+            "unimplemented",
+            "format_args",
+            "macro_rules",
+        ];
+        if input.is_empty() || OF_STD.contains(&name) {
+            return;
+        }
+        self.glued.push(super::Glued {
+            item: self.item,
+            condition: self.condition.clone(),
+            line: at,
+            name: name.to_owned(),
+            words: tokens::handed_in(input.clone()),
+        });
     }
 
     /// The input of a macro that may be items: those are declared, whatever the macro does with them.
@@ -741,6 +786,7 @@ impl Scanner<'_> {
         let to = Referent::Macro(self.path(global, path));
         self.refer(to, at, None);
         let name = path.last().map_or("", String::as_str);
+        self.hand_in(name, at, &input);
         match name {
             "asm" | "global_asm" | "naked_asm" | "llvm_asm" => {
                 let enters_kernel = input.to_string().to_ascii_lowercase();
