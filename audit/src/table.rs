@@ -173,12 +173,23 @@ impl Table {
 
     /// What a C symbol reaches. Empty when it is known to reach nothing; `ffi` when nothing is known of it.
     pub(crate) fn of_symbol(&self, symbol: &str) -> &[HostCapability] {
-        if let Some(found) = self.symbols.get(symbol) {
+        if let Some(found) = self.known_symbol(symbol) {
             return found;
+        }
+        // The same function for wide times or offsets: `__dlsym_time64`, `__recvmsg64`, `readdir$INODE64`.
+        let plain = symbol.split('$').next().unwrap_or(symbol);
+        let plain = plain.strip_suffix("_time64").or_else(|| plain.strip_suffix("64")).unwrap_or(plain);
+        let bare = plain.strip_prefix("__").unwrap_or(plain);
+        self.known_symbol(plain).or_else(|| self.known_symbol(bare)).unwrap_or(&[HostCapability::Ffi])
+    }
+
+    fn known_symbol(&self, symbol: &str) -> Option<&[HostCapability]> {
+        if let Some(found) = self.symbols.get(symbol) {
+            return Some(found);
         }
         let harmless = self.harmless.contains(symbol)
             || self.harmless_prefixes.iter().any(|prefix| symbol.starts_with(prefix.as_str()));
-        if harmless { &[] } else { &[HostCapability::Ffi] }
+        harmless.then_some(&[])
     }
 
     /// What a method of that name may reach.
@@ -217,7 +228,9 @@ mod tests {
         assert_eq!(table.of_std("std::fs::File"), []);
         assert_eq!(table.of_std(&canonical("std::fs::File::from_raw_fd")), [HostCapability::HandleForge]);
         assert_eq!(table.of_symbol("dlopen"), [HostCapability::Dlopen]);
+        assert_eq!(table.of_symbol("__dlsym_time64"), [HostCapability::Dlopen]);
         assert_eq!(table.of_symbol("strlen"), []);
+        assert_eq!(table.of_symbol("strlen_and_more"), [HostCapability::Ffi]);
         assert_eq!(table.of_symbol("sqlite3_open"), [HostCapability::Ffi]);
         assert!(!table.of_method("exists").is_empty());
     }
