@@ -100,7 +100,7 @@ whose names begin with `build.`:
 
     Undeclared "undeclared" Warning "A crate says nothing about its capabilities." =>
 "Nothing is known of what the crate needs. It is granted nothing, and an inline crate is not held to that: only a
-compartment is. Declare it in its own manifest, or wait for the static side, which finds out what its code uses."
+compartment is. Declare it in its own manifest; what its code reaches is judged over its edges in any case (`reach-not-granted`)."
 
     UnusedGrant "unused-grant" Warning "A grant that the receiver does not ask for." =>
 "The receiver neither consumes nor exports the capability, and gives it to nobody. Remove the grant."
