@@ -431,3 +431,16 @@ fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
         assert_ne!(std::fs::read(&files[0]).expect("readable"), spoilt, "it is mended");
     }
 }
+
+#[test]
+fn a_file_is_read_up_to_the_limit_and_no_further() {
+    let limit = usize::try_from(cofferdam_audit::limits::FILE_BYTES_MAX).expect("it fits");
+    let code = "pub fn f() { std::thread::spawn(|| {}); }";
+    for (length, uses, unknown) in [(limit, set(&["thread"]), 0), (limit + 1, set(&[]), 1)] {
+        let workspace = workspace(&format!("{code}{}", " ".repeat(length - code.len())), "", "");
+        assert_eq!(found(&workspace, "app"), uses, "{length} bytes");
+        let run = run(&workspace, &["audit", "--format", "json"]);
+        let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert_eq!(document["unknown"].as_array().expect("a list").len(), unknown, "{length} bytes");
+    }
+}
