@@ -339,15 +339,15 @@ fn a_build_dependency_and_a_proc_macro_use_build_stage_powers() {
         ),
         (
             "derive/Cargo.toml",
-            "[package]\nname = \"derive\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\nproc-macro = true\n[package.metadata.capabilities]\nconsumes = { \"environment.read\" = \"reads DEBUG\" }\n",
+            "[package]\nname = \"derive\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\nproc-macro = true\n[package.metadata.capabilities]\nconsumes = { \"environment.read\" = \"reads DEBUG\", \"build.proc-macro\" = \"derives\" }\n",
         ),
     ]);
     let run = workspace.run(&["check"]);
     assert_eq!(run.code, Some(4), "{run}");
     assert!(run.stderr.contains("`app` does not grant `build.process.spawn` to `tool`"), "{run}");
     assert!(run.stderr.contains("`app` does not grant `build.environment.read` to `derive`"), "{run}");
-    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds.build]\nprocess = { spawn = [\"/usr/bin/cc\"] }\nenvironment = { read = [\"DEBUG\"] }\n");
-    workspace.append("app/Cargo.toml", "\n[package.metadata.capabilities.grants]\ntool = { build = { process = { spawn = [\"/usr/bin/cc\"] } } }\nderive = { build = { environment = { read = [\"DEBUG\"] } } }\n");
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds.build]\nprocess = { spawn = [\"/usr/bin/cc\"] }\nenvironment = { read = [\"DEBUG\"] }\nproc-macro = true\n");
+    workspace.append("app/Cargo.toml", "\n[package.metadata.capabilities.grants]\ntool = { build = { process = { spawn = [\"/usr/bin/cc\"] } } }\nderive = { build = { environment = { read = [\"DEBUG\"] }, proc-macro = true } }\n");
     let run = workspace.run(&["check"]);
     assert_eq!(run.code, Some(0), "{run}");
 }

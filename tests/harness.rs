@@ -38,6 +38,11 @@ impl fmt::Display for Run {
 
 /// Runs `cofferdam` in a folder.
 pub(crate) fn cofferdam_in(folder: &Path, arguments: &[&str]) -> Run {
+    cofferdam_with(folder, arguments, &[])
+}
+
+/// Runs `cofferdam` in a folder, with some variables.
+pub(crate) fn cofferdam_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
     command.current_dir(folder).args(arguments);
     // Nothing of the machine's may show in what is compared.
@@ -46,6 +51,7 @@ pub(crate) fn cofferdam_in(folder: &Path, arguments: &[&str]) -> Run {
         .env_remove("CLICOLOR_FORCE")
         .env("CARGO_NET_OFFLINE", "true")
         .env("COLUMNS", "100");
+    command.envs(variables.iter().copied());
     Run::new(command.output().expect("the program was built"))
 }
 

@@ -100,7 +100,7 @@ whose names begin with `build.`:
 
     Undeclared "undeclared" Warning "A crate says nothing about its capabilities." =>
 "Nothing is known of what the crate needs. It is granted nothing, and an inline crate is not held to that: only a
-compartment is. Declare it in its own manifest, or wait for the static side, which finds out what its code uses."
+compartment is. Declare it in its own manifest; what its code reaches is judged over its edges in any case (`reach-not-granted`)."
 
     UnusedGrant "unused-grant" Warning "A grant that the receiver does not ask for." =>
 "The receiver neither consumes nor exports the capability, and gives it to nobody. Remove the grant."
@@ -234,6 +234,38 @@ guest when it calls them, unless their capability is granted. docs/guest-toolcha
 
     ImportUnknown "import-unknown" Error "A component imports an interface that nothing provides." =>
 "It is no interface of WASI 0.2 that a compartment can be given. The component would not start."
+    ReachNotGranted "reach-not-granted" Error "Code reaches over an edge what the edge does not grant." =>
+"The source of the dependency, or of what it depends on, uses the capability, and the consumer's used code leads there. The
+message shows the way. Either the grant is missing, or the dependency does something that it should not:
+
+    [workspace.metadata.capabilities.grants.\"consumer -> dependency\"]
+    filesystem = { read = [\"data\"] }
+
+`cofferdam init` writes what the code reaches now; read the difference before you commit it."
+
+    ReachNotHeld "reach-not-held" Error "Code of a root, or below it, reaches what the workspace does not hold." =>
+"Everything begins with the workspace's `holds`. The message shows where the code uses it. Add it to `holds`, or remove the use."
+
+    ReachNotDeclared "reach-not-declared" Error "A crate's own code uses what the crate does not declare." =>
+"The crate has a table of capabilities, and its `consumes` leaves out something that its source uses. Declare it, with the
+reason. For a dependency that cannot be edited this is a warning: what it reaches is judged over its edges in any case."
+
+    UnusedClaim "unused-claim" Warning "A crate declares what none of its code uses." =>
+"Neither the crate's own source nor anything that it calls was seen to use the capability. Remove it from `consumes`, so that
+nobody grants it for nothing."
+
+    UntaggedUnsafe "untagged-unsafe" Warning "Unsafe code of the workspace reaches authority and does not say which." =>
+"Most unsafe code only handles memory. What calls foreign functions or forges handles can reach the world; name it in a
+comment beside or above the block, so that a reader and a search can find it:
+
+    // capability: mmap.file
+    // SAFETY: ...
+    unsafe { libc::mmap(...) }"
+
+    NotAnalysed "not-analysed" Error "Source of a crate that could not be analysed." =>
+"What cannot be read could do anything, so nothing is said about it. The message says which file and why. When you have read
+it yourself, let it pass with `--accept-unknown CRATE`. Code that a build script writes is not read either; that is a
+warning, because the build script itself is judged and needs `build.script`."
 
     Unreadable "unreadable" Error "A file that cannot be read." =>
 "It does not exist, is no text, or is larger than what is read."

@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Say what a capability or a code means, or why a crate has a capability or has it not
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+    /// Say what the code of each crate reaches, found in its source
+    Audit(Audit),
+    /// Write the manifest that grants what the code reaches now, and nothing more
+    Init(Init),
     /// Draw the graph of crates and grants
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
@@ -56,6 +60,8 @@ pub(crate) enum Command {
     /// Run a root that is itself a program for wasm, with its dependencies, under what the workspace holds
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Say what this machine can enforce, by trying each layer
+    Doctor,
     /// Show or clear the compiled code that is kept
     Cache(Cache),
     /// Say what a component would need and what it offers; nothing of it runs
@@ -247,6 +253,7 @@ pub(crate) struct Source {
 
 /// `check`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Check {
     /// Which graph
     #[command(flatten)]
@@ -260,9 +267,34 @@ pub(crate) struct Check {
     /// List every undeclared crate
     #[arg(long, short)]
     pub verbose: bool,
+    /// Judge declarations only, without reading any code
+    #[arg(long)]
+    pub no_code: bool,
+    /// Let pass what could not be analysed of this crate; can be given again
+    #[arg(long, value_name = "CRATE")]
+    pub accept_unknown: Vec<String>,
     /// The output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    pub format: CheckFormat,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// Only show what would be written
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The outputs of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    Human,
+    Json,
+    Sarif,
 }
 
 /// `explain`.
@@ -272,6 +304,19 @@ pub(crate) struct Explain {
     pub subject: String,
     /// The capability to explain for that crate or edge
     pub capability: Option<String>,
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Only this crate, or this edge `'a -> b'`, with the ways by which it gets there
+    pub subject: Option<String>,
     /// Which graph
     #[command(flatten)]
     pub source: Source,
@@ -340,6 +385,7 @@ pub(crate) enum Document {
     Build,
     Cache,
     Check,
+    Audit,
     Explain,
     Graph,
     Inspect,

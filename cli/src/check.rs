@@ -6,27 +6,43 @@ use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Diagnostic, Project, Resolution, Severity, resolve};
 use cofferdam::{Loaded, verify_paths_ambient};
 
-use crate::arguments::{Check, Format};
+use crate::arguments::{Check, CheckFormat, Format};
+use crate::code::Code;
 use crate::document::CheckDocument;
 use crate::exit::Exit;
-use crate::{Stop, fix, render};
+use crate::{Stop, fix, reach, render, sarif};
 
 /// Names of undeclared crates that are listed without `--verbose`.
 const UNDECLARED_SHOWN: usize = 8;
 
 pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, Stop> {
-    let mut loaded = arguments.source.load(arguments.format, ambient)?;
+    let format = match arguments.format {
+        CheckFormat::Human => Format::Human,
+        CheckFormat::Json | CheckFormat::Sarif => Format::Json,
+    };
+    let mut loaded = arguments.source.load(format, ambient)?;
     let mut resolution = resolve(&loaded.project);
     if arguments.fix {
         (loaded, resolution) = fix::apply(arguments, loaded, resolution, ambient)?;
     }
-    let findings = findings(&loaded, &resolution, ambient);
+    let mut findings = findings(&loaded, &resolution, ambient);
+    // Before anything is declared nothing is denied, so there is nothing to compare the code with.
+    if !arguments.no_code
+        && loaded.project.has_declarations()
+        && let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)?
+    {
+        findings.extend(reach::findings(&loaded, &resolution, &code, &arguments.accept_unknown));
+        findings.sort_by_key(|finding| finding.severity);
+    }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     let undeclared = undeclared(&loaded.project, &resolution);
     match arguments.format {
-        Format::Json => CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?,
-        Format::Human => say(arguments, &loaded.project, &resolution, &findings, &undeclared)?,
+        CheckFormat::Sarif => sarif::print(&loaded.project, &findings)?,
+        CheckFormat::Json => {
+            CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?;
+        }
+        CheckFormat::Human => say(arguments, &loaded.project, &resolution, &findings, &undeclared)?,
     }
     Ok(if errors > 0 || (arguments.deny_warnings && warnings > 0) { Exit::Denied } else { Exit::Ok })
 }
@@ -87,13 +103,9 @@ fn say(
         writeln!(out, "{} undeclared: {}{more}", counted(undeclared.len(), "crate"), names.join(", "))?;
     }
     if errors > 0 {
-        let denied = resolution.denials().len();
-        writeln!(out, "denied: {}", counted(denied, "finding"))?;
+        writeln!(out, "denied: {}", counted(errors, "finding"))?;
     } else if !project.has_declarations() {
-        writeln!(
-            out,
-            "nothing is declared yet, so nothing is denied; start with `[package.metadata.capabilities]`"
-        )?;
+        writeln!(out, "nothing is declared yet, so nothing is denied; start with `cofferdam init`")?;
     } else if let Some(graph) = resolution.granted(project) {
         let compartments = graph.compartments().len();
         let grants = graph.grants().len();

@@ -151,7 +151,9 @@ impl CheckDocument {
         findings: &[Diagnostic],
         undeclared: &[String],
     ) -> Self {
-        let graph = resolution.granted(project);
+        // What the code reaches can deny what the manifests alone would grant.
+        let denied = findings.iter().any(|finding| finding.severity == Severity::Error);
+        let graph = resolution.granted(project).filter(|_| !denied);
         Self {
             document: "check",
             version: VERSION,
@@ -401,6 +403,90 @@ pub(crate) struct JudgedDocument {
     pub(crate) verdict: &'static str,
 }
 
+/// The output of `audit --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam audit")]
+pub(crate) struct AuditDocument {
+    /// Always `audit`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// Source files read.
+    pub(crate) files: usize,
+    /// Lines in them.
+    pub(crate) lines: u64,
+    /// Files that the parser refused, and that were read token by token.
+    pub(crate) by_token: u32,
+    /// The crates that are linked.
+    pub(crate) crates: Vec<AuditCrateDocument>,
+    /// The edges between them.
+    pub(crate) edges: Vec<AuditEdgeDocument>,
+    /// What could not be analysed.
+    pub(crate) unknown: Vec<UnknownDocument>,
+}
+
+/// What a crate's own used code does.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AuditCrateDocument {
+    /// Name and version.
+    pub(crate) krate: String,
+    /// What it uses by itself.
+    pub(crate) uses: Vec<ReachDocument>,
+    /// Unsafe blocks and functions that only handle memory.
+    pub(crate) unsafe_memory: usize,
+    /// Those that reach authority.
+    pub(crate) unsafe_authority: usize,
+}
+
+/// What an edge brings.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AuditEdgeDocument {
+    /// Its ends, with versions.
+    #[serde(flatten)]
+    pub(crate) ends: EdgeName,
+    /// What is reached over it.
+    pub(crate) brings: Vec<ReachDocument>,
+}
+
+/// One capability, and how it is reached.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReachDocument {
+    /// Its name.
+    pub(crate) capability: String,
+    /// What is used at the end.
+    pub(crate) what: Option<String>,
+    /// The places on the shortest way; empty for edges that were not asked about.
+    pub(crate) way: Vec<WayStepDocument>,
+}
+
+/// A place on a way.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct WayStepDocument {
+    /// Name and version of the crate.
+    pub(crate) krate: String,
+    /// The item.
+    pub(crate) item: String,
+    /// The file, relative to the crate; empty where a name is only passed on.
+    pub(crate) file: String,
+    /// The line, from 1; 0 when the whole item is meant.
+    pub(crate) line: u32,
+}
+
+/// A file that could not be analysed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct UnknownDocument {
+    /// Name and version of the crate.
+    pub(crate) krate: String,
+    /// The file.
+    pub(crate) file: String,
+    /// The line that asks for it.
+    pub(crate) line: u32,
+    /// Why.
+    pub(crate) why: String,
+    /// A build script writes it.
+    pub(crate) generated: bool,
+}
+
 /// Prints one document.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<(), Stop> {
     let mut out = std::io::stdout().lock();
@@ -436,6 +522,7 @@ pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
     let schema = match of {
         Document::Build => schema_for!(BuildDocument),
         Document::Cache => schema_for!(CacheDocument),
+        Document::Audit => schema_for!(AuditDocument),
         Document::Check => schema_for!(CheckDocument),
         Document::Explain => schema_for!(ExplainDocument),
         Document::Graph => schema_for!(GraphDocument),

@@ -9,7 +9,7 @@ use cofferdam::manifest::{FileId, Files, Fix, Form, ManifestText, Resolution, pa
 use similar::{ChangeTag, TextDiff};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use crate::arguments::Check;
+use crate::arguments::{Check, Format};
 use crate::{Stop, render};
 
 /// Mending one denial can show the next; this many rounds mend any chain that the suggestions cover.
@@ -37,7 +37,7 @@ pub(crate) fn apply(
             let path = &loaded.paths[&file];
             std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?;
         }
-        loaded = arguments.source.load(arguments.format, ambient)?;
+        loaded = arguments.source.load(Format::Human, ambient)?;
         resolution = resolve(&loaded.project);
     }
     for misfit in misfits {
@@ -90,7 +90,7 @@ fn all_writable(loaded: &Loaded, edited: &BTreeMap<FileId, String>) -> Result<()
 }
 
 /// The byte order mark and the line ends of the old text, which the editor does not keep.
-fn as_it_was(old: &str, new: &str) -> String {
+pub(crate) fn as_it_was(old: &str, new: &str) -> String {
     let mut new = new.to_owned();
     if old.contains("\r\n") {
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
@@ -102,7 +102,7 @@ fn as_it_was(old: &str, new: &str) -> String {
 }
 
 /// Whether the new text is a manifest: an edit must not leave a file worse than it was.
-fn is_valid(loaded: &Loaded, file: FileId, new: &str) -> bool {
+pub(crate) fn is_valid(loaded: &Loaded, file: FileId, new: &str) -> bool {
     let form = if loaded.project.is_standalone() { Form::Standalone } else { Form::CargoToml };
     let mut files = Files::default();
     let Ok(text) = ManifestText::from_bytes(loaded.project.files().get(file).name(), new.as_bytes().to_vec())
@@ -114,7 +114,7 @@ fn is_valid(loaded: &Loaded, file: FileId, new: &str) -> bool {
 }
 
 /// Adds one clause to its table. What is there already stays.
-fn add(document: &mut DocumentMut, fix: &Fix) {
+pub(crate) fn add(document: &mut DocumentMut, fix: &Fix) {
     let Some(table) = table_at(document.as_table_mut(), &fix.table) else { return };
     let (keys, value) = print::clause_parts(&fix.capability, &fix.scope);
     let Ok(value) = value.parse::<Value>() else { return };
@@ -156,7 +156,7 @@ fn extend(table: &mut dyn TableLike, key: &str, value: Value) {
 }
 
 /// The table at a path of keys; missing ones are made, the last with a header of its own.
-fn table_at<'d>(root: &'d mut dyn TableLike, path: &[String]) -> Option<&'d mut dyn TableLike> {
+pub(crate) fn table_at<'d>(root: &'d mut dyn TableLike, path: &[String]) -> Option<&'d mut dyn TableLike> {
     let mut at = root;
     for (index, key) in path.iter().enumerate() {
         let last = index + 1 == path.len();
@@ -172,7 +172,7 @@ fn table_at<'d>(root: &'d mut dyn TableLike, path: &[String]) -> Option<&'d mut 
 }
 
 /// The diff, in the unified format, on standard error so that machine output stays clean.
-fn show(name: &str, old: &str, new: &str) -> Result<(), Stop> {
+pub(crate) fn show(name: &str, old: &str, new: &str) -> Result<(), Stop> {
     let mut out = anstream::stderr();
     let (red, green, reset) =
         (anstyle::AnsiColor::Red.on_default(), anstyle::AnsiColor::Green.on_default(), anstyle::Reset);

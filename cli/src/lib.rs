@@ -11,20 +11,26 @@
 )]
 
 mod arguments;
+mod audit;
 mod build;
 mod cache;
 mod call;
 mod check;
+mod code;
+mod doctor;
 mod document;
 mod exit;
 mod explain;
 mod fix;
 mod graph;
+mod init;
 mod inspect;
 mod plan;
 mod progress;
+mod reach;
 mod render;
 mod run;
+mod sarif;
 mod setup;
 mod source;
 
@@ -65,6 +71,12 @@ enum Stop {
     /// Standard output is gone or full.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// Sources cannot be read at all.
+    #[error(transparent)]
+    Audit(#[from] cofferdam_audit::AuditError),
+    /// A table of ours is wrong.
+    #[error(transparent)]
+    Table(#[from] cofferdam_audit::TableError),
     /// A page of ours is wrong.
     #[error(transparent)]
     Page(#[from] cofferdam::manifest::PageError),
@@ -107,7 +119,7 @@ fn end(stop: &Stop) -> Exit {
         Stop::Toolchain(error) => build::exit_of(error),
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),
-        Stop::Page(_) | Stop::Json(_) => Exit::Bug,
+        Stop::Audit(_) | Stop::Table(_) | Stop::Page(_) | Stop::Json(_) => Exit::Bug,
     };
     let _ = writeln!(anstream::stderr(), "{}", render::plain_error(&stop.to_string()));
     exit
@@ -119,12 +131,15 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Setup(arguments) => setup::run(&arguments, ambient),
         Command::Check(arguments) => check::run(&arguments, ambient),
         Command::Explain(arguments) => explain::run(&arguments, ambient),
+        Command::Audit(arguments) => audit::run(&arguments, ambient),
+        Command::Init(arguments) => init::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),
         Command::Call(arguments) => call::run(&arguments, ambient),
         Command::Inspect(arguments) => inspect::run(&arguments, ambient),
         Command::Run(arguments) => run::run(&arguments, ambient),
         Command::Cache(arguments) => cache::run(&arguments, ambient),
+        Command::Doctor => doctor::run(ambient),
         Command::Schema { of } => document::print_schema(of),
         Command::Completions { shell } => {
             let mut completions = Vec::new();

@@ -52,7 +52,9 @@ pub use capability_manifest as manifest;
 pub use cofferdam_bindgen::client;
 #[cfg(feature = "wasm")]
 pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION};
-pub use load::{CargoFailure, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
+pub use load::{
+    CargoFailure, Checksums, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient,
+};
 pub use plan::{
     CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan,
     WasmImportPlan, plan, verify_paths_ambient,

@@ -36,7 +36,14 @@ pub struct Loaded {
     pub folder: PathBuf,
     /// Where each file of the project is on disk.
     pub paths: HashMap<FileId, PathBuf>,
+    /// What Cargo said about the workspace, for who looks at its code; `None` for a `capabilities.toml`.
+    pub metadata: Option<Box<Metadata>>,
+    /// The checksums in Cargo.lock, by name, version and source.
+    pub checksums: Checksums,
 }
+
+/// SHA-256 of packages, by name, version and source.
+pub type Checksums = HashMap<(String, String, String), String>;
 
 /// Why a project could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +131,10 @@ impl Reading {
         folder: PathBuf,
     ) -> Result<Loaded, LoadError> {
         match built {
-            Ok(project) => Ok(Loaded { project, folder, paths: self.paths }),
+            Ok(project) => {
+                let (metadata, checksums) = (None, Checksums::new());
+                Ok(Loaded { project, folder, paths: self.paths, metadata, checksums })
+            }
             Err((files, errors)) => {
                 let diagnostics = errors.iter().map(Diagnostic::of_project_error).collect();
                 Err(LoadError::Invalid { files, diagnostics })
@@ -190,7 +200,8 @@ pub fn load_workspace_ambient(options: &LoadOptions, _: AmbientAuthority) -> Res
         command.manifest_path(path);
     }
     let metadata = command.exec().map_err(CargoFailure)?;
-    workspace(&metadata)
+    let loaded = workspace(&metadata)?;
+    Ok(Loaded { metadata: Some(Box::new(metadata)), ..loaded })
 }
 
 fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
@@ -236,7 +247,10 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
     };
     let any_pin = pinned(&tables.grants)
         || crates.iter().any(|(_, _, own, _)| own.as_ref().is_some_and(|own| pinned(&own.grants)));
-    let checksums = if any_pin { checksums(&root.join("Cargo.lock"))? } else { HashMap::new() };
+    let checksums = match checksums(&root.join("Cargo.lock")) {
+        Err(error) if any_pin => return Err(error),
+        read => read.unwrap_or_default(),
+    };
 
     let mut builder = ProjectBuilder::new(std::mem::take(&mut reading.files));
     if let Some(file) = root_file {
@@ -280,11 +294,12 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
             }
         }
     }
-    reading.finish(builder.build(), root.to_owned())
+    let loaded = reading.finish(builder.build(), root.to_owned())?;
+    Ok(Loaded { checksums, ..loaded })
 }
 
 /// The checksums that `Cargo.lock` records, by name, version and source: a package from elsewhere is another package.
-fn checksums(path: &Path) -> Result<HashMap<(String, String, String), String>, LoadError> {
+fn checksums(path: &Path) -> Result<Checksums, LoadError> {
     #[derive(Deserialize)]
     struct Lock {
         #[serde(default)]

@@ -1,0 +1,416 @@
+//! The verdict: what each crate reaches, and what each edge brings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ambient_authority::AmbientAuthority;
+use capability_manifest::{Capability, HostCapability};
+use rayon::prelude::*;
+
+use crate::cache::Cache;
+use crate::limits::STACK_BYTES;
+use crate::link::sets::Atom;
+use crate::link::stage::{CodePlace, Stage, split};
+use crate::package::{Graph, PackageIndex, TargetKind};
+use crate::scan::scan;
+use crate::summary::Summary;
+use crate::table::{Table, TableError};
+
+/// The source of every package of a graph, read.
+#[derive(Debug)]
+pub struct Sources {
+    summaries: Vec<Summary>,
+    /// Packages whose summary was in the cache.
+    pub cached: usize,
+}
+
+/// Why sources could not be read at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The threads that parse could not be started.
+    #[error("cannot start threads to read sources: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A table of ours is wrong.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// Reads the source of every package that is linked for the graph's platform. `progress` is told after each.
+///
+/// # Errors
+/// When no threads can be started. A source that cannot be read is part of the result, not an error.
+///
+/// # Authority
+/// Reads the packages' folders, and for members the workspace's; reads and writes the cache's folder.
+pub fn read_sources_ambient(
+    graph: &Graph,
+    cache: Option<&Cache>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    _: AmbientAuthority,
+) -> Result<Sources, AuditError> {
+    let (run, build) = split(graph);
+    let wanted: Vec<PackageIndex> = run.union(&build).copied().collect();
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK_BYTES).build()?;
+    let read: Vec<(PackageIndex, Summary, bool)> = pool.install(|| {
+        wanted
+            .par_iter()
+            .with_max_len(1)
+            .map(|index| {
+                let package = &graph.packages[*index];
+                let known = cache.and_then(|cache| cache.load(package));
+                let was_cached = known.is_some();
+                let summary = known.unwrap_or_else(|| {
+                    let summary = scan(package, &graph.workspace);
+                    if let Some(cache) = cache {
+                        cache.store(package, &summary);
+                    }
+                    summary
+                });
+                let count = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                progress(count, wanted.len());
+                (*index, summary, was_cached)
+            })
+            .collect()
+    });
+    let cached = read.iter().filter(|(.., was_cached)| *was_cached).count();
+    let mut summaries = vec![Summary::default(); graph.packages.len()];
+    for (index, summary, _) in read {
+        summaries[index] = summary;
+    }
+    Ok(Sources { summaries, cached })
+}
+
+/// What an edge brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Need {
+    /// When the consumer is part of a program.
+    pub run: BTreeSet<Atom>,
+    /// When the consumer is part of the build.
+    pub build: BTreeSet<Atom>,
+}
+
+/// Source that could not be analysed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownSource {
+    /// The package.
+    pub package: PackageIndex,
+    /// The file.
+    pub file: String,
+    /// The line that asks for it, 0 for the whole file.
+    pub line: u32,
+    /// Why.
+    pub why: String,
+    /// It is made by the package's own build script.
+    pub generated: bool,
+}
+
+/// Unsafe code that reaches authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsafeReach {
+    /// Where.
+    pub at: CodePlace,
+    /// What it reaches, by name.
+    pub reaches: BTreeSet<Capability>,
+    /// What its comment names.
+    pub tags: BTreeSet<String>,
+}
+
+/// How a capability is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The places, the consumer's first.
+    pub places: Vec<CodePlace>,
+    /// What is used at the end: an item of std, a C symbol, a form.
+    pub what: String,
+}
+
+/// The verdict about a graph.
+#[derive(Debug)]
+pub struct Audit<'s> {
+    run: Stage<'s>,
+    build: Stage<'s>,
+    needs: BTreeMap<(PackageIndex, PackageIndex), Need>,
+    /// What linking each package does to the build: its build script, its macros, and those below.
+    at_build: Vec<BTreeSet<Atom>>,
+    sources: &'s Sources,
+    graph: &'s Graph,
+}
+
+fn plain(capability: HostCapability) -> Atom {
+    Atom { capability: Capability::host(capability), argument: None }
+}
+
+/// Judges a graph.
+pub fn audit<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Audit<'s> {
+    let (run_set, build_set) = split(graph);
+    let all: BTreeSet<PackageIndex> = run_set.union(&build_set).copied().collect();
+    let none = BTreeSet::new();
+    let (run, build) = rayon::join(
+        || Stage::new(graph, &sources.summaries, table, &run_set, &none, false),
+        || Stage::new(graph, &sources.summaries, table, &build_set, &all, true),
+    );
+    let at_build = at_build(graph, &build, &all);
+    let (linking_run, linking_build) = (linking(graph, &run), linking(graph, &build));
+    let mut needs: BTreeMap<(PackageIndex, PackageIndex), Need> = BTreeMap::new();
+    for package in &all {
+        for dependency in &graph.packages[*package].dependencies {
+            let (from, to) = (*package, dependency.to);
+            let is_macro = is_macro(graph, to);
+            let need = needs.entry((from, to)).or_default();
+            let mut compiled = at_build[to].clone();
+            if is_macro {
+                compiled.insert(plain(HostCapability::BuildProcMacro));
+                compiled.extend(build.listed(&build.of_package(to, &[TargetKind::ProcMacro])));
+            }
+            let in_build = build.listed(&build.edge(from, to));
+            if run_set.contains(&from) {
+                need.run.extend(compiled.iter().cloned());
+                if dependency.build {
+                    need.run.extend(in_build.iter().cloned());
+                    need.run.extend(linking_build[to].iter().cloned());
+                } else if !is_macro {
+                    need.run.extend(run.listed(&run.edge(from, to)));
+                    need.run.extend(linking_run[to].iter().cloned());
+                }
+            }
+            if build_set.contains(&from) {
+                need.build.extend(compiled);
+                need.build.extend(in_build);
+                need.build.extend(linking_build[to].iter().cloned());
+            }
+        }
+    }
+    Audit { run, build, needs, at_build, sources, graph }
+}
+
+fn is_macro(graph: &Graph, package: PackageIndex) -> bool {
+    graph.packages[package].targets.iter().any(|target| target.kind == TargetKind::ProcMacro)
+}
+
+/// What compiling each package does: its own build script with all that it uses, its macros, and the same of what it links.
+fn at_build(graph: &Graph, build: &Stage<'_>, all: &BTreeSet<PackageIndex>) -> Vec<BTreeSet<Atom>> {
+    let mut sets: Vec<BTreeSet<Atom>> = vec![BTreeSet::new(); graph.packages.len()];
+    for package in all {
+        let of = &graph.packages[*package];
+        if of.targets.iter().any(|target| target.kind == TargetKind::BuildScript) {
+            sets[*package].insert(plain(HostCapability::BuildScript));
+            sets[*package].extend(build.listed(&build.of_package(*package, &[TargetKind::BuildScript])));
+        }
+        for dependency in of.dependencies.iter().filter(|one| is_macro(graph, one.to)) {
+            sets[*package].insert(plain(HostCapability::BuildProcMacro));
+            sets[*package].extend(build.listed(&build.of_package(dependency.to, &[TargetKind::ProcMacro])));
+        }
+    }
+    carried_up(graph, all, sets)
+}
+
+/// Adds to each package what those below it have.
+fn carried_up(
+    graph: &Graph,
+    all: &BTreeSet<PackageIndex>,
+    mut sets: Vec<BTreeSet<Atom>>,
+) -> Vec<BTreeSet<Atom>> {
+    // The graph has no circles, so this ends after as many rounds as it is deep.
+    loop {
+        let mut changed = false;
+        for package in all {
+            for dependency in graph.packages[*package].dependencies.iter().filter(|one| all.contains(&one.to))
+            {
+                let below = sets[dependency.to].clone();
+                let before = sets[*package].len();
+                sets[*package].extend(below);
+                changed |= sets[*package].len() > before;
+            }
+        }
+        if !changed {
+            return sets;
+        }
+    }
+}
+
+/// What linking each package does by itself, and those below it: symbols that stand in for others, hooks, native libraries.
+fn linking(graph: &Graph, stage: &Stage<'_>) -> Vec<BTreeSet<Atom>> {
+    let sets = (0..graph.packages.len())
+        .map(
+            |package| {
+                if stage.packages.contains(&package) { stage.linking(package) } else { BTreeSet::new() }
+            },
+        )
+        .collect();
+    carried_up(graph, &stage.packages, sets)
+}
+
+impl Audit<'_> {
+    /// Every edge of the graph with what it brings.
+    pub fn needs(&self) -> &BTreeMap<(PackageIndex, PackageIndex), Need> {
+        &self.needs
+    }
+
+    /// What a root holds at least: what its own code reaches, and what its edges bring.
+    pub fn root_need(&self, package: PackageIndex) -> BTreeSet<Atom> {
+        let kinds = [TargetKind::Library, TargetKind::Program];
+        let mut all = self.run.listed(&self.run.of_package(package, &kinds));
+        all.extend(self.at_build[package].iter().cloned());
+        for need in self.needs.range((package, 0)..(package + 1, 0)).map(|(_, need)| need) {
+            all.extend(need.run.iter().cloned());
+        }
+        all
+    }
+
+    /// What a package's own used code reaches, in programs and in the build: itself, not what it depends on.
+    pub fn own(&self, package: PackageIndex) -> BTreeSet<Atom> {
+        let mut all = BTreeSet::new();
+        for stage in [&self.run, &self.build] {
+            if let Some(own) = stage.own.get(&package) {
+                all.extend(stage.listed(own));
+            }
+        }
+        let kinds = |kind| self.graph.packages[package].targets.iter().any(|target| target.kind == kind);
+        if self.is_linked(package) {
+            if kinds(TargetKind::BuildScript) {
+                all.insert(plain(HostCapability::BuildScript));
+            }
+            if kinds(TargetKind::ProcMacro) {
+                all.insert(plain(HostCapability::BuildProcMacro));
+            }
+        }
+        all
+    }
+
+    /// Whether a package is linked for this platform at all.
+    pub fn is_linked(&self, package: PackageIndex) -> bool {
+        self.run.packages.contains(&package) || self.build.packages.contains(&package)
+    }
+
+    /// How an edge brings a capability.
+    pub fn way_over(&self, from: PackageIndex, to: PackageIndex, capability: &Capability) -> Option<Way> {
+        let wanted = |atom: &Atom| atom.capability == *capability;
+        let found = self
+            .run
+            .path_over(from, to, &wanted)
+            .or_else(|| self.build.path_over(from, to, &wanted))
+            .or_else(|| self.compiled(to, &wanted));
+        found.map(|(places, what)| Way { places, what })
+    }
+
+    /// How a package's own code reaches a capability.
+    pub fn way_within(&self, package: PackageIndex, capability: &Capability) -> Option<Way> {
+        let wanted = |atom: &Atom| atom.capability == *capability;
+        let found =
+            self.run.path_within(package, &wanted).or_else(|| self.build.path_within(package, &wanted));
+        found.map(|(places, what)| Way { places, what })
+    }
+
+    /// How compiling a package, or one below it, reaches something.
+    fn compiled(
+        &self,
+        package: PackageIndex,
+        wanted: &dyn Fn(&Atom) -> bool,
+    ) -> Option<(Vec<CodePlace>, String)> {
+        let mut seen = BTreeSet::new();
+        let mut pending = std::collections::VecDeque::from([package]);
+        while let Some(at) = pending.pop_front() {
+            if !seen.insert(at) {
+                continue;
+            }
+            let of = &self.graph.packages[at];
+            for (capability, kind, what) in [
+                (HostCapability::BuildScript, TargetKind::BuildScript, "its build script runs"),
+                (HostCapability::BuildProcMacro, TargetKind::ProcMacro, "it runs inside the compiler"),
+            ] {
+                if wanted(&plain(capability))
+                    && let Some(target) = of.targets.iter().find(|target| target.kind == kind)
+                {
+                    let file = target.source.strip_prefix(&of.folder).unwrap_or(&target.source);
+                    let place = CodePlace {
+                        package: at,
+                        item: target.name.clone(),
+                        file: file.display().to_string(),
+                        line: 1,
+                    };
+                    return Some((vec![place], what.to_owned()));
+                }
+            }
+            let found = self.build.path_within(at, wanted).or_else(|| self.run.path_within(at, wanted));
+            if found.is_some() {
+                return found;
+            }
+            pending.extend(of.dependencies.iter().map(|dependency| dependency.to));
+        }
+        None
+    }
+
+    /// What could not be analysed of what is linked.
+    pub fn unknowns(&self) -> Vec<UnknownSource> {
+        let mut all = Vec::new();
+        for (package, summary) in self.sources.summaries.iter().enumerate() {
+            for unknown in &summary.unknowns {
+                let features = &self.graph.packages[package].features;
+                let conditions = &summary.conditions[unknown.condition as usize];
+                let off = conditions.iter().any(|one| one.evaluate(&self.graph.cfg, features) == Some(false));
+                if !off {
+                    all.push(UnknownSource {
+                        package,
+                        file: unknown.file.clone(),
+                        line: unknown.line,
+                        why: unknown.why.clone(),
+                        generated: unknown.generated,
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    /// Files, lines and files read token by token, of all packages.
+    pub fn extent(&self) -> (usize, u64, u32) {
+        self.sources.summaries.iter().fold((0, 0, 0), |(files, lines, tokens), summary| {
+            (files + summary.files.len(), lines + summary.lines, tokens + summary.by_token)
+        })
+    }
+
+    /// Unsafe code of a package that reaches authority, and how much unsafe code only handles memory.
+    pub fn unsafe_code(&self, package: PackageIndex) -> (Vec<UnsafeReach>, usize) {
+        let mut reaching: Vec<UnsafeReach> = Vec::new();
+        let mut memory = 0;
+        for stage in [&self.run, &self.build] {
+            for unit in stage.live.names.units.iter().filter(|unit| unit.package == package) {
+                for (index, item) in unit.target.items.iter().enumerate() {
+                    let node = unit.base + index as u32;
+                    if !stage.live.used[node as usize] {
+                        continue;
+                    }
+                    for site in &item.unsafes {
+                        let inside = |line: u32| site.line <= line && line <= site.end;
+                        let mut reaches: BTreeSet<Capability> = stage.live.leaves[node as usize]
+                            .iter()
+                            .filter(|leaf| inside(leaf.line))
+                            .map(|leaf| stage.atoms.get(leaf.atom).capability.clone())
+                            .collect();
+                        for step in stage.live.steps[node as usize].iter().filter(|step| inside(step.line)) {
+                            for raw in stage.raw_behind(step.to) {
+                                let leaves = stage.live.leaves[raw as usize].iter();
+                                reaches
+                                    .extend(leaves.map(|leaf| stage.atoms.get(leaf.atom).capability.clone()));
+                            }
+                        }
+                        if reaches.is_empty() {
+                            memory += 1;
+                            continue;
+                        }
+                        let tags = site.tags.iter().map(|text| unit.summary.texts[*text as usize].clone());
+                        reaching.push(UnsafeReach {
+                            at: CodePlace { line: site.line, ..stage.place(node) },
+                            reaches,
+                            tags: tags.collect(),
+                        });
+                    }
+                }
+            }
+        }
+        reaching.sort_by(|a, b| a.at.cmp(&b.at));
+        reaching.dedup();
+        (reaching, memory)
+    }
+}

@@ -1,0 +1,35 @@
+//! Says what the code of each crate in a graph can reach, per dependency edge, from its source alone.
+//!
+//! ```text
+//! Graph ──read──▶ Sources ──audit──▶ Audit: per edge, per crate, with the way
+//!         scan, cache       link, follow
+//! ```
+//!
+//! Nothing is built and nothing of what is read runs. What it cannot see is said in docs/static-analysis.md; what it cannot
+//! analyse is listed, never left out.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "indices are 32 bits wide, and limits.rs bounds what they count"
+)]
+
+mod audit;
+mod cache;
+pub mod limits;
+mod link;
+mod package;
+mod predicate;
+mod scan;
+mod summary;
+mod table;
+
+pub use audit::{
+    Audit, AuditError, Need, Sources, UnknownSource, UnsafeReach, Way, audit, read_sources_ambient,
+};
+pub use cache::Cache;
+pub use link::sets::Atom;
+pub use link::stage::CodePlace;
+pub use package::{Dependency, Graph, Package, PackageIndex, Target, TargetKind};
+pub use predicate::{CfgSet, Predicate};
+pub use table::{Table, TableError};

@@ -1,0 +1,473 @@
+//! Layer S: the source of one package, read as the compiler would find it, written down as a [`Summary`].
+//!
+//! Follows each target's first file through its modules, `#[path]` and `include!`. Reads nothing outside the package, or for
+//! a member of the workspace, outside the workspace.
+
+pub(crate) mod tokens;
+mod walk;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
+use std::path::{Path as FilePath, PathBuf};
+
+use crate::limits::{FILE_BYTES_MAX, ITEMS_MAX, MODULE_DEPTH_MAX, PACKAGE_BYTES_MAX, PACKAGE_FILES_MAX};
+use crate::package::{Package, TargetKind};
+use crate::predicate::Predicate;
+use crate::summary::{
+    Condition, Import, Item, ItemKind, Owner, Path, Reference, Referent, Scope, ScopeIndex, Summary,
+    TargetSummary, Text, Unknown,
+};
+
+/// Reads all targets of a package. `workspace` is the folder in which a member's sources may lie.
+pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
+    let mut scanner = Scanner::new(package, workspace);
+    for target in &package.targets {
+        scanner.plain_macros.clear();
+        scanner.target = TargetSummary::default();
+        scanner.paths.clear();
+        scanner.condition.clear();
+        scanner.depth = 0;
+        scanner.made.clear();
+        let root = scanner.text("");
+        scanner.target.scopes.push(Scope { parent: 0, block: false, name: root, condition: 0 });
+        let name = scanner.text("(crate)");
+        scanner.linked = scanner.add_item(0, name, ItemKind::Linked, 0, 1);
+        if target.kind == TargetKind::Library && package.links.is_some() {
+            scanner.capability("build.link", 1);
+        }
+        scanner.module_file(&target.source, 0, true);
+        scanner.join_glued();
+        let done = std::mem::take(&mut scanner.target);
+        scanner.summary.targets.push(done);
+    }
+    let used = std::mem::take(&mut scanner.used_macros);
+    let asked = std::mem::take(&mut scanner.asked_by_macros);
+    scanner
+        .summary
+        .unknowns
+        .extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
+    scanner.summary
+}
+
+/// A package being read.
+pub(crate) struct Scanner<'p> {
+    summary: Summary,
+    texts: HashMap<String, Text>,
+    conditions: HashMap<Vec<Predicate>, Condition>,
+    files: HashMap<PathBuf, u32>,
+    paths: HashMap<Path, u32>,
+    target: TargetSummary,
+    folder: PathBuf,
+    allowed: PathBuf,
+    package: &'p Package,
+    /// The predicates around the current place.
+    condition: Vec<Predicate>,
+    /// The file that is read: its folder, the folder of its modules, and its number.
+    place: FilePlace,
+    scope: ScopeIndex,
+    /// The item whose body is read.
+    item: usize,
+    /// The item for what happens because the crate is linked.
+    linked: usize,
+    depth: usize,
+    opened: usize,
+    /// What `Self` stands for.
+    self_path: Option<(bool, Vec<String>)>,
+    /// The rules of macros by example that take nothing, by name: what they write stands where they are used.
+    plain_macros: HashMap<String, proc_macro2::TokenStream>,
+    /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
+    asked_by_macros: Vec<(String, Unknown)>,
+    used_macros: HashSet<String>,
+    /// The macro whose rules are read.
+    in_macro: Option<String>,
+    /// For macros that write `prefix::$name`: the prefixes, and the scope in which they are written.
+    glue: HashMap<String, Vec<(ScopeIndex, Vec<String>)>>,
+    /// Uses of macros, with the names that they hand in.
+    glued: Vec<Glued>,
+    /// References that the current file has made already.
+    made: HashSet<(usize, Reference)>,
+    /// Tags that stand in comments of the current file, by line.
+    tags: HashMap<u32, Vec<String>>,
+    /// Lines of the current file that hold nothing but a comment or an attribute.
+    comments: Vec<bool>,
+}
+
+/// A use of a macro: who uses it, where, and the names that it hands in.
+#[derive(Debug)]
+struct Glued {
+    item: usize,
+    condition: Vec<Predicate>,
+    line: usize,
+    name: String,
+    words: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct FilePlace {
+    number: u32,
+    /// The file's own: what is included is named from there.
+    file_folder: PathBuf,
+    /// What `#[path]` begins in.
+    folder: PathBuf,
+    /// Where `mod name;` is looked for.
+    modules: PathBuf,
+}
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("{0}")]
+    System(std::io::Error),
+    #[error("is no regular file")]
+    Special,
+    #[error("lies outside the package")]
+    Outside,
+    #[error("is longer than {FILE_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("the package has more than {PACKAGE_BYTES_MAX} bytes of source")]
+    PackageTooLong,
+    #[error("the package has more than {PACKAGE_FILES_MAX} source files")]
+    TooMany,
+    #[error("is not UTF-8")]
+    Encoding,
+}
+
+impl<'p> Scanner<'p> {
+    fn new(package: &'p Package, workspace: &FilePath) -> Self {
+        let real = |path: &FilePath| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = real(&package.folder);
+        // A package that comes from a registry may not reach into the sources of others.
+        let allowed = if package.checksum.is_none() && folder.starts_with(real(workspace)) {
+            real(workspace)
+        } else {
+            folder.clone()
+        };
+        let mut scanner = Self {
+            summary: Summary { conditions: vec![Vec::new()], ..Summary::default() },
+            texts: HashMap::new(),
+            conditions: HashMap::from([(Vec::new(), 0)]),
+            files: HashMap::new(),
+            paths: HashMap::new(),
+            target: TargetSummary::default(),
+            folder,
+            allowed,
+            package,
+            condition: Vec::new(),
+            place: FilePlace::default(),
+            scope: 0,
+            item: 0,
+            linked: 0,
+            depth: 0,
+            opened: 0,
+            self_path: None,
+            plain_macros: HashMap::new(),
+            asked_by_macros: Vec::new(),
+            used_macros: HashSet::new(),
+            glue: HashMap::new(),
+            glued: Vec::new(),
+            in_macro: None,
+            made: HashSet::new(),
+            tags: HashMap::new(),
+            comments: Vec::new(),
+        };
+        scanner.text("");
+        scanner
+    }
+
+    /// `syscall!(open(...))` of a macro that writes `libc::$name` names `libc::open`.
+    fn join_glued(&mut self) {
+        let glue = std::mem::take(&mut self.glue);
+        for one in std::mem::take(&mut self.glued) {
+            for (scope, prefix) in glue.get(&one.name).into_iter().flatten() {
+                for word in &one.words {
+                    let mut path = prefix.clone();
+                    path.push(word.clone());
+                    let to = Referent::Path(self.path(false, &path));
+                    self.item = one.item;
+                    self.scope = *scope;
+                    self.condition.clone_from(&one.condition);
+                    self.refer(to, one.line, None);
+                }
+            }
+        }
+        self.condition.clear();
+        self.scope = 0;
+    }
+
+    fn text(&mut self, text: &str) -> Text {
+        if let Some(known) = self.texts.get(text) {
+            return *known;
+        }
+        let number = Text::try_from(self.summary.texts.len()).expect("the size of a package is bounded");
+        self.summary.texts.push(text.to_owned());
+        self.texts.insert(text.to_owned(), number);
+        number
+    }
+
+    fn path(&mut self, global: bool, segments: &[String]) -> u32 {
+        let segments = segments.iter().map(|segment| self.text(segment)).collect();
+        let path = Path { global, segments };
+        if let Some(known) = self.paths.get(&path) {
+            return *known;
+        }
+        let number = u32::try_from(self.target.paths.len()).expect("the size of a package is bounded");
+        self.target.paths.push(path.clone());
+        self.paths.insert(path, number);
+        number
+    }
+
+    /// The predicates around the current place, as one condition.
+    fn here(&mut self) -> Condition {
+        if let Some(known) = self.conditions.get(&self.condition) {
+            return *known;
+        }
+        let number =
+            Condition::try_from(self.summary.conditions.len()).expect("the size of a package is bounded");
+        self.summary.conditions.push(self.condition.clone());
+        self.conditions.insert(self.condition.clone(), number);
+        number
+    }
+
+    fn add_item(
+        &mut self,
+        scope: ScopeIndex,
+        name: Text,
+        kind: ItemKind,
+        condition: Condition,
+        line: usize,
+    ) -> usize {
+        self.target.items.push(Item {
+            scope,
+            name,
+            kind,
+            condition,
+            file: self.place.number,
+            line: line_number(line),
+            owner: Owner::Scope,
+            references: Vec::new(),
+            calls: Vec::new(),
+            unsafes: Vec::new(),
+        });
+        self.target.items.len() - 1
+    }
+
+    fn add_scope(&mut self, name: &str, block: bool) -> ScopeIndex {
+        let name = self.text(name);
+        let condition = self.here();
+        let scope = Scope { parent: self.scope, block, name, condition };
+        self.target.scopes.push(scope);
+        ScopeIndex::try_from(self.target.scopes.len() - 1).expect("the size of a package is bounded")
+    }
+
+    /// Notes that the current item uses a capability by its very form.
+    fn capability(&mut self, name: &str, line: usize) {
+        let to = Referent::Capability(self.text(name));
+        self.refer(to, line, None);
+    }
+
+    fn refer(&mut self, to: Referent, line: usize, argument: Option<&str>) {
+        let argument = argument
+            .filter(|text| text.len() <= crate::limits::ARGUMENT_BYTES_MAX)
+            .map(|text| self.text(text));
+        let condition = self.here();
+        let reference = Reference { to, scope: self.scope, condition, line: line_number(line), argument };
+        let mut same = reference.clone();
+        same.line = 0;
+        if self.made.insert((self.item, same)) {
+            self.target.items[self.item].references.push(reference);
+        }
+    }
+
+    fn import(&mut self, path: &[String], global: bool, name: Option<&str>) {
+        let import = Import {
+            scope: self.scope,
+            name: name.map(|name| self.text(name)),
+            path: self.path(global, path),
+            condition: self.here(),
+        };
+        self.target.imports.push(import);
+    }
+
+    fn unknown(&mut self, file: &FilePath, line: usize, why: &str, generated: bool) {
+        let condition = self.here();
+        let file = file.strip_prefix(&self.folder).unwrap_or(file).display().to_string();
+        let unknown = Unknown { file, line: line_number(line), condition, why: why.to_owned(), generated };
+        match &self.in_macro {
+            Some(name) => self.asked_by_macros.push((name.clone(), unknown)),
+            None => self.summary.unknowns.push(unknown),
+        }
+    }
+
+    /// The text of a file, when it may be read.
+    fn read(&mut self, path: &FilePath) -> Result<(PathBuf, String), ReadError> {
+        let real = path.canonicalize().map_err(ReadError::System)?;
+        if !real.starts_with(&self.allowed) {
+            return Err(ReadError::Outside);
+        }
+        let metadata = real.metadata().map_err(ReadError::System)?;
+        if !metadata.is_file() {
+            return Err(ReadError::Special);
+        }
+        self.opened += 1;
+        if self.opened > PACKAGE_FILES_MAX || self.target.items.len() > ITEMS_MAX {
+            return Err(ReadError::TooMany);
+        }
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(&real).map_err(ReadError::System)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(ReadError::System)?;
+        let length = bytes.len() as u64;
+        if length > FILE_BYTES_MAX {
+            return Err(ReadError::TooLong);
+        }
+        self.summary.bytes += length;
+        if self.summary.bytes > PACKAGE_BYTES_MAX {
+            return Err(ReadError::PackageTooLong);
+        }
+        let text = String::from_utf8(bytes).map_err(|_| ReadError::Encoding)?;
+        self.summary.lines += text.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        Ok((real, text))
+    }
+
+    fn file_number(&mut self, real: &FilePath) -> u32 {
+        if let Some(known) = self.files.get(real) {
+            return *known;
+        }
+        let number = u32::try_from(self.summary.files.len()).expect("the number of files is bounded");
+        let name = real.strip_prefix(&self.folder).or_else(|_| real.strip_prefix(&self.allowed));
+        self.summary.files.push(name.unwrap_or(real).display().to_string());
+        self.files.insert(real.to_owned(), number);
+        number
+    }
+
+    /// Reads a file as a module's body. `owns_folder`: its modules lie beside it, as those of `lib.rs` and `mod.rs` do.
+    fn module_file(&mut self, path: &FilePath, line: usize, owns_folder: bool) {
+        if self.depth >= MODULE_DEPTH_MAX {
+            self.unknown(path, line, "modules are nested too deeply", false);
+            return;
+        }
+        let (real, text) = match self.read(path) {
+            Ok(read) => read,
+            Err(error) => return self.unknown(path, line, &error.to_string(), false),
+        };
+        let folder = path.parent().unwrap_or(FilePath::new("")).to_owned();
+        let modules =
+            if owns_folder { folder.clone() } else { folder.join(path.file_stem().unwrap_or_default()) };
+        let number = self.file_number(&real);
+        let place = FilePlace { number, file_folder: folder.clone(), folder, modules };
+        self.in_file(place, &text, |scanner| scanner.source(path, &text));
+    }
+
+    /// Runs with another current file.
+    fn in_file(&mut self, place: FilePlace, text: &str, run: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.place, place);
+        let tags = std::mem::take(&mut self.tags);
+        let comments = std::mem::take(&mut self.comments);
+        self.read_tags(text);
+        self.depth += 1;
+        run(self);
+        self.depth -= 1;
+        self.place = before;
+        self.tags = tags;
+        self.comments = comments;
+    }
+
+    /// Comments of the form `// capability: mmap.file, raw-syscall` name what unsafe code below or beside them reaches.
+    fn read_tags(&mut self, text: &str) {
+        for (number, line) in text.lines().enumerate() {
+            let trimmed = line.trim_start();
+            self.comments.push(trimmed.starts_with("//") || trimmed.starts_with("#["));
+            if let Some((_, names)) = line.split_once("// capability:") {
+                let names = names.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty());
+                let names: Vec<String> = names
+                    .take_while(|name| capability_manifest::is_capability_name(name))
+                    .map(str::to_owned)
+                    .collect();
+                self.tags.insert(line_number(number + 1), names);
+            }
+        }
+    }
+
+    /// The tags that are about a line: on it, or in the comment above.
+    fn tags_at(&mut self, line: usize) -> Vec<Text> {
+        let mut names: Vec<String> = Vec::new();
+        let mut at = line;
+        loop {
+            names.extend(self.tags.get(&line_number(at)).into_iter().flatten().cloned());
+            at -= 1;
+            if at == 0 || !self.comments.get(at - 1).copied().unwrap_or(false) {
+                break;
+            }
+        }
+        names.iter().map(|name| self.text(name)).collect()
+    }
+
+    /// Parses a text; what the parser refuses is walked token by token.
+    fn source(&mut self, path: &FilePath, text: &str) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // A shebang is no token.
+        let text = match text.strip_prefix("#!") {
+            Some(rest) if !rest.trim_start().starts_with('[') => {
+                rest.split_once('\n').map_or("", |(_, rest)| rest)
+            }
+            _ => text,
+        };
+        let tokens: proc_macro2::TokenStream = match text.parse() {
+            Ok(tokens) => tokens,
+            Err(_) => return self.unknown(path, 0, "cannot be read as Rust", false),
+        };
+        match tokens::check_depth(tokens.clone()) {
+            Ok(()) => match syn::parse2::<syn::File>(tokens.clone()) {
+                Ok(file) => {
+                    // `#![cfg(...)]` of a whole file stands in its attributes.
+                    let added = self.push_conditions(&file.attrs);
+                    if added.is_some() {
+                        self.inner_attributes(&file.attrs);
+                        self.items(&file.items);
+                    }
+                    self.pop_conditions(added);
+                }
+                Err(_) => {
+                    self.summary.by_token += 1;
+                    self.tokens(tokens, 0);
+                }
+            },
+            Err(tokens::TooDeep::Nesting) => self.unknown(path, 0, "brackets are nested too deeply", false),
+            Err(tokens::TooDeep::Chain) => {
+                self.summary.by_token += 1;
+                self.tokens(tokens, 0);
+            }
+        }
+    }
+
+    /// `mod name;`: the file that it means, by the rules of the Rust reference ("module source filenames").
+    fn module(&mut self, name: &str, line: usize, paths: &[(Vec<Predicate>, String)]) {
+        let mut named = false;
+        for (predicates, path) in paths {
+            named |= predicates.is_empty();
+            let before = self.condition.len();
+            self.condition.extend(predicates.iter().cloned());
+            let path = self.place.folder.join(path);
+            // Behind a condition that nobody here can decide, a file that is not there is not compiled either.
+            if predicates.is_empty() || path.is_file() {
+                self.module_file(&path, line, true);
+            }
+            self.condition.truncate(before);
+        }
+        if named {
+            return;
+        }
+        let beside = self.place.modules.join(format!("{name}.rs"));
+        let inside = self.place.modules.join(name).join("mod.rs");
+        if beside.is_file() {
+            self.module_file(&beside, line, false);
+        } else if inside.is_file() {
+            self.module_file(&inside, line, true);
+        } else if !paths.iter().any(|(_, path)| self.place.folder.join(path).is_file()) {
+            self.unknown(&beside, line, "does not exist", false);
+        }
+    }
+}
+
+fn line_number(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}

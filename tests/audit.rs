@@ -1,0 +1,446 @@
+//! What the static side finds in code, and what it must not find: each construct in a small workspace of its own, run as a
+//! user runs it.
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use harness::{Run, Workspace};
+
+/// `app -> codec -> util`, with the source of each.
+fn workspace(app: &str, codec: &str, util: &str) -> Workspace {
+    let workspace = Workspace::three_crates();
+    workspace.write("app/src/lib.rs", app);
+    workspace.write("codec/src/lib.rs", codec);
+    workspace.write("util/src/lib.rs", util);
+    workspace
+}
+
+fn run(workspace: &Workspace, arguments: &[&str]) -> Run {
+    harness::cofferdam_with(
+        workspace.path(),
+        arguments,
+        &[("COFFERDAM_CACHE", workspace.path().join("cache").to_str().expect("UTF-8"))],
+    )
+}
+
+/// What an edge brings, or what a crate uses by itself.
+fn found(workspace: &Workspace, subject: &str) -> BTreeSet<String> {
+    let run = run(workspace, &["audit", "--format", "json"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let names = |list: &serde_json::Value| -> BTreeSet<String> {
+        let list = list.as_array().expect("a list").iter();
+        list.map(|one| one["capability"].as_str().expect("text").to_owned()).collect()
+    };
+    let is = |value: &serde_json::Value, name: &str| {
+        value.as_str().is_some_and(|text| text.split('@').next() == Some(name))
+    };
+    match subject.split_once(" -> ") {
+        Some((from, to)) => {
+            let edges = document["edges"].as_array().expect("a list").iter();
+            let edge = edges.into_iter().find(|edge| is(&edge["from"], from) && is(&edge["to"], to));
+            names(&edge.expect("the edge is there")["brings"])
+        }
+        None => {
+            let crates = document["crates"].as_array().expect("a list").iter();
+            names(
+                &crates.into_iter().find(|one| is(&one["krate"], subject)).expect("the crate is there")["uses"],
+            )
+        }
+    }
+}
+
+/// A whole message, as it is drawn.
+fn snapshot(name: &str, run: &Run) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots/audit");
+    settings.set_prepend_module_to_snapshot(false);
+    // Cargo says so when another test holds its lock.
+    settings.add_filter(r"(?m)^ +Blocking waiting for file lock on .*\n", "");
+    settings.bind(|| insta::assert_snapshot!(name, run.to_string()));
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// A root's own code, all of which counts as used.
+fn own(code: &str) -> BTreeSet<String> {
+    found(&workspace(code, "", ""), "app")
+}
+
+#[test]
+fn each_construct_is_found() {
+    for (code, expected) in [
+        ("pub fn f() { let _ = std::fs::read(\"x\"); }", "filesystem.read"),
+        ("use std::fs; pub fn f() { let _ = fs::read(\"x\"); }", "filesystem.read"),
+        ("use std::fs::*; pub fn f() { let _ = read(\"x\"); }", "filesystem.read"),
+        ("use std::fs as files; pub fn f() { let _ = files::write(\"x\", b\"\"); }", "filesystem.write"),
+        (
+            "use std::{fs::{self, File as F}}; pub fn f() { let _ = F::create(\"x\"); let _ = fs::read; }",
+            "filesystem.write",
+        ),
+        ("use std as s; pub fn f() { let _ = s::net::TcpStream::connect(\"a:1\"); }", "network.connect"),
+        ("type S = std::net::TcpStream; pub fn f() { let _ = S::connect(\"a:1\"); }", "network.connect"),
+        ("pub fn f() { let g: fn(_) -> _ = std::env::var::<&str>; let _ = g(\"X\"); }", "environment.read"),
+        ("pub fn f() { let _ = <std::fs::File>::open(\"x\"); }", "filesystem.read"),
+        ("pub fn f() { use std::process as p; let _ = p::Command::new(\"sh\").spawn(); }", "process.spawn"),
+        ("pub fn f(p: &std::path::Path) -> bool { p.exists() }", "filesystem.read"),
+        ("pub fn f() { println!(\"x\"); }", "stdio"),
+        ("pub fn f() { let _ = vec![std::fs::read(\"x\")]; }", "filesystem.read"),
+        (
+            "macro_rules! m { ($x:expr) => { ::std::fs::read($x) } } pub fn f() { let _ = m!(\"x\"); }",
+            "filesystem.read",
+        ),
+        (
+            "macro_rules! m { () => { use std::fs as q; let _ = q::read(\"x\"); } } pub fn f() { m!(); }",
+            "filesystem.read",
+        ),
+        (
+            "macro_rules! m { ($($t:tt)*) => { $($t)* } } m! { pub fn f() { let _ = std::fs::read(\"x\"); } }",
+            "filesystem.read",
+        ),
+        (
+            "mod inner { pub use std::fs::read as harmless; } pub fn f() { let _ = inner::harmless(\"x\"); }",
+            "filesystem.read",
+        ),
+        ("pub fn f() { unsafe { core::arch::asm!(\"syscall\") } }", "raw-syscall"),
+        ("pub fn f() { unsafe { core::arch::asm!(\"nop\") } }", "asm"),
+        (
+            "unsafe extern \"C\" { fn connect(a: i32) -> i32; } pub fn f() { unsafe { connect(1); } }",
+            "network.connect",
+        ),
+        ("unsafe extern \"C\" { fn sqlite3_open(); } pub fn f() { unsafe { sqlite3_open() } }", "ffi"),
+        (
+            "unsafe extern \"C\" { #[link_name = \"dlopen\"] fn harmless(); } pub fn f() { unsafe { harmless() } }",
+            "dlopen",
+        ),
+        ("#[unsafe(no_mangle)] pub extern \"C\" fn malloc() {}", "init"),
+        ("pub static KEY: &str = env!(\"HOME\");", "build.embed"),
+        ("pub static KEY: &str = include_str!(\"/etc/hostname\");", "build.embed"),
+        ("pub fn f() { std::panic::set_hook(Box::new(|_| {})); }", "runtime-hook"),
+        (
+            "use std::os::fd::FromRawFd; pub fn f() { let _ = unsafe { std::fs::File::from_raw_fd(3) }; }",
+            "handle-forge",
+        ),
+        ("pub fn f() { std::thread::spawn(|| {}); }", "thread"),
+        ("pub fn f() { let _ = std::time::SystemTime::now(); }", "clock"),
+        ("pub trait T { fn go(&self) { let _ = std::fs::read(\"x\"); } }", "filesystem.read"),
+        ("pub static F: fn(&str) -> std::io::Result<Vec<u8>> = |p| std::fs::read(p);", "filesystem.read"),
+    ] {
+        let all = own(code);
+        assert!(all.contains(expected), "{expected} is not in {all:?} for:\n{code}");
+    }
+}
+
+#[test]
+fn what_reaches_nothing_is_not_accused() {
+    for code in [
+        "pub fn f(mut file: std::fs::File) { use std::io::Read; let _ = file.read(&mut [0]); }",
+        "pub fn f(x: &std::fs::Metadata) -> u64 { x.len() }",
+        "pub fn read(x: &str) -> &str { x } pub fn f() { let _ = read(\"x\"); }",
+        "mod fs { pub fn read(_: &str) {} } pub fn f() { fs::read(\"x\"); }",
+        "#[cfg(windows)] pub fn f() { let _ = std::fs::read(\"x\"); }",
+        "#[cfg(test)] mod tests { #[test] fn f() { let _ = std::fs::read(\"x\"); } }",
+        "pub fn f() { #[cfg(windows)] { let _ = std::fs::read(\"x\"); } }",
+        "pub struct S; impl S { pub fn exists(&self) -> bool { true } } pub fn f(s: &S) -> bool { s.exists() }",
+        "pub fn f() -> String { format!(\"{}\", \"std::fs::read\") }",
+        "// std::fs::read(\"x\")\n/// std::fs::read\npub fn f() {}",
+        "pub static V: &str = env!(\"CARGO_PKG_VERSION\");",
+        "pub static V: &str = include_str!(\"lib.rs\");",
+        "unsafe extern \"C\" { fn strlen(x: *const u8) -> usize; } pub fn f(x: *const u8) -> usize { unsafe { strlen(x) } }",
+        "pub fn f(x: *const u8) -> u8 { unsafe { *x } }",
+    ] {
+        assert_eq!(own(code), set(&[]), "for:\n{code}");
+    }
+}
+
+#[test]
+fn an_option_that_only_reads_is_reading() {
+    assert_eq!(
+        own("pub fn f() { let _ = std::fs::OpenOptions::new().read(true).open(\"x\"); }"),
+        set(&["filesystem.read"])
+    );
+    assert_eq!(
+        own("pub fn f() { let _ = std::fs::OpenOptions::new().append(true).open(\"x\"); }"),
+        set(&["filesystem.write"])
+    );
+}
+
+#[test]
+fn an_edge_brings_only_what_its_consumer_uses() {
+    let codec = "pub fn pure() -> u8 { 1 } pub fn reads() { let _ = std::fs::read(\"x\"); }";
+    let pure = workspace("pub fn f() -> u8 { codec::pure() }", codec, "");
+    assert_eq!(found(&pure, "app -> codec"), set(&[]));
+    let reads = workspace("pub fn f() { codec::reads() }", codec, "");
+    assert_eq!(found(&reads, "app -> codec"), set(&["filesystem.read"]));
+}
+
+#[test]
+fn reach_goes_through_crates_methods_and_re_exports() {
+    let util = "pub struct Store; impl Store { pub fn load(&self) { let _ = std::fs::read(\"x\"); } pub fn len(&self) -> u8 { 0 } }";
+    let codec = "pub use util::*; pub fn store() -> util::Store { util::Store }";
+    let loads = workspace("pub fn f() { codec::store().load() }", codec, util);
+    assert_eq!(found(&loads, "app -> codec"), set(&["filesystem.read"]));
+    assert_eq!(found(&loads, "codec -> util"), set(&["filesystem.read"]));
+    let counts = workspace("pub fn f() { codec::store().len(); }", codec, util);
+    assert_eq!(found(&counts, "app -> codec"), set(&[]));
+    let named = workspace("pub fn f(s: &codec::Store) { codec::Store::load(s) }", codec, util);
+    assert_eq!(found(&named, "app -> codec"), set(&["filesystem.read"]));
+}
+
+#[test]
+fn authority_handed_in_is_the_callers() {
+    let codec = "pub fn each(f: impl Fn(u8)) { f(1) } pub trait Sink { fn put(&self); } pub fn drive(s: &dyn Sink) { s.put() }";
+    let app = "pub struct Mine; impl codec::Sink for Mine { fn put(&self) { let _ = std::fs::write(\"x\", b\"\"); } }
+        pub fn f() { codec::each(|_| { let _ = std::fs::read(\"x\"); }); codec::drive(&Mine); }";
+    let workspace = workspace(app, codec, "");
+    assert_eq!(found(&workspace, "app -> codec"), set(&[]));
+    assert_eq!(found(&workspace, "app"), set(&["filesystem.read", "filesystem.write"]));
+}
+
+#[test]
+fn modules_are_found_where_the_compiler_finds_them() {
+    let workspace =
+        workspace("#[path = \"odd/place.rs\"] pub mod odd; pub mod a; include!(\"more.rs\");", "", "");
+    workspace.write("app/src/odd/place.rs", "pub fn f() { let _ = std::fs::read(\"x\"); }");
+    workspace.write("app/src/a.rs", "pub mod b { pub mod c; }");
+    workspace.write("app/src/a/b/c.rs", "pub fn f() { std::thread::spawn(|| {}); }");
+    workspace.write("app/src/more.rs", "pub fn g() { let _ = std::time::Instant::now(); }");
+    assert_eq!(found(&workspace, "app"), set(&["filesystem.read", "thread", "clock"]));
+}
+
+#[test]
+fn a_build_script_is_judged_before_it_runs() {
+    let workspace = workspace("pub fn f() { codec::x() }", "pub fn x() {}", "");
+    workspace.write("util/build.rs", "fn main() { let _ = std::net::TcpStream::connect(\"evil.example:80\"); println!(\"cargo::rerun-if-changed=x\"); }");
+    // Nobody uses anything of `util`; compiling it is enough.
+    assert_eq!(found(&workspace, "codec -> util"), set(&["build.network.connect", "build.script"]));
+    assert_eq!(found(&workspace, "app -> codec"), set(&["build.network.connect", "build.script"]));
+}
+
+#[test]
+fn init_then_check_passes_and_a_new_reach_fails() {
+    let workspace = workspace(
+        "pub fn f() { codec::load() }",
+        "pub fn load() { let _ = util::fetch(); }",
+        "pub fn fetch() -> Option<String> { std::env::var(\"UTIL_HOME\").ok() }",
+    );
+    workspace.append("util/Cargo.toml", "# a comment that stays\n");
+    let dry = run(&workspace, &["init", "--dry-run"]);
+    assert_eq!(dry.code, Some(0), "{dry}");
+    assert!(dry.stderr.contains("+environment = { read = [\"UTIL_HOME\"] }"), "{dry}");
+    assert!(!workspace.read("Cargo.toml").contains("capabilities"), "nothing is written");
+    let init = run(&workspace, &["init"]);
+    assert_eq!(init.code, Some(0), "{init}");
+    assert!(workspace.read("util/Cargo.toml").contains("# a comment that stays"));
+    let check = run(&workspace, &["check", "--deny-warnings"]);
+    assert_eq!(check.code, Some(0), "{check}");
+    let again = run(&workspace, &["init"]);
+    assert!(again.stdout.contains("nothing is missing"), "{again}");
+
+    workspace.write(
+        "util/src/lib.rs",
+        "pub fn fetch() -> Option<String> { let _ = std::net::TcpStream::connect(\"evil.example:80\"); std::env::var(\"UTIL_HOME\").ok() }",
+    );
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(4), "{check}");
+    snapshot("new_reach", &check);
+    let sarif = run(&workspace, &["check", "--format", "sarif"]);
+    let document: serde_json::Value = serde_json::from_str(&sarif.stdout).expect("JSON");
+    assert_eq!(document["version"], "2.1.0");
+    let results = document["runs"][0]["results"].as_array().expect("a list");
+    assert!(
+        results.iter().any(|one| one["ruleId"] == "reach-not-granted" && one["level"] == "error"),
+        "{document}"
+    );
+    let json = run(&workspace, &["check", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(
+        document["outcome"], "denied",
+        "the code denies, although the manifests agree with each other"
+    );
+    assert_eq!(run(&workspace, &["check", "--no-code"]).code, Some(0));
+    let accepted = run(&workspace, &["init"]);
+    assert_eq!(accepted.code, Some(0), "{accepted}");
+    assert_eq!(run(&workspace, &["check"]).code, Some(0));
+}
+
+#[test]
+fn unsafe_code_that_reaches_authority_says_which() {
+    let code = |comment: &str| {
+        format!(
+            "unsafe extern \"C\" {{ fn mmap(); }}\npub fn f() {{\n    {comment}\n    unsafe {{ mmap() }}\n}}\npub fn g(x: *const u8) -> u8 {{ unsafe {{ *x }} }}\n"
+        )
+    };
+    let said = |comment: &str| {
+        let workspace = workspace(&code(comment), "", "");
+        assert_eq!(run(&workspace, &["init"]).code, Some(0));
+        run(&workspace, &["check"])
+    };
+    let untagged = said("// SAFETY: none");
+    assert!(
+        untagged.stderr.contains("warning[untagged-unsafe]: unsafe code in `f` of `app` reaches"),
+        "{untagged}"
+    );
+    assert!(!untagged.stderr.contains("`g`"), "memory alone needs no word: {untagged}");
+    let tagged = said("// capability: mmap.file, mmap.anonymous, mmap.executable\n    // SAFETY: none");
+    assert!(!tagged.stderr.contains("untagged-unsafe"), "{tagged}");
+}
+
+#[test]
+fn hostile_sources_are_unknown_and_harm_nobody() {
+    let workspace = workspace(
+        "pub mod deep; pub mod chain; pub mod binary; pub mod gone; pub mod outside; pub mod circle;",
+        "",
+        "",
+    );
+    workspace.write(
+        "app/src/deep.rs",
+        &format!("pub static X: u8 = {}1{};", "(".repeat(100_000), ")".repeat(100_000)),
+    );
+    workspace.write(
+        "app/src/chain.rs",
+        &format!("pub fn f() -> bool {{ let _ = std::fs::read(\"x\"); {}true }}", "!".repeat(200_000)),
+    );
+    std::fs::write(workspace.path().join("app/src/binary.rs"), [0xff, 0xfe, 0x00]).expect("writable");
+    workspace.write("app/src/circle.rs", "#[path = \"circle.rs\"] pub mod circle;");
+    workspace.write("app/src/outside.rs", "include!(\"/etc/passwd\");");
+    let run = run(&workspace, &["audit", "--format", "json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let unknown = document["unknown"].to_string();
+    for file in ["deep.rs", "binary.rs", "gone.rs", "circle.rs", "/etc/passwd"] {
+        assert!(unknown.contains(file), "{file} is not in {unknown}");
+    }
+    // What cannot be parsed is read token by token.
+    assert_eq!(document["by_token"], 1);
+    assert_eq!(found(&workspace, "app"), set(&["build.embed", "filesystem.read"]));
+}
+
+#[test]
+fn what_cannot_be_analysed_fails_until_someone_accepts_it() {
+    let workspace = workspace("pub fn f() { codec::g() }", "pub mod gone; pub fn g() {}", "");
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(4), "{check}");
+    assert!(
+        check.stderr.contains("error[not-analysed]: one file of `codec 0.1.0` could not be analysed"),
+        "{check}"
+    );
+    let accepted = run(&workspace, &["check", "--accept-unknown", "codec"]);
+    assert_eq!(accepted.code, Some(0), "{accepted}");
+}
+
+#[test]
+fn claims_are_compared_with_code() {
+    let workspace = workspace("pub fn f() { let _ = std::fs::read(\"x\"); }", "", "");
+    workspace
+        .append("app/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { clock = \"stamps\" }\n");
+    workspace.append(
+        "Cargo.toml",
+        "\n[workspace.metadata.capabilities.holds]\nclock = true\nfilesystem = { read = [\".\"] }\n",
+    );
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(4), "{check}");
+    assert!(
+        check
+            .stderr
+            .contains("error[reach-not-declared]: `app` uses `filesystem.read` and does not declare it"),
+        "{check}"
+    );
+    assert!(
+        check.stderr.contains("warning[unused-claim]: `app` declares `clock`, and none of its code uses it"),
+        "{check}"
+    );
+}
+
+#[test]
+fn the_findings_about_claims_files_and_unsafe_code_as_they_are_drawn() {
+    let workspace = workspace(
+        "pub mod gone;\nunsafe extern \"C\" { fn connect(); }\npub fn f() { unsafe { connect() } }\n",
+        "",
+        "",
+    );
+    workspace
+        .append("app/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { clock = \"stamps\" }\n");
+    workspace
+        .append("codec/Cargo.toml", "\n[package.metadata.capabilities]\nconsumes = { thread = \"works\" }\n");
+    workspace.append("app/Cargo.toml", "\n[package.metadata.capabilities.grants.codec]\nthread = true\n");
+    workspace
+        .append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\nthread = true\n");
+    snapshot("claims_files_and_unsafe", &run(&workspace, &["check"]));
+}
+
+/// A package from a registry, as Cargo unpacks one: only those are cached.
+fn vendored() -> Workspace {
+    let workspace = Workspace::new(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\nleaf = \"1\"\n",
+        ),
+        ("vendor/leaf/Cargo.toml", "[package]\nname = \"leaf\"\nversion = \"1.0.0\"\nedition = \"2024\"\n"),
+    ]);
+    workspace.write("src/lib.rs", "pub fn f() { leaf::f() }");
+    workspace.write("vendor/leaf/src/lib.rs", "pub fn f() { let _ = std::fs::read(\"x\"); }");
+    workspace.write(
+        "vendor/leaf/.cargo-checksum.json",
+        &format!("{{\"files\":{{}},\"package\":\"{}\"}}", "a".repeat(64)),
+    );
+    workspace.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = \"vendor\"\n",
+    );
+    workspace
+}
+
+/// The files of the cache.
+fn cached(workspace: &Workspace) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![workspace.path().join("cache")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
+    let workspace = vendored();
+    let reads = set(&["filesystem.read"]);
+    assert_eq!(found(&workspace, "app -> leaf"), reads);
+    let files = cached(&workspace);
+    assert_eq!(files.len(), 1, "the member is not cached: {files:?}");
+    let whole = std::fs::read(&files[0]).expect("readable");
+
+    // The cache is what is read: without the source the answer stays.
+    workspace.write("vendor/leaf/src/lib.rs", "");
+    assert_eq!(found(&workspace, "app -> leaf"), reads);
+
+    // Cut off, changed in one bit, empty: read anew, so that the change of the source shows.
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for spoilt in [&whole[..whole.len() / 2], &flipped, &[]] {
+        std::fs::write(&files[0], spoilt).expect("writable");
+        assert_eq!(found(&workspace, "app -> leaf"), set(&[]));
+        assert_ne!(std::fs::read(&files[0]).expect("readable"), spoilt, "it is mended");
+    }
+}
+
+#[test]
+fn a_file_is_read_up_to_the_limit_and_no_further() {
+    let limit = usize::try_from(cofferdam_audit::limits::FILE_BYTES_MAX).expect("it fits");
+    let code = "pub fn f() { std::thread::spawn(|| {}); }";
+    for (length, uses, unknown) in [(limit, set(&["thread"]), 0), (limit + 1, set(&[]), 1)] {
+        let workspace = workspace(&format!("{code}{}", " ".repeat(length - code.len())), "", "");
+        assert_eq!(found(&workspace, "app"), uses, "{length} bytes");
+        let run = run(&workspace, &["audit", "--format", "json"]);
+        let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert_eq!(document["unknown"].as_array().expect("a list").len(), unknown, "{length} bytes");
+    }
+}
