@@ -676,9 +676,15 @@ fn a_component_is_called_with_only_what_the_command_line_grants() {
             "cannot open `nowhere`",
         ),
         (
-            &["call", "c.wasm", "now", "--grant", "network = { connect = [\"127.0.0.1:80\"] }"],
+            &[
+                "call",
+                "c.wasm",
+                "now",
+                "--grant",
+                "filesystem = { read = [{ file = \"a/x\" }, { file = \"a/y\" }] }",
+            ],
             5,
-            "cannot enforce `network.connect`",
+            "cannot enforce two granted paths with the same folder inside",
         ),
         (&["call", "c.wasm", "now", "--limit", "memroy = \"1MiB\""], 3, "did you mean `memory`?"),
         (&["call", "c.wasm", "now", "--grant", "clock = true\n[crates.x]"], 2, "--grant takes one line"),
