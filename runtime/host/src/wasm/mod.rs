@@ -25,7 +25,9 @@ mod instance;
 mod judge;
 mod limits;
 mod link;
+mod member;
 mod names;
+mod places;
 mod pool;
 mod signature;
 mod standing;
@@ -34,6 +36,7 @@ mod stream;
 mod threads;
 mod typed;
 mod unchecked;
+mod unit;
 
 pub use cache::{CacheError, CacheSummary, CodeCache};
 pub use compartment::{CompartmentOptions, Stdio, WasmCompartment};
@@ -45,7 +48,7 @@ pub use judge::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 pub use limits::{
     CACHE_BYTES_DEFAULT, CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, DENIALS_MAX,
     EPOCH_TICK, HANDLES_DEFAULT, LEARNED_ADDRESSES_MAX, MEMORY_BYTES_DEFAULT, NATIVE_STACK_BYTES,
-    OUTPUT_BYTES_DEFAULT, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES_MAX,
+    OUTPUT_BYTES_DEFAULT, TABLE_ELEMENTS_MAX, UNIT_MEMBERS_MAX, WASM_STACK_BYTES_MAX,
 };
 #[cfg(feature = "http")]
 pub use limits::{HTTP_FIELD_BYTES_MAX, HTTP_WAIT_MAX};
@@ -54,4 +57,5 @@ pub use wasmtime::component::Val;
 
 pub(crate) use compartment::{Start, may_wait};
 pub(crate) use inspect::digest;
+pub(crate) use member::MemberStart;
 pub use typed::{Checked, Expected, Function, Handle, Owner};
