@@ -804,7 +804,7 @@ fn settle(
                 .collect();
             let composed = unit::compose(host, &pieces)?;
             let component = compiled(&composed.bytes)?;
-            unit::verify(host, edge, &component, &composed.labels)?;
+            unit::verify(host, edge, &component, &composed)?;
             (component, Imports::Labelled(composed.labels))
         }
     };

@@ -1,7 +1,7 @@
 //! Links a component's imports, one interface at a time: only what it asks for, and each as its edge grants it.
 
 use capability_manifest::{Capability, HostCapability, print};
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, ResourceTable};
 use wasmtime_wasi::cli::WasiCli;
 use wasmtime_wasi::clocks::WasiClocks;
@@ -70,6 +70,17 @@ pub(super) fn link(
             // The place behind the last member's reaches nothing.
             (Whose::Shared, _) if is_shared(label) => (0, label, members.len()),
             (Whose::Shared, ComponentItem::Type(_)) => continue,
+            // It is there for its types; no member can call it.
+            (Whose::Shared, ComponentItem::ComponentInstance(instance)) => {
+                let mut linked = linker.instance(label).map_err(failed)?;
+                for function in functions(host, instance) {
+                    let refusal = format!("`{label}#{function}` belongs to no edge of the unit");
+                    let refused = linked
+                        .func_new(&function, move |_, _, _, _| Err(wasmtime::Error::msg(refusal.clone())));
+                    refused.map_err(failed)?;
+                }
+                continue;
+            }
             (Whose::Shared, _) => {
                 unknown[0].push(format!("`{label}`"));
                 continue;
@@ -81,15 +92,12 @@ pub(super) fn link(
         let needed = guarded(interface).filter(|any| !any.iter().any(granted));
         let added = match (needed, &item.ty) {
             (Some([capability, ..]), ComponentItem::ComponentInstance(instance)) => {
-                let functions = instance.exports(engine).filter_map(|(function, item)| {
-                    matches!(item.ty, ComponentItem::ComponentFunc(_)).then(|| function.to_owned())
-                });
                 let refusal = Ungranted {
                     edge: linking.edge.to_owned(),
                     capability: Capability::host(*capability),
                     attempt: name.to_owned(),
                 };
-                refuse(&mut linker, label, functions.collect(), &refusal).map_err(failed)?;
+                refuse(&mut linker, label, functions(host, instance), &refusal).map_err(failed)?;
                 true
             }
             (_, ComponentItem::ComponentInstance(_)) if provides(host, interface) => {
@@ -106,6 +114,13 @@ pub(super) fn link(
         None => Ok(linker),
         Some((imports, of)) => Err(StartError::UnknownImports { edge: of.edge.to_owned(), imports }),
     }
+}
+
+fn functions(host: &WasmHost, instance: &ComponentInstance) -> Vec<String> {
+    let functions = instance.exports(host.engine()).filter_map(|(function, item)| {
+        matches!(item.ty, ComponentItem::ComponentFunc(_)).then(|| function.to_owned())
+    });
+    functions.collect()
 }
 
 /// Whether the host has that interface of WASI. The linker itself is asked, so that there are no two lists.

@@ -2,7 +2,8 @@
 //!
 //! Every import of every member goes to an import of the unit with a name of its own, a *label*, so that each can be bound to
 //! what that member's edge grants. Shared are only interfaces that act on handles which somebody holds already, and those that
-//! have nothing but types. The composer merges imports whose names it thinks equal without a word; what it made is therefore
+//! have nothing but types. Interfaces of which such a one uses a type are imported beside it; no member can call them, and they
+//! are linked to refusals all the same. The composer merges imports whose names it thinks equal without a word; what it made is therefore
 //! compared with what was asked for, and anything else does not start.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -85,6 +86,8 @@ impl Imports {
 pub(super) struct Composed {
     pub(super) bytes: Vec<u8>,
     pub(super) labels: BTreeMap<String, Import>,
+    /// Interfaces that are there for their types, without versions.
+    pub(super) used: BTreeSet<String>,
 }
 
 /// Composes a unit.
@@ -224,10 +227,34 @@ impl<'a> Composer<'a> {
 
     fn encode(self) -> Result<Composed, StartError> {
         // The engine validates, with the features that it allows.
+        let used = self.used();
         let options = EncodeOptions { validate: false, ..EncodeOptions::default() };
         let bytes =
             self.graph.encode(options).map_err(|error| cannot(self.pieces[0].edge, reasons(&error)))?;
-        Ok(Composed { bytes, labels: self.labels })
+        Ok(Composed { bytes, labels: self.labels, used })
+    }
+
+    /// The interfaces of which a member's imports use types.
+    fn used(&self) -> BTreeSet<String> {
+        let types = self.graph.types();
+        let members = 0..self.pieces.len();
+        let imports = members.flat_map(|member| self.imports(member));
+        let mut next: Vec<InterfaceId> = imports
+            .filter_map(|(_, kind)| match kind {
+                ItemKind::Instance(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        let mut used = BTreeSet::new();
+        while let Some(interface) = next.pop() {
+            for one in types[interface].uses.values() {
+                let name = types[one.interface].id.as_deref().unwrap_or_default();
+                if used.insert(plain(name).to_owned()) {
+                    next.push(one.interface);
+                }
+            }
+        }
+        used
     }
 }
 
@@ -247,7 +274,12 @@ fn one_line(text: &str) -> String {
 }
 
 pub(super) fn is_shared(name: &str) -> bool {
-    SHARED.contains(&name.split('@').next().unwrap_or(name))
+    SHARED.contains(&plain(name))
+}
+
+/// A name without its version.
+fn plain(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
 }
 
 /// Nothing can be called in it, and no handle of it made.
@@ -271,17 +303,19 @@ pub(super) fn verify(
     host: &WasmHost,
     edge: &str,
     component: &Component,
-    labels: &BTreeMap<String, Import>,
+    composed: &Composed,
 ) -> Result<(), StartError> {
     let engine = host.engine();
     let types = component.component_type();
     let harmless = |name: &str, item: &ComponentItem| match item {
-        ComponentItem::ComponentInstance(instance) => is_shared(name) || has_only_types(host, instance),
+        ComponentItem::ComponentInstance(instance) => {
+            is_shared(name) || composed.used.contains(plain(name)) || has_only_types(host, instance)
+        }
         ComponentItem::Type(_) => true,
         _ => false,
     };
     let imports = types.imports(engine).map(|(name, item)| (name, harmless(name, &item.ty)));
-    compare(labels.keys().map(String::as_str), imports).map_err(|differences| {
+    compare(composed.labels.keys().map(String::as_str), imports).map_err(|differences| {
         let edge = edge.to_owned();
         StartError::ImportsDiffer { edge, differences }
     })
