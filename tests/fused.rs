@@ -387,7 +387,7 @@ fn a_limit_of_a_members_own_holds_or_it_does_not_start() {
         ("", "calls-in-flight = 1", "calls-in-flight"),
     ] {
         let case = Case { relay_limits: relay, reach_limits: reach, ..NOTHING };
-        let error = started(case, "fused", |builder| builder).err().expect("it would not hold");
+        let error = started(case, "fused", |builder| builder).map(|_| ()).expect_err("it would not hold");
         let StartError::UnitLimit { edge, unit, limit: named, .. } = &error else { panic!("{error:?}") };
         assert_eq!((edge.as_str(), unit.as_str(), *named), ("relay -> reach", "app -> relay", limit));
     }
@@ -455,10 +455,14 @@ fn a_unit_is_listed_audited_and_replaced_as_what_it_is_made_of() {
 }
 
 /// A component that exports `acme:chain/lN` with a function `depth`: one more than what `acme:chain/l(N+1)` says, which it imports
-/// unless it is the last.
+/// unless it is the last. Each imports a piece of WASI that all share, in a version of its own.
 fn link_of_a_chain(number: usize, last: bool) -> Vec<u8> {
+    ending_chain(number, last, "(i32.const 0)")
+}
+
+fn ending_chain(number: usize, last: bool, end: &str) -> Vec<u8> {
     let (import, call) = if last {
-        (String::new(), "(i32.const 0)".to_owned())
+        (String::new(), end.to_owned())
     } else {
         let next = number + 1;
         (
@@ -479,19 +483,29 @@ fn link_of_a_chain(number: usize, last: bool) -> Vec<u8> {
     };
     let text = format!(
         "(component {import}
+           (import \"wasi:io/error@0.2.{}\" (instance (export \"error\" (type (sub resource)))))
            (core module $m {core_import}
              (func (export \"depth\") (result i32) (i32.add (i32.const 1) {call})))
            (core instance $i (instantiate $m {with}))
            (func $lifted (result u32) (canon lift (core func $i \"depth\")))
            (component $shape (import \"depth\" (func $f (result u32))) (export \"depth\" (func $f)))
            (instance $api (instantiate $shape (with \"depth\" (func $lifted))))
-           (export \"acme:chain/l{number}\" (instance $api)))"
+           (export \"acme:chain/l{number}\" (instance $api)))",
+        number % 7
     );
     wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// `app -> l1 -> l2 -> ...`, each edge behind the first linked as `link` says.
 fn chain(length: usize, link: impl Fn(usize) -> &'static str) -> Result<(Edge, Runtime), StartError> {
+    chain_to("(i32.const 0)", length, link)
+}
+
+fn chain_to(
+    end: &str,
+    length: usize,
+    link: impl Fn(usize) -> &'static str,
+) -> Result<(Edge, Runtime), StartError> {
     let mut text = "[holds]\n[crates.app]\ndependencies = [\"l1\"]\n".to_owned();
     for number in 1..=length {
         let _ = writeln!(text, "[crates.l{number}]\ncompartment = {{ backend = \"wasm\" }}");
@@ -508,7 +522,7 @@ fn chain(length: usize, link: impl Fn(usize) -> &'static str) -> Result<(Edge, R
     let mut builder =
         builder(folder.path(), &text, &Lines::default()).unwrap_or_else(|error| panic!("{error}"));
     for number in 1..=length {
-        let bytes = link_of_a_chain(number, number == length);
+        let bytes = ending_chain(number, number == length, end);
         builder = builder.component(&format!("l{number}"), Source::Bytes(bytes.into()));
     }
     let runtime = builder.start_ambient(ambient_authority()).unwrap_or_else(|error| panic!("{error}"));
@@ -529,6 +543,18 @@ fn fused_and_isolated_edges_mix() {
         }
         assert_eq!(calls, wanted, "{isolated}");
     }
+}
+
+#[test]
+fn a_fault_behind_a_unit_names_every_edge_on_its_way() {
+    let link = |number| if number == 2 { "isolated" } else { "fused" };
+    let (edge, _runtime) = chain_to("unreachable", 3, link).unwrap_or_else(|error| panic!("{error}"));
+    let error = edge.call_untyped("acme:chain/l1#depth", &[]).expect_err("the last one panics");
+    assert_eq!(
+        error.to_string(),
+        "`app -> l1`: called over `l1 -> l2`, which failed: `l1 -> l2`: called over `l2 -> l3`, which failed: \
+         `l2 -> l3`: the guest panicked"
+    );
 }
 
 #[test]
@@ -569,7 +595,7 @@ fn hub(callees: usize) -> Result<(Edge, Runtime), StartError> {
 fn members_of_a_unit_are_bounded() {
     let (edge, _runtime) = hub(UNIT_MEMBERS_MAX - 1).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(edge.call_untyped("acme:chain/l0#depth", &[]).expect("an answer"), [Val::U32(2)]);
-    let error = hub(UNIT_MEMBERS_MAX).err().expect("one too many");
+    let error = hub(UNIT_MEMBERS_MAX).map(|_| ()).expect_err("one too many");
     assert!(matches!(error, StartError::UnitTooLarge { found: 17, max: 16, .. }), "{error}");
 }
 
@@ -626,8 +652,88 @@ fn only_two_wasm_compartments_are_fused() {
         (wasm, "process", "`b`, a process compartment,"),
         (wasm, "inline", "`b`, which is inline,"),
     ] {
-        let error = builder(folder.path(), &text(outer, backend), &log).err().expect("not two of wasm");
+        let error =
+            builder(folder.path(), &text(outer, backend), &log).map(|_| ()).expect_err("not two of wasm");
         let error = error.to_string();
         assert!(error.contains(&format!("error[cannot-fuse]: `a -> b` cannot be fused: {what}")), "{error}");
     }
+}
+
+/// Exports `acme:pool/api` with a resource: a counter that is made with a number and gives it back, one more each time.
+const COUNTERS: &str = r#"(component
+  (core module $m
+    (import "host" "new" (func $new (param i32) (result i32)))
+    (memory 1)
+    (global $next (mut i32) (i32.const 4))
+    (func (export "make") (param i32) (result i32)
+      (local $at i32)
+      (local.set $at (global.get $next))
+      (global.set $next (i32.add (global.get $next) (i32.const 4)))
+      (i32.store (local.get $at) (local.get 0))
+      (call $new (local.get $at)))
+    (func (export "more") (param i32) (result i32)
+      (i32.store (local.get 0) (i32.add (i32.load (local.get 0)) (i32.const 1)))
+      (i32.load (local.get 0))))
+  (type $counter (resource (rep i32)))
+  (core func $new (canon resource.new $counter))
+  (core instance $i (instantiate $m (with "host" (instance (export "new" (func $new))))))
+  (func $make (param "from" u32) (result (own $counter)) (canon lift (core func $i "make")))
+  (func $more (param "self" (borrow $counter)) (result u32) (canon lift (core func $i "more")))
+  (component $shape
+    (import "counter" (type $c (sub resource)))
+    (import "make" (func $make (param "from" u32) (result (own $c))))
+    (import "more" (func $more (param "self" (borrow $c)) (result u32)))
+    (export $out "counter" (type $c))
+    (export "[constructor]counter" (func $make) (func (param "from" u32) (result (own $out))))
+    (export "[method]counter.more" (func $more) (func (param "self" (borrow $out)) (result u32))))
+  (instance $api (instantiate $shape
+    (with "counter" (type $counter)) (with "make" (func $make)) (with "more" (func $more))))
+  (export "acme:pool/api" (instance $api)))"#;
+
+/// Makes a counter behind its edge, and counts with it.
+const COUNTING: &str = r#"(component
+  (import "acme:pool/api" (instance $pool
+    (export "counter" (type $counter (sub resource)))
+    (export "[constructor]counter" (func (param "from" u32) (result (own $counter))))
+    (export "[method]counter.more" (func (param "self" (borrow $counter)) (result u32)))))
+  (alias export $pool "counter" (type $counter))
+  (core func $make (canon lower (func $pool "[constructor]counter")))
+  (core func $more (canon lower (func $pool "[method]counter.more")))
+  (core func $drop (canon resource.drop $counter))
+  (core module $m
+    (import "pool" "make" (func $make (param i32) (result i32)))
+    (import "pool" "more" (func $more (param i32) (result i32)))
+    (import "pool" "drop" (func $drop (param i32)))
+    (func (export "count") (param i32) (result i32)
+      (local $counter i32) (local $sum i32)
+      (local.set $counter (call $make (local.get 0)))
+      (local.set $sum (call $more (local.get $counter)))
+      (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 100)) (call $more (local.get $counter))))
+      (call $drop (local.get $counter))
+      (local.get $sum)))
+  (core instance $i (instantiate $m (with "pool" (instance
+    (export "make" (func $make)) (export "more" (func $more)) (export "drop" (func $drop))))))
+  (func (export "count") (param "from" u32) (result u32) (canon lift (core func $i "count"))))"#;
+
+#[test]
+fn a_resource_crosses_a_fused_edge_and_no_isolated_one() {
+    let start = |link: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = format!(
+            "[holds]\n[crates.app]\ndependencies = [\"a\"]\n[crates.a]\ndependencies = [\"b\"]\n\
+             compartment = {{ backend = \"wasm\" }}\n[crates.a.grants.b]\nlink = \"{link}\"\n[crates.b]\n\
+             compartment = {{ backend = \"wasm\" }}\n"
+        );
+        let builder =
+            builder(folder.path(), &text, &Lines::default()).unwrap_or_else(|error| panic!("{error}"));
+        let parse = |text: &str| Source::Bytes(wat::parse_str(text).expect("text").into());
+        let builder = builder.component("a", parse(COUNTING)).component("b", parse(COUNTERS));
+        let runtime = builder.start_ambient(ambient_authority()).unwrap_or_else(|error| panic!("{error}"));
+        runtime.edge(EdgeName { consumer: "app", krate: "a" })
+    };
+    let edge = start("fused").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(edge.call_untyped("count", &[Val::U32(6)]).expect("an answer"), [Val::U32(708)]);
+    let error = start("isolated").map(|_| ()).expect_err("a handle is of one store");
+    assert!(matches!(&error, StartError::CannotCross { .. }), "{error:?}");
+    assert!(error.to_string().contains("link = \"fused\""), "{error}");
 }

@@ -173,7 +173,6 @@ type S = State;
 type Table = HasSelf<ResourceTable>;
 
 /// Adds one interface of WASI 0.2, with what the member at that place has. False when it is not one of them.
-#[expect(clippy::too_many_lines, reason = "one line for each interface")]
 fn add(
     linker: &mut LinkerInstance<'_, State>,
     interface: &str,
@@ -196,17 +195,17 @@ fn add(
         "wasi:cli/stderr" => cli::stderr::add_to_linker_instance::<S, WasiCli>(l, place.cli)?,
         "wasi:cli/terminal-input" => cli::terminal_input::add_to_linker_instance::<S, WasiCli>(l, place.cli)?,
         "wasi:cli/terminal-output" => {
-            cli::terminal_output::add_to_linker_instance::<S, WasiCli>(l, place.cli)?
+            cli::terminal_output::add_to_linker_instance::<S, WasiCli>(l, place.cli)?;
         }
         "wasi:cli/terminal-stdin" => cli::terminal_stdin::add_to_linker_instance::<S, WasiCli>(l, place.cli)?,
         "wasi:cli/terminal-stdout" => {
-            cli::terminal_stdout::add_to_linker_instance::<S, WasiCli>(l, place.cli)?
+            cli::terminal_stdout::add_to_linker_instance::<S, WasiCli>(l, place.cli)?;
         }
         "wasi:cli/terminal-stderr" => {
-            cli::terminal_stderr::add_to_linker_instance::<S, WasiCli>(l, place.cli)?
+            cli::terminal_stderr::add_to_linker_instance::<S, WasiCli>(l, place.cli)?;
         }
         "wasi:clocks/wall-clock" => {
-            clocks::wall_clock::add_to_linker_instance::<S, WasiClocks>(l, place.clocks)?
+            clocks::wall_clock::add_to_linker_instance::<S, WasiClocks>(l, place.clocks)?;
         }
         "wasi:clocks/monotonic-clock" => {
             clocks::monotonic_clock::add_to_linker_instance::<S, WasiClocks>(l, place.clocks)?;
@@ -223,7 +222,7 @@ fn add(
         "wasi:random/random" => random::random::add_to_linker_instance::<S, WasiRandom>(l, place.random)?,
         "wasi:random/insecure" => random::insecure::add_to_linker_instance::<S, WasiRandom>(l, place.random)?,
         "wasi:random/insecure-seed" => {
-            random::insecure_seed::add_to_linker_instance::<S, WasiRandom>(l, place.random)?
+            random::insecure_seed::add_to_linker_instance::<S, WasiRandom>(l, place.random)?;
         }
         "wasi:sockets/network" => {
             let options = sockets::network::LinkOptions::default();
@@ -233,14 +232,14 @@ fn add(
             sockets::instance_network::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
         }
         "wasi:sockets/tcp" if waits => {
-            sockets::tcp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?
+            sockets::tcp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
         }
         "wasi:sockets/tcp" => sync::sockets::tcp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?,
         "wasi:sockets/tcp-create-socket" => {
             sockets::tcp_create_socket::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
         }
         "wasi:sockets/udp" if waits => {
-            sockets::udp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?
+            sockets::udp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
         }
         "wasi:sockets/udp" => sync::sockets::udp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?,
         "wasi:sockets/udp-create-socket" if !waits => {
