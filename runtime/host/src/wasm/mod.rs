@@ -5,6 +5,9 @@
 //! something (exit), the call is a [`CallError::Violation`] that names the edge. An import that is not known is refused
 //! before any code of the component runs.
 //!
+//! Compartments whose edges are fused are members of one unit: one component, composed of theirs, in one store. Every import
+//! that gives a member something of the host is linked for that member alone, as its own edge grants it. docs/fused-links.md.
+//!
 //! Calls run on their caller's thread. Where nothing that a compartment or its edges reach can make a guest wait, a call enters
 //! the component directly; where something can (files, network, clocks, standard input), it runs on a stack of its own, so
 //! that a deadline ends it also while it waits.
