@@ -79,6 +79,11 @@ to what the granter holds, or widen what the granter itself is given, at the hop
 "Some powers do not exist in some backends: wasm has no executable memory, and no compartment is given privileges. Choose
 another `backend`, or let the crate do without. `cofferdam explain NAME` says what each backend gives for a capability."
 
+    CannotFuse "cannot-fuse" Error "`link = \"fused\"` between ends that are not both wasm compartments." =>
+"A fused edge puts both ends into one unit: one component, composed of both, in one store. That needs a wasm compartment at
+either end. The host program is none, nor is a process compartment, nor code that is inline in either; nothing is fused while
+a program is compiled. Remove the line, or write `link = \"isolated\"`; the call is the same, and costs more."
+
     PlacementNeedsCompartment "placement-needs-compartment" Error "`at` for a crate that is not in a compartment." =>
 "`at` says under which name a compartment sees a path. An inline crate runs in its consumer's process and sees the same
 paths as the consumer, so there is no place to put it. Remove `at`, or give the crate `backend = \"wasm\"` or `\"process\"`."
@@ -196,6 +201,9 @@ Other notations of an address are refused, since programs disagree about what th
 
     UnknownBackend "unknown-backend" Error "A backend that does not exist." =>
 "The backends are `inline` (no isolation), `wasm` and `process`."
+
+    UnknownLink "unknown-link" Error "A link that does not exist." =>
+"The two ends of an edge between compartments are `isolated` (the default: a store for each) or `fused` (one unit)."
 
     BadWorld "bad-world" Error "A text that is no world." =>
 "Write the WIT file, relative to the crate, and the world in it: `wit/codec.wit#codec`."

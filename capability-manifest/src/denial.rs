@@ -55,6 +55,9 @@ pub enum DenialKind {
     /// The backend has no such power to give.
     #[error("a {backend} compartment cannot be given `{capability}`, and `{provider}` would be one")]
     BackendCannotProvide { provider: String, backend: Backend, capability: Capability },
+    /// A fused edge where one of its ends is no wasm compartment.
+    #[error("`{consumer} -> {provider}` cannot be fused: {what} is no wasm compartment")]
+    CannotFuse { consumer: String, provider: String, what: String },
     /// `at` for a crate that sees its process's own file system.
     #[error("`{provider}` is inline, so it sees paths under their own names: `at` cannot be honoured")]
     PlacementNeedsCompartment { provider: String },
@@ -102,6 +105,7 @@ impl DenialKind {
             K::NotHeld { .. } => Code::NotHeld,
             K::ExceedsHoldings { .. } => Code::GrantExceedsHoldings,
             K::BackendCannotProvide { .. } => Code::BackendCannotProvide,
+            K::CannotFuse { .. } => Code::CannotFuse,
             K::PlacementNeedsCompartment { .. } => Code::PlacementNeedsCompartment,
             K::PlacedTwice { .. } => Code::BadPlacement,
             K::UnknownCapability { .. } => Code::UnknownCapability,
@@ -148,6 +152,9 @@ impl DenialKind {
                 format!("grant what `{consumer}` holds, by the names it has there, or see to it that it is given more{relative}")
             }
             K::ExceedsHoldings { consumer, .. } => format!("remove it, or give it to `{consumer}` first"),
+            K::CannotFuse { .. } => {
+                "remove `link`, or run both ends with `backend = \"wasm\"`; isolated, the edge works as it is".to_owned()
+            }
             K::PlacedTwice { .. } => "place them apart; a path within a placed one has its place there".to_owned(),
             K::PlacementNeedsCompartment { .. } => "remove `at`, or run the crate in a compartment".to_owned(),
             K::UnknownCapability { suggestion: Some(name), .. } => format!("did you mean `{name}`?"),

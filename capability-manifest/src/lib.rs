@@ -48,6 +48,7 @@ mod denial;
 mod diagnostic;
 mod explain;
 pub mod limits;
+mod link;
 pub mod manifest;
 mod page;
 mod parse;
@@ -64,6 +65,7 @@ pub use code::{Code, Severity};
 pub use denial::{Denial, DenialKind, Fix, Warning, WarningKind};
 pub use diagnostic::Diagnostic;
 pub use explain::{Explanation, Route, Step, explain};
+pub use link::Link;
 pub use manifest::Manifest;
 pub use page::{
     AcquiredBy, ArgumentCondition, BuildRules, CapabilityPage, LandlockRule, PageError, PageSeverity,

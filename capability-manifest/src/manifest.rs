@@ -9,6 +9,7 @@ use semver::VersionReq;
 
 use crate::authority::Authority;
 use crate::capability::{Backend, Capability};
+use crate::link::Link;
 use crate::scope::{ByteCount, Nanoseconds, NormalPath, PathPattern, Scope};
 use crate::text::{FileId, Located};
 
@@ -191,6 +192,15 @@ pub struct EdgeGrants {
     pub version: Option<Located<VersionReq>>,
     /// The grant is good only for the package with this SHA-256, as in Cargo.lock; lowercase hexadecimal.
     pub checksum: Option<Located<String>>,
+    /// How both ends are joined, when they are compartments; `None` is isolated.
+    pub link: Option<Located<Link>>,
+}
+
+impl EdgeGrants {
+    /// Whether the table says only how both ends are joined. Of capabilities it then says nothing, and narrows nothing.
+    pub fn is_about_the_link_only(&self) -> bool {
+        self.clauses.is_empty() && self.link.is_some()
+    }
 }
 
 /// One capability in a grants or holds table.

@@ -226,6 +226,7 @@ fn edge_grants(grant: &EdgeGrants) -> String {
         grant.version.as_ref().map(|version| format!("version = {}", string(&version.value.to_string()))),
     );
     lines.extend(grant.checksum.as_ref().map(|checksum| format!("checksum = {}", string(&checksum.value))));
+    lines.extend(grant.link.as_ref().map(|link| format!("link = {}", string(link.value.name()))));
     lines.join("\n")
 }
 

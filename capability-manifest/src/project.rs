@@ -12,6 +12,7 @@ pub use error::{ProjectError, ProjectErrorKind};
 use semver::Version;
 
 use crate::capability::Backend;
+use crate::link::Link;
 use crate::manifest::{Compartment, CrateTables, EdgeGrants, EdgeKind, Limits, WorkspaceTables};
 use crate::text::{FileId, Files, Located, Location};
 
@@ -153,6 +154,17 @@ impl Project {
     pub fn grants(&self, index: EdgeIndex) -> impl Iterator<Item = &EdgeGrants> {
         let edge = self.edge(index);
         self.own_grants(edge).into_iter().chain(self.workspace_grants(edge))
+    }
+
+    /// Those of them that say something about capabilities.
+    pub(crate) fn giving(&self, index: EdgeIndex) -> impl Iterator<Item = &EdgeGrants> {
+        self.grants(index).filter(|grant| !grant.is_about_the_link_only())
+    }
+
+    /// How both ends of an edge are joined, and where that is written. Each table can only isolate what the other fuses.
+    pub fn link(&self, index: EdgeIndex) -> Option<&Located<Link>> {
+        let said = self.grants(index).filter_map(|grant| grant.link.as_ref());
+        said.min_by_key(|link| link.value)
     }
 
     fn own_grants(&self, edge: &Edge) -> Option<&EdgeGrants> {

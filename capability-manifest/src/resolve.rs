@@ -27,6 +27,7 @@ use crate::limits::{
     COMPARTMENT_DEPTH_MAX, COMPARTMENTS_MAX, EXPORTED_NAMES_MAX, FINDINGS_MAX, HOLDERS_MAX,
     UNION_PATTERNS_MAX,
 };
+use crate::link::Link;
 use crate::manifest::{Clause, EdgeGrants};
 use crate::project::{CrateIndex, EdgeIndex, Project};
 use crate::text::Location;
@@ -403,6 +404,7 @@ impl Resolver<'_> {
         };
         let flow = self.trace.add_flow(Flow { unusable, ..flow });
         self.check_backend(flow, to);
+        self.check_link(from, edge);
         self.pending[to.0 as usize].push(flow);
     }
 
@@ -492,6 +494,50 @@ impl Resolver<'_> {
         }
     }
 
+    /// A fused edge joins two wasm compartments: the one that the consumer's code runs in, and the dependency's own.
+    fn check_link(&mut self, from: HolderIndex, edge: EdgeIndex) {
+        let Some(link) = self.project.link(edge).filter(|link| link.value == Link::Fused) else { return };
+        let at = link.at;
+        let (consumer, to) = (self.project.edge(edge).from, self.project.edge(edge).to);
+        let build_only = self.project.is_build_edge(edge)
+            && !self
+                .project
+                .edges_from(consumer)
+                .any(|other| self.project.edge(other).to == to && !self.project.is_build_edge(other));
+        let unit = self.trace.holder(from).unit;
+        let described = |owner: CrateIndex| {
+            let (name, backend) = (self.project.name(owner), self.project.backend(owner));
+            if backend == Backend::Inline {
+                format!("`{name}`, which is inline,")
+            } else {
+                format!("`{name}`, a {backend} compartment,")
+            }
+        };
+        let owner = self.trace.unit(unit).owner;
+        let what = if build_only {
+            "what runs while a program is compiled".to_owned()
+        } else if unit == UnitIndex::BUILD || self.project.is_build_edge(edge) {
+            return; // compiled in, as every compartment is there
+        } else if self.project.backend(to) != Backend::Wasm {
+            described(to)
+        } else {
+            match owner {
+                None => "the host program".to_owned(),
+                Some(owner) if self.project.backend(owner) != Backend::Wasm => described(owner),
+                Some(_) => return,
+            }
+        };
+        let other = [Some(to), owner].into_iter().flatten();
+        let other = other.filter(|end| self.project.backend(*end) != Backend::Wasm);
+        let other = other.filter_map(|end| self.project.located_backend(end));
+        let other =
+            other.map(|backend| (backend.at, format!("`{}` is chosen here", backend.value))).collect();
+        let (consumer, provider) = self.ends(edge);
+        let kind = DenialKind::CannotFuse { consumer, provider, what };
+        let chain = self.trace.chain_over(self.project, from, edge);
+        self.deny(Denial { edge: Some(edge), chain, at: Some(at), other, ..Denial::new(kind) });
+    }
+
     fn deny_at_edge(
         &mut self,
         kind: DenialKind,
@@ -560,7 +606,8 @@ fn grant_graph(project: &Project, trace: &Trace) -> GrantGraph {
             let Some(to) = flow.to.map(|to| trace.holder(to)) else { continue };
             let mounts = flow.view.mounts().to_vec();
             let consumer = trace.holder(flow.from).krate;
-            compartments.push(CompartmentGrant::new(to.krate, consumer, inside, mounts, range.clone()));
+            let link = project.link(flow.edge).map_or(Link::Isolated, |link| link.value);
+            compartments.push(CompartmentGrant::new(to.krate, consumer, inside, mounts, range.clone(), link));
             waiting.push_back((to.unit, Some(compartments.len() - 1)));
         }
     }

@@ -59,7 +59,8 @@ fn say_one(
     let CompartmentPlan { number, krate, version, consumer, backend, .. } = compartment;
     let inside =
         compartment.inside.map_or("the host program".to_owned(), |inside| format!("compartment {inside}"));
-    writeln!(out, "{number}. {consumer} -> {krate} {version} ({backend}), called from {inside}")?;
+    let how = if compartment.link == "fused" { "fused into" } else { "called from" };
+    writeln!(out, "{number}. {consumer} -> {krate} {version} ({backend}), {how} {inside}")?;
     if let Some(world) = &compartment.world {
         writeln!(out, "   world   {world}")?;
     }

@@ -117,6 +117,9 @@ pub enum ManifestErrorKind {
     /// Not a backend.
     #[error("there is no backend `{text}`")]
     UnknownBackend { text: String, suggestion: Option<String> },
+    /// Not a way to join two compartments.
+    #[error("there is no link `{text}`")]
+    UnknownLink { text: String, suggestion: Option<String> },
     /// Not a world.
     #[error("`{text}` is not a world: write `path/to/file.wit#world-name`")]
     BadWorld { text: String },
@@ -167,6 +170,7 @@ impl ManifestErrorKind {
             K::BadVersion { .. } | K::PartialVersion { .. } => Code::BadVersion,
             K::BadChecksum { .. } => Code::BadChecksum,
             K::UnknownBackend { .. } => Code::UnknownBackend,
+            K::UnknownLink { .. } => Code::UnknownLink,
             K::BadWorld { .. } => Code::BadWorld,
             K::TooMany { .. } | K::TooLong { .. } | K::More { .. } => Code::TooLarge,
             K::Deceptive { .. } => Code::DeceptiveName,
@@ -176,7 +180,9 @@ impl ManifestErrorKind {
     /// What to do next.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            K::UnknownKey { suggestion: Some(word), .. } | K::UnknownBackend { suggestion: Some(word), .. } => {
+            K::UnknownKey { suggestion: Some(word), .. }
+            | K::UnknownBackend { suggestion: Some(word), .. }
+            | K::UnknownLink { suggestion: Some(word), .. } => {
                 format!("did you mean `{word}`?")
             }
             K::UnknownKey { known, .. } => format!("the keys here are {}", one_of(known.iter().copied())),
@@ -206,6 +212,7 @@ impl ManifestErrorKind {
             K::BadVersion { .. } => "write it as in `[dependencies]`, for example `version = \"0.9\"`".to_owned(),
             K::PartialVersion { .. } => "write all of it, as in `zlib@1.2.3`, or leave it out".to_owned(),
             K::UnknownBackend { .. } => "the backends are `inline`, `wasm` and `process`".to_owned(),
+            K::UnknownLink { .. } => "an edge is `isolated` or `fused`".to_owned(),
             K::WrongType { expected: "a list", found: "a string", .. } => "put it in brackets: `[\"...\"]`".to_owned(),
             K::TooMany { .. } | K::TooLong { .. } => "SPECIFICATION.md lists the limits and their reasons".to_owned(),
             _ => return None,

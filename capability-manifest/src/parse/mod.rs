@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::authority::Authority;
 use crate::limits::{CRATES_MAX, EDGES_MAX, NAME_BYTES_MAX};
+use crate::link::Link;
 use crate::manifest::{
     Clause, CrateSpec, CrateTables, DependencyLine, EdgeGrants, EdgeKind, Manifest, WorkspaceTables,
 };
@@ -36,7 +37,7 @@ const WORKSPACE_KEYS: &[&str] = &["roots", "holds", "grants", "compartments"];
 const STANDALONE_KEYS: &[&str] = &["roots", "holds", "grants", "compartments", "crates"];
 const CRATE_KEYS: &[&str] =
     &["dependencies", "build-dependencies", "consumes", "exports", "compartment", "grants"];
-const EDGE_KEYS: &[&str] = &["reason", "version", "checksum"];
+const EDGE_KEYS: &[&str] = &["reason", "version", "checksum", "link"];
 
 /// Parses one file.
 ///
@@ -335,7 +336,10 @@ fn edge_grants(
         reader.error(reader.at(value), ManifestErrorKind::BadChecksum { text: text.to_owned() });
         None
     });
-    let only_pins = clauses.is_empty() && table.keys().all(|key| EDGE_KEYS.contains(&key.get_ref().as_ref()));
+    let link = table.get("link").and_then(|value| link(reader, value));
+    let only_pins = clauses.is_empty()
+        && !table.contains_key("link")
+        && table.keys().all(|key| EDGE_KEYS.contains(&key.get_ref().as_ref()));
     if only_pins {
         reader.error(
             to.at,
@@ -343,7 +347,17 @@ fn edge_grants(
         );
     }
     let authority = Arc::new(authority_of(&clauses));
-    Some(EdgeGrants { from, to, clauses, authority, reason, version, checksum })
+    Some(EdgeGrants { from, to, clauses, authority, reason, version, checksum, link })
+}
+
+fn link(reader: &mut Reader, value: &Value<'_>) -> Option<Located<Link>> {
+    let text = reader.name(value, "`link`")?;
+    let link = Link::from_name(text);
+    if link.is_none() {
+        let suggestion = nearest(text, Link::ALL.map(Link::name)).map(str::to_owned);
+        reader.error(reader.at(value), ManifestErrorKind::UnknownLink { text: text.to_owned(), suggestion });
+    }
+    Some(Located { value: link?, at: reader.at(value) })
 }
 
 fn edge_twice(reader: &mut Reader, grants: &[EdgeGrants]) {

@@ -2,6 +2,7 @@
 
 use crate::capability::{Capability, HostCapability, ParameterKind, Stage};
 use crate::denial::Fix;
+use crate::manifest::EdgeGrants;
 use crate::page::{CapabilityPage, PageSeverity};
 use crate::project::{EdgeIndex, Project};
 use crate::scope::{
@@ -165,14 +166,18 @@ fn tables(
         table.extend([own_name("grants"), key]);
         (file, table)
     });
-    let lacks = |grants: Option<&crate::manifest::EdgeGrants>| {
+    let lacks = |grants: Option<&EdgeGrants>| {
         grants
             .is_some_and(|grants| grants.clauses.iter().all(|clause| clause.capability.value != *capability))
     };
+    // A table about the link alone narrows nothing, until a capability is put into it.
+    let giving = |table: Option<&EdgeGrants>| table.is_some_and(|table| !table.is_about_the_link_only());
     let (has_own, has_workspace) = (project.own_table(edge), project.workspace_table(edge));
-    match (has_own.is_some(), has_workspace.is_some()) {
+    match (giving(has_own), giving(has_workspace)) {
         (false, false) => own.or(workspace).into_iter().collect(),
-        _ => {
+        (true, false) => own.filter(|_| lacks(has_own)).into_iter().collect(),
+        (false, true) => workspace.filter(|_| lacks(has_workspace)).into_iter().collect(),
+        (true, true) => {
             let own = own.filter(|_| lacks(has_own));
             let workspace = workspace.filter(|_| lacks(has_workspace));
             own.into_iter().chain(workspace).collect()

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::capability::Capability;
+use crate::link::Link;
 use crate::project::CrateIndex;
 use crate::scope::{NormalPath, PathPattern, Scope};
 
@@ -51,6 +52,7 @@ pub struct CompartmentGrant {
     inside: Option<usize>,
     mounts: Vec<(NormalPath, PathPattern)>,
     grants: Range<usize>,
+    link: Link,
 }
 
 impl CompartmentGrant {
@@ -60,8 +62,9 @@ impl CompartmentGrant {
         inside: Option<usize>,
         mounts: Vec<(NormalPath, PathPattern)>,
         grants: Range<usize>,
+        link: Link,
     ) -> Self {
-        Self { krate, consumer, inside, mounts, grants }
+        Self { krate, consumer, inside, mounts, grants, link }
     }
 
     /// The crate that runs in it.
@@ -77,6 +80,11 @@ impl CompartmentGrant {
     /// The compartment, by its place in [`GrantGraph::compartments`], that the consumer runs in; `None` for the host program.
     pub fn inside(&self) -> Option<usize> {
         self.inside
+    }
+
+    /// How it is joined to the one that it is inside of.
+    pub fn link(&self) -> Link {
+        self.link
     }
 
     /// Where it sees paths that it does not see under their own names, as (name inside, path on the host).

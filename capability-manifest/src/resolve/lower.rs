@@ -104,7 +104,7 @@ impl Shared {
         let in_build = holder.unit == UnitIndex::BUILD || project.is_build_edge(edge);
         let inline = in_build || project.backend(project.edge(edge).to) == Backend::Inline;
         let view = if inline { &unit.view } else { &self.identity };
-        if project.grants(edge).next().is_none() {
+        if project.giving(edge).next().is_none() {
             return Sent {
                 authority: Arc::clone(&self.nothing),
                 view: Arc::clone(view),
@@ -114,12 +114,12 @@ impl Shared {
         let held = &holder.authority;
         let plain = !in_build
             && *unit.view == View::Identity
-            && project.grants(edge).all(|grant| {
+            && project.giving(edge).all(|grant| {
                 grant.clauses.iter().all(|clause| clause.mounts.is_empty())
                     && (Arc::ptr_eq(held, &grant.authority) || held.covers(&grant.authority))
             });
         if plain {
-            let authority = meet_all(project.grants(edge).map(|grant| Arc::clone(&grant.authority)));
+            let authority = meet_all(project.giving(edge).map(|grant| Arc::clone(&grant.authority)));
             return Sent { authority, view: Arc::clone(view), refusals: Vec::new() };
         }
         let mut lowering = Lowering {
@@ -132,7 +132,7 @@ impl Shared {
             refusals: Vec::new(),
             names: Vec::new(),
         };
-        let authority = meet_all(project.grants(edge).map(|grant| Arc::new(lowering.table(grant))));
+        let authority = meet_all(project.giving(edge).map(|grant| Arc::new(lowering.table(grant))));
         let view = if inline {
             Arc::clone(view)
         } else {

@@ -38,6 +38,8 @@ pub struct CompartmentPlan {
     pub inside: Option<usize>,
     /// `wasm` or `process`.
     pub backend: String,
+    /// How it is joined to the compartment that it is inside of: `isolated`, or `fused` into one unit with it.
+    pub link: String,
     /// Its component, when that was built elsewhere.
     pub component: Option<ComponentPlan>,
     /// Its typed interface, as `path#world`.
@@ -194,6 +196,7 @@ fn lower(
         consumer: project.name(compartment.consumer()),
         inside,
         backend: backend.to_string(),
+        link: compartment.link().to_string(),
         component: project.component(krate).map(|component| ComponentPlan {
             path: component.value.to_string(),
             sha256: project.package(krate).checksum.clone(),

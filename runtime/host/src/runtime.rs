@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ambient_authority::AmbientAuthority;
 pub use build::{RuntimeBuilder, Source};
-use capability_manifest::Capability;
+use capability_manifest::{Capability, Link};
 pub use error::RuntimeError;
 pub use plugin::Plugin;
 
@@ -18,7 +18,9 @@ use crate::audit::{AuditEvent, AuditLog};
 use crate::client::Edge;
 use crate::load::plugin::read;
 use crate::plan::{CompartmentPlan, Plan};
-use crate::wasm::{CompartmentOptions, Start, StartError, WasmCompartment, WasmHost, digest, may_wait};
+use crate::wasm::{
+    CompartmentOptions, MemberStart, Start, StartError, WasmCompartment, WasmHost, digest, may_wait,
+};
 
 /// The compartments of a plan. Cheap to clone; `Send` and `Sync`.
 ///
@@ -68,7 +70,7 @@ pub struct CompartmentStatus {
     pub backend: String,
     /// What it is doing.
     pub state: CompartmentState,
-    /// Calls so far, and how many of them failed.
+    /// Calls so far, and how many of them failed. Over a fused edge, the host sees none.
     pub calls: (u64, u64),
     /// SHA-256 of the component that new calls go to, once it is started.
     pub digest: Option<String>,
@@ -105,23 +107,28 @@ impl Runtime {
     /// Every compartment, in the order of the plan.
     pub fn list(&self) -> Vec<CompartmentStatus> {
         let entries = self.lock();
-        let status = |entry: &Entry| CompartmentStatus {
-            number: entry.plan.number,
-            edge: entry.plan.edge(),
-            inside: entry.plan.inside,
-            backend: entry.plan.backend.clone(),
-            state: match &entry.running {
-                _ if entry.revoked => CompartmentState::Revoked,
-                None => CompartmentState::NotStarted,
-                Some(running) => {
-                    let (idle, busy) = running.instances();
-                    CompartmentState::Started { idle, busy }
-                }
-            },
-            calls: entry.running.as_ref().map_or((0, 0), WasmCompartment::counts),
-            digest: entry.running.as_ref().map(WasmCompartment::digest),
+        let status = |index: usize| {
+            let entry = &entries[index];
+            // A fused compartment runs with its unit.
+            let running = entries[unit_of(&entries, index)].running.as_ref();
+            CompartmentStatus {
+                number: entry.plan.number,
+                edge: entry.plan.edge(),
+                inside: entry.plan.inside,
+                backend: entry.plan.backend.clone(),
+                state: match running {
+                    _ if entry.revoked => CompartmentState::Revoked,
+                    None => CompartmentState::NotStarted,
+                    Some(running) => {
+                        let (idle, busy) = running.instances();
+                        CompartmentState::Started { idle, busy }
+                    }
+                },
+                calls: entry.running.as_ref().map_or((0, 0), WasmCompartment::counts),
+                digest: running.and_then(|running| running.member_digest(entry.plan.number)),
+            }
         };
-        entries.iter().map(status).collect()
+        (0..entries.len()).map(status).collect()
     }
 
     /// What runs, as the plan that it was started from, less what was revoked.
@@ -179,12 +186,14 @@ impl Runtime {
         }
         let mut outcome = Ok(());
         for index in behind(&entries, index) {
+            let unit = unit_of(&entries, index);
+            let running = entries[unit].running.clone();
             let entry = &mut entries[index];
             if !has(&entry.plan) {
                 continue;
             }
-            let revoked = match &entry.running {
-                Some(running) => running.revoke_grant(capability),
+            let revoked = match &running {
+                Some(running) => running.revoke_grant_of(&entry.plan, capability),
                 None => {
                     let capability = Some(capability.to_string());
                     let event = AuditEvent::Revoked { edge: entry.plan.edge(), capability };
@@ -245,8 +254,9 @@ impl Runtime {
         }
     }
 
-    /// The compartment of an entry, made now if it is not yet: first those that it calls.
+    /// The compartment of an entry, or the unit that it is fused into, made now if it is not yet: first those that it calls.
     fn started(&self, entries: &mut [Entry], index: usize) -> Result<WasmCompartment, StartError> {
+        let index = unit_of(entries, index);
         let entry = &entries[index];
         if entry.revoked {
             return Err(StartError::Revoked { edge: entry.plan.edge() });
@@ -256,24 +266,32 @@ impl Runtime {
         }
         let tree = behind(entries, root_of(entries, index));
         let waits = tree.iter().any(|member| may_wait(&entries[*member].plan));
-        let number = entry.plan.number;
-        let inner: Vec<usize> = entries
-            .iter()
-            .enumerate()
-            .filter(|(_, other)| other.plan.inside == Some(number) && !other.revoked)
-            .map(|(inner, _)| inner)
-            .collect();
-        let edges =
-            inner.into_iter().map(|inner| self.started(entries, inner)).collect::<Result<Vec<_>, _>>()?;
-        let plan = entries[index].plan.clone();
-        let component = self.component(&plan)?;
-        let edge = plan.edge();
-        let options = self.0.options.get(&edge).unwrap_or(&self.0.default_options).clone();
-        let start =
-            Start { plan: &plan, component: &component, folder: &self.0.folder, options, edges, waits };
+        let mut members = vec![self.member(entries, index, 0)?];
+        let mut next = 0;
+        while let Some(number) = members.get(next).map(|member| member.plan.number) {
+            for inner in
+                inside(entries, number).filter(|inner| is_fused(&entries[*inner])).collect::<Vec<_>>()
+            {
+                members.push(self.member(entries, inner, next)?);
+            }
+            next += 1;
+        }
+        let start = Start { members, folder: &self.0.folder, waits };
         let running = WasmCompartment::launch_ambient(&self.0.host, start, &self.0.log, self.0.ambient)?;
         entries[index].running = Some(running.clone());
         Ok(running)
+    }
+
+    /// What a compartment is started from, with those that it calls over isolated edges.
+    fn member(&self, entries: &mut [Entry], index: usize, caller: usize) -> Result<MemberStart, StartError> {
+        let plan = entries[index].plan.clone();
+        let isolated = inside(entries, plan.number).filter(|inner| !is_fused(&entries[*inner]));
+        let isolated: Vec<usize> = isolated.collect();
+        let edges = isolated.into_iter().map(|inner| self.started(entries, inner));
+        let edges = edges.collect::<Result<Vec<_>, _>>()?;
+        let component = self.component(&plan)?;
+        let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options).clone();
+        Ok(MemberStart { plan, component, options, inside: caller, edges })
     }
 
     fn keep_component(&self, krate: &str, bytes: Vec<u8>) {
@@ -354,6 +372,29 @@ fn behind(entries: &[Entry], index: usize) -> Vec<usize> {
         next += 1;
     }
     found
+}
+
+/// The compartments that one calls, less those whose edge was taken back.
+fn inside(entries: &[Entry], number: usize) -> impl Iterator<Item = usize> {
+    let inside = move |index: &usize| entries[*index].plan.inside == Some(number) && !entries[*index].revoked;
+    (0..entries.len()).filter(inside)
+}
+
+fn is_fused(entry: &Entry) -> bool {
+    entry.plan.link == Link::Fused.name()
+}
+
+/// The entry that runs as the unit which an entry belongs to: itself, unless it is fused to what calls it.
+fn unit_of(entries: &[Entry], mut index: usize) -> usize {
+    // A chain is never longer than there are entries, whatever a plan made by hand says.
+    for _ in 0..entries.len() {
+        let outer = entries[index].plan.inside.filter(|_| is_fused(&entries[index]));
+        match outer.and_then(|outer| entries.iter().position(|entry| entry.plan.number == outer)) {
+            Some(outer) => index = outer,
+            None => break,
+        }
+    }
+    index
 }
 
 fn root_of(entries: &[Entry], mut index: usize) -> usize {

@@ -198,6 +198,12 @@ impl Runtime {
         let mut entries = self.lock();
         compartment.number = entries.iter().map(|entry| entry.plan.number).max().unwrap_or(0) + 1;
         compartment.component = None;
+        if compartment.link != capability_manifest::Link::Isolated.name() {
+            return Err(refused(
+                Reading::default(),
+                "a plugin cannot be fused into what runs already; leave `link` out",
+            ));
+        }
         let krate = compartment.krate.clone();
         entries.retain(|entry| !(entry.revoked && entry.plan.edge() == compartment.edge()));
         if entries.iter().any(|entry| entry.plan.edge() == compartment.edge()) {

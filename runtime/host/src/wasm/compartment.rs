@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
 use capability_manifest::scope::{Scope, Stream};
-use capability_manifest::{Backend, Capability, HostCapability};
+use capability_manifest::{Backend, Capability, HostCapability, Link};
 use wasmtime::Trap;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type, Val};
@@ -17,18 +17,18 @@ use super::cache;
 use super::entry::{Dropping, Entry, Untyped};
 use super::error::{CallError, StartError};
 use super::failure::{Failure, LimitHit};
-use super::forward::Route;
 use super::host::WasmHost;
-use super::instance::{Prepared, Quotas, Running, Settled, Surroundings, environment, quotas};
+use super::instance::{Prepared, Running, Settled, SettledMember, environment};
 use super::limits::{
     CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, NATIVE_STACK_BYTES, WASM_STACK_BYTES_MAX,
 };
 use super::link::{Linking, link};
-use super::names::NetworkPolicy;
+use super::member::{Member, MemberStart, within_the_unit};
 use super::pool::{NotTaken, Pool, Taken};
-use super::standing::{Objection, Refusal, Standing};
+use super::standing::{Objection, Refusal};
 use super::state::State;
-use super::stream::{Input, Output, Sink, Which};
+use super::stream::{Input, Output};
+use super::unit::{self, Imports, Piece};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::plan::CompartmentPlan;
 
@@ -76,22 +76,18 @@ struct Inner {
     edge: String,
     host: WasmHost,
     folder: PathBuf,
-    options: CompartmentOptions,
-    routes: Vec<Route>,
+    /// Itself, and of a unit, every other member.
+    members: Vec<Member>,
     waits: bool,
     /// Somebody needs to know when a call ends: a guest that waits, one that calls further, or a limit on time in all.
     timed: bool,
     settled: RwLock<Arc<Settled>>,
     functions: RwLock<Vec<(TypeId, Key)>>,
     pool: Pool,
-    standing: Arc<Standing>,
     closed: AtomicBool,
     log: AuditLog,
     /// Nanoseconds; `u64::MAX` for no limit.
     cpu_left: AtomicU64,
-    stdout: Sink,
-    stderr: Sink,
-    quotas: Quotas,
     calls: AtomicU64,
     failures: AtomicU64,
 }
@@ -113,12 +109,9 @@ pub(super) struct Around {
 
 /// What one compartment is started from.
 pub(crate) struct Start<'a> {
-    pub(crate) plan: &'a CompartmentPlan,
-    pub(crate) component: &'a [u8],
+    /// The compartment, and those that are fused to it: each behind the one that calls it.
+    pub(crate) members: Vec<MemberStart>,
     pub(crate) folder: &'a Path,
-    pub(crate) options: CompartmentOptions,
-    /// The compartments that it may call, one for each of its own edges.
-    pub(crate) edges: Vec<WasmCompartment>,
     /// Whether any compartment of its tree can wait.
     pub(crate) waits: bool,
 }
@@ -141,14 +134,10 @@ impl WasmCompartment {
         log: &AuditLog,
         ambient: AmbientAuthority,
     ) -> Result<Self, StartError> {
-        let options = CompartmentOptions::default();
+        let (options, component) = (CompartmentOptions::default(), component.to_vec());
         let waits = may_wait(plan);
-        Self::launch_ambient(
-            host,
-            Start { plan, component, folder, options, edges: Vec::new(), waits },
-            log,
-            ambient,
-        )
+        let alone = MemberStart { plan: plan.clone(), component, options, inside: 0, edges: Vec::new() };
+        Self::launch_ambient(host, Start { members: vec![alone], folder, waits }, log, ambient)
     }
 
     /// The same, with what a runtime knows beside the plan.
@@ -158,15 +147,16 @@ impl WasmCompartment {
         log: &AuditLog,
         _: AmbientAuthority,
     ) -> Result<Self, StartError> {
-        let edge = start.plan.edge();
+        let edge = start.members[0].plan.edge();
         let _span = tracing::info_span!("cofferdam.start", edge = %edge, backend = "wasm").entered();
-        let plan = start.plan;
-        let started = Self::prepare(host, start, log.clone());
+        let started = Self::prepare(host, start, log);
         match &started {
-            Ok(_) => {
-                for grant in &plan.grants {
-                    let (capability, scope) = (grant.capability.to_string(), grant.scope.to_string());
-                    log.record(&AuditEvent::Grant { edge: edge.clone(), capability, scope })?;
+            Ok(compartment) => {
+                for member in &compartment.settled().members {
+                    for grant in &member.plan.grants {
+                        let (capability, scope) = (grant.capability.to_string(), grant.scope.to_string());
+                        log.record(&AuditEvent::Grant { edge: member.plan.edge(), capability, scope })?;
+                    }
                 }
             }
             Err(error) => {
@@ -177,34 +167,36 @@ impl WasmCompartment {
         started
     }
 
-    fn prepare(host: &WasmHost, start: Start<'_>, log: AuditLog) -> Result<Self, StartError> {
-        let Start { plan, component, folder, options, edges, waits } = start;
-        let edge = plan.edge();
-        enforceable(plan, &options, &edge)?;
-        let routes = edges.into_iter().map(Route::new).collect::<Vec<_>>();
-        let settled = settle(host, plan, component, &routes, waits, 1)?;
-        let output = |which| Sink::new(options.output, which, &edge);
-        let (stdout, stderr) = (output(Which::Out), output(Which::Error));
+    fn prepare(host: &WasmHost, start: Start<'_>, log: &AuditLog) -> Result<Self, StartError> {
+        let Start { members: starts, folder, waits } = start;
+        let unit = &starts[0].plan;
+        let edge = unit.edge();
+        let mut members: Vec<Member> = Vec::new();
+        for (place, start) in starts.iter().enumerate() {
+            let link = if place == 0 { Link::Isolated } else { Link::Fused };
+            enforceable(&start.plan, &start.options, link)?;
+            within_the_unit(unit, &start.plan)?;
+            members.push(Member::new(start, &members, log));
+        }
+        let limits = unit.limits;
+        let parts = starts.into_iter().map(|start| (start.plan, start.component)).collect();
+        let settled = settle(host, &members, parts, waits, 1)?;
+        let calls_on = members.iter().any(|member| !member.routes.is_empty());
         let compartment = Self(Arc::new(Inner {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            standing: Arc::new(Standing::new(edge.clone(), log.clone())),
             host: host.clone(),
             folder: folder.to_owned(),
             waits,
-            timed: waits || !routes.is_empty() || plan.limits.cpu_time.is_some(),
-            routes,
+            timed: waits || calls_on || limits.cpu_time.is_some(),
+            members,
             functions: RwLock::default(),
             pool: Pool::default(),
             closed: AtomicBool::new(false),
-            cpu_left: AtomicU64::new(plan.limits.cpu_time.map_or(u64::MAX, |time| time.0)),
-            quotas: quotas(plan),
+            cpu_left: AtomicU64::new(limits.cpu_time.map_or(u64::MAX, |time| time.0)),
             settled: RwLock::new(Arc::new(settled)),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            stdout,
-            stderr,
-            options,
-            log,
+            log: log.clone(),
             edge,
         }));
         // Paths are opened now, so that a wrong one is an error of the start and not of some later call.
@@ -239,12 +231,18 @@ impl WasmCompartment {
 
     /// The plan that holds now: as it was started, less what was revoked.
     pub fn plan(&self) -> CompartmentPlan {
-        self.settled().plan.clone()
+        self.settled().plan().clone()
     }
 
     /// SHA-256 of the component that new calls go to, lowercase hexadecimal.
     pub fn digest(&self) -> String {
-        self.settled().digest.clone()
+        self.settled().members[0].digest.clone()
+    }
+
+    /// The same for the component of a member of its unit, by its number in the plan.
+    pub(crate) fn member_digest(&self, number: usize) -> Option<String> {
+        let settled = self.settled();
+        Some(settled.members[place_of(&settled, number)?].digest.clone())
     }
 
     /// Calls so far, and how many of them failed.
@@ -259,13 +257,14 @@ impl WasmCompartment {
 
     /// What was written to the granted streams since the last time, when output is captured.
     pub fn take_stdio(&self) -> Stdio {
-        Stdio { stdout: self.0.stdout.take(), stderr: self.0.stderr.take() }
+        let own = &self.0.members[0];
+        Stdio { stdout: own.stdout.take(), stderr: own.stderr.take() }
     }
 
     /// What the guest asked for and was told no since the last time, the first [`REFUSALS_KEPT_MAX`](super::REFUSALS_KEPT_MAX)
     /// of it. What ended a call is in the call's own error.
     pub fn take_refusals(&self) -> Vec<Refusal> {
-        self.0.standing.take_refusals()
+        self.0.members.iter().flat_map(|member| member.standing.take_refusals()).collect()
     }
 
     /// The functions that the component exports, each with its interface in front: `greet`, `ns:pkg/api#greet`.
@@ -406,7 +405,7 @@ impl WasmCompartment {
 
     /// The shorter of the call's deadline and what is left of the compartment's time.
     fn own_deadline(&self) -> Duration {
-        let limit = self.settled().plan.limits.call_deadline;
+        let limit = self.settled().plan().limits.call_deadline;
         let own = limit.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
         own.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
     }
@@ -433,35 +432,25 @@ impl WasmCompartment {
         if deadline.is_zero() {
             return Err(self.failed(Failure::Error(late())));
         }
-        let callers_max = self.settled().plan.limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT);
-        let taken = match inner.pool.take(inner.options.instances.max(1), callers_max, pinned, deadline) {
-            Ok(Taken::Ready(running)) => Some(running),
-            Ok(Taken::Make) => None,
-            Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
-            Err(NotTaken::TooManyCallers) => {
-                let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
-                return Err(self.failed(Failure::Error(limit)));
-            }
-            Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
-        };
+        let callers_max = self.settled().plan().limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT);
+        let taken =
+            match inner.pool.take(inner.members[0].options.instances.max(1), callers_max, pinned, deadline) {
+                Ok(Taken::Ready(running)) => Some(running),
+                Ok(Taken::Make) => None,
+                Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
+                Err(NotTaken::TooManyCallers) => {
+                    let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
+                    return Err(self.failed(Failure::Error(limit)));
+                }
+                Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
+            };
         let until = began.and_then(|began| began.checked_add(deadline));
         Ok((taken, Call { deadline, until, began }))
     }
 
     /// A store with what the grants allow, for an instance to come.
     fn store(&self, settled: &Settled) -> Result<Prepared, StartError> {
-        let inner = &*self.0;
-        let around = Surroundings {
-            folder: &inner.folder,
-            standing: &inner.standing,
-            stdout: &inner.stdout,
-            stderr: &inner.stderr,
-            stdin: &inner.options.input,
-            arguments: &inner.options.arguments,
-            quotas: &inner.quotas,
-        };
-        let network = NetworkPolicy::new(&settled.plan, Arc::clone(&inner.standing));
-        Prepared::new(settled, &around, network)
+        Prepared::new(settled, &self.0.folder, &self.0.members)
     }
 
     fn prepared(&self, settled: &Settled, call: &Call) -> Result<Prepared, CallError> {
@@ -545,13 +534,15 @@ impl WasmCompartment {
     ) -> Result<(T, u64), CallError> {
         let inner = &*self.0;
         self.spend(call);
-        if inner.options.output == Output::Prefixed {
-            inner.stdout.flush();
-            inner.stderr.flush();
+        for member in inner.members.iter().filter(|member| member.options.output == Output::Prefixed) {
+            member.stdout.flush();
+            member.stderr.flush();
         }
         let serial = running.serial;
         let asked_revoked = running.store.data().asked_revoked;
-        let objection = inner.standing.objection();
+        let mut objections =
+            inner.members.iter().filter_map(|member| Some((&member.edge, member.standing.objection()?)));
+        let objection = objections.next();
         match outcome {
             Ok(value) if !asked_revoked && objection.is_none() => {
                 self.give_back(running);
@@ -563,11 +554,11 @@ impl WasmCompartment {
                         edge: inner.edge.clone(),
                         what: "a grant that the guest was using",
                     }),
-                    (_, Some(Objection::Unwritten)) => Failure::Error(CallError::Audit(
+                    (_, Some((_, Objection::Unwritten))) => Failure::Error(CallError::Audit(
                         std::io::Error::other("a refusal could not be recorded"),
                     )),
-                    (Ok(_), Some(Objection::TooMany)) => Failure::Error(CallError::Limit {
-                        edge: inner.edge.clone(),
+                    (Ok(_), Some((edge, Objection::TooMany))) => Failure::Error(CallError::Limit {
+                        edge: edge.clone(),
                         what: "refusals that are recorded",
                     }),
                     (Err(error), _) => Failure::Trap(error, call.deadline),
@@ -613,10 +604,15 @@ impl WasmCompartment {
         }
     }
 
+    /// The edges that are one unit with this one.
+    fn fused(&self) -> Vec<String> {
+        self.0.members.iter().skip(1).map(|member| member.edge.clone()).collect()
+    }
+
     /// Says what a failure is to a caller, and records it first.
     pub(super) fn failed(&self, failure: Failure<'_>) -> CallError {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
-        let error = failure.into_error(&self.0.edge);
+        let error = failure.into_error(&self.0.edge, &self.fused());
         tracing::warn!(edge = %self.0.edge, error = %error, "call failed");
         match self.0.log.record(&super::failure::event_of(&self.0.edge, &error)) {
             Ok(()) => error,
@@ -630,7 +626,7 @@ impl WasmCompartment {
     /// When it cannot be recorded; the edge is revoked all the same.
     pub fn revoke(&self) -> Result<(), StartError> {
         self.0.closed.store(true, Ordering::Release);
-        self.0.standing.revoke();
+        self.0.members[0].standing.revoke();
         self.0.pool.clear();
         self.0.log.record(&AuditEvent::Revoked { edge: self.0.edge.clone(), capability: None })?;
         Ok(())
@@ -642,7 +638,7 @@ impl WasmCompartment {
     /// When it cannot be recorded; the compartment ends all the same.
     pub fn stop(&self) -> Result<(), StartError> {
         self.0.closed.store(true, Ordering::Release);
-        self.0.standing.revoke();
+        self.0.members[0].standing.revoke();
         self.0.pool.clear();
         self.0.log.record(&AuditEvent::Stopped { edge: self.0.edge.clone() })?;
         Ok(())
@@ -667,27 +663,45 @@ impl WasmCompartment {
     /// # Errors
     /// When it cannot be recorded; the grant is revoked all the same. When the edge does not have it.
     pub fn revoke_grant(&self, capability: &Capability) -> Result<(), StartError> {
-        let mut settled = self.0.settled.write().unwrap_or_else(PoisonError::into_inner);
-        let mut plan = settled.plan.clone();
+        self.revoke_at(0, capability)
+    }
+
+    /// The same for a member of its unit. Running calls of all members are told no.
+    pub(crate) fn revoke_grant_of(
+        &self,
+        member: &CompartmentPlan,
+        capability: &Capability,
+    ) -> Result<(), StartError> {
+        match place_of(&self.settled(), member.number) {
+            Some(place) => self.revoke_at(place, capability),
+            None => Err(StartError::NoEdge { edge: member.edge(), edges: Vec::new() }),
+        }
+    }
+
+    fn revoke_at(&self, place: usize, capability: &Capability) -> Result<(), StartError> {
+        let inner = &*self.0;
+        let mut settled = inner.settled.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = settled.members.clone();
+        let (edge, plan) = (inner.members[place].edge.clone(), &mut members[place].plan);
         if !plan.grants.iter().any(|grant| grant.capability == *capability) {
             let what = format!("the revocation of `{capability}`, which is not granted,");
-            return Err(StartError::CannotEnforce { edge: self.0.edge.clone(), what });
+            return Err(StartError::CannotEnforce { edge, what });
         }
         plan.revoke(capability);
+        members[place].environment = environment(&members[place].plan);
         let name = capability.to_string();
         let version = settled.version + 1;
-        let linking =
-            Linking { host: &self.0.host, edge: &self.0.edge, waits: self.0.waits, routes: &self.0.routes };
-        let again = relink(&linking, &plan, settled.component.clone(), settled.digest.clone(), version);
+        let (component, imports) = (settled.component.clone(), settled.imports.clone());
+        let again = relink(&inner.host, &inner.members, members, component, imports, inner.waits, version);
         // Whether or not the rest can be linked, what was revoked is gone.
-        self.0.standing.revoke();
-        self.0.pool.clear();
+        inner.members[place].standing.revoke();
+        inner.pool.clear();
         match again {
             Ok(again) => *settled = Arc::new(again),
-            Err(_) => self.0.closed.store(true, Ordering::Release),
+            Err(_) => inner.closed.store(true, Ordering::Release),
         }
         drop(settled);
-        self.0.log.record(&AuditEvent::Revoked { edge: self.0.edge.clone(), capability: Some(name) })?;
+        inner.log.record(&AuditEvent::Revoked { edge, capability: Some(name) })?;
         Ok(())
     }
 
@@ -699,7 +713,12 @@ impl WasmCompartment {
     pub fn replace(&self, component: &[u8]) -> Result<(), StartError> {
         let inner = &*self.0;
         let old = self.settled();
-        let new = settle(&inner.host, &old.plan, component, &inner.routes, inner.waits, old.version + 1);
+        let mut parts = vec![(old.plan().clone(), component.to_vec())];
+        for member in &old.members[1..] {
+            let bytes = member.bytes.as_deref().expect("the members of a unit keep their components");
+            parts.push((member.plan.clone(), bytes.to_vec()));
+        }
+        let new = settle(&inner.host, &inner.members, parts, inner.waits, old.version + 1);
         let new = new.and_then(|new| self.still_fits(new));
         let new = match new {
             Ok(new) => new,
@@ -709,7 +728,7 @@ impl WasmCompartment {
                 return Err(error);
             }
         };
-        let digest = new.digest.clone();
+        let digest = new.members[0].digest.clone();
         inner.log.record(&AuditEvent::Replaced { edge: inner.edge.clone(), digest })?;
         *inner.settled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         inner.pool.clear();
@@ -732,6 +751,11 @@ impl WasmCompartment {
     pub(super) fn around(state: &State) -> Around {
         Around { until: state.deadline, depth: state.depth + 1 }
     }
+}
+
+/// The place of a member in its unit. Two members can have edges of one name, but not one number.
+fn place_of(settled: &Settled, number: usize) -> Option<usize> {
+    settled.members.iter().position(|member| member.plan.number == number)
 }
 
 /// What one call was let in with.
@@ -758,35 +782,78 @@ fn find(
     }
 }
 
+/// Compiles and links a compartment. A unit of several is composed first.
 fn settle(
     host: &WasmHost,
-    plan: &CompartmentPlan,
-    bytes: &[u8],
-    routes: &[Route],
+    members: &[Member],
+    parts: Vec<(CompartmentPlan, Vec<u8>)>,
     waits: bool,
     version: u64,
 ) -> Result<Settled, StartError> {
-    let edge = plan.edge();
-    let digest = super::inspect::digest(bytes);
-    let component =
-        cache::compile(host, bytes, &digest).map_err(|error| StartError::not_a_component(&edge, &error))?;
-    relink(&Linking { host, edge: &edge, waits, routes }, plan, component, digest, version)
+    let edge = &members[0].edge;
+    let compiled = |bytes: &[u8]| {
+        let digest = super::inspect::digest(bytes);
+        cache::compile(host, bytes, &digest).map_err(|error| StartError::not_a_component(edge, &error))
+    };
+    let (component, imports) = match parts.as_slice() {
+        [(_, bytes)] => (compiled(bytes)?, Imports::Own),
+        parts => {
+            let pieces: Vec<Piece<'_>> = members
+                .iter()
+                .zip(parts)
+                .map(|(member, (_, component))| Piece {
+                    edge: &member.edge,
+                    inside: member.inside,
+                    component,
+                    routes: &member.routes,
+                })
+                .collect();
+            let composed = unit::compose(host, &pieces)?;
+            let component = compiled(&composed.bytes)?;
+            unit::verify(host, edge, &component, &composed)?;
+            (component, Imports::Labelled(composed.labels))
+        }
+    };
+    let several = parts.len() > 1;
+    let settled = parts
+        .into_iter()
+        .map(|(plan, bytes)| SettledMember {
+            digest: super::inspect::digest(&bytes),
+            environment: environment(&plan),
+            plan,
+            bytes: several.then(|| bytes.into()),
+        })
+        .collect();
+    relink(host, members, settled, component, imports, waits, version)
 }
 
 fn relink(
-    linking: &Linking<'_>,
-    plan: &CompartmentPlan,
+    host: &WasmHost,
+    members: &[Member],
+    settled: Vec<SettledMember>,
     component: Component,
-    digest: String,
+    imports: Imports,
+    waits: bool,
     version: u64,
 ) -> Result<Settled, StartError> {
-    let granted = |capability| plan.scope(capability).is_some();
-    let linker = link(linking, &component, granted)?;
+    let linking: Vec<Linking<'_>> = members
+        .iter()
+        .zip(&settled)
+        .enumerate()
+        .map(|(place, (member, settled))| Linking {
+            host,
+            edge: &member.edge,
+            waits,
+            routes: &member.routes,
+            plan: &settled.plan,
+            fused: place > 0,
+        })
+        .collect();
+    let linker = link(&linking, &component, &imports)?;
     let pre = linker
         .instantiate_pre(&component)
-        .map_err(|error| StartError::not_a_component(linking.edge, &error))?;
-    let environment = environment(plan);
-    Ok(Settled { version, plan: plan.clone(), component, pre, digest, environment })
+        .map_err(|error| StartError::not_a_component(&members[0].edge, &error))?;
+    Ok(Settled { version, members: settled, component, imports, pre })
 }
 
 /// Whether anything that the grants give can make a guest wait.
@@ -807,11 +874,25 @@ pub(crate) fn may_wait(plan: &CompartmentPlan) -> bool {
 }
 
 /// Refuses what this release cannot hold a guest to.
-fn enforceable(plan: &CompartmentPlan, options: &CompartmentOptions, edge: &str) -> Result<(), StartError> {
+fn enforceable(plan: &CompartmentPlan, options: &CompartmentOptions, link: Link) -> Result<(), StartError> {
+    let edge = plan.edge();
     if plan.backend != Backend::Wasm.name() {
-        return Err(StartError::OtherBackend { edge: edge.to_owned(), backend: plan.backend.clone() });
+        return Err(StartError::OtherBackend { edge, backend: plan.backend.clone() });
     }
-    let cannot = |what: &str| Err(StartError::CannotEnforce { edge: edge.to_owned(), what: what.to_owned() });
+    let cannot = |what: &str| Err(StartError::CannotEnforce { edge: edge.clone(), what: what.to_owned() });
+    if plan.link != link.name() {
+        return cannot(&format!(
+            "`link = \"{}\"` for a compartment that is started {}",
+            plan.link,
+            match link {
+                Link::Isolated => "by itself",
+                Link::Fused => "with its unit",
+            }
+        ));
+    }
+    if link == Link::Fused && options.instances > 1 {
+        return cannot("a number of instances for one member of a unit, which are made together,");
+    }
     if let Some(Scope::Streams(streams)) = plan.scope(HostCapability::Stdio) {
         let capped = |one: &capability_manifest::scope::Bounded<Stream>| {
             one.pattern == Stream::Stdin && one.bytes.is_some()

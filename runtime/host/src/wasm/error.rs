@@ -27,6 +27,25 @@ pub enum StartError {
     /// Two edges offer what the component imports.
     #[error("`{edge}`: the component imports `{import}`, which {} all export; it may have only one of them", .providers.join(", "))]
     AmbiguousImport { edge: String, import: String, providers: Vec<String> },
+    /// Components that do not go together.
+    #[error(
+        "`{edge}`: cannot be composed with what is fused to it: {message}; `link = \"isolated\"` needs no composing"
+    )]
+    CannotCompose { edge: String, message: String },
+    /// After composing, an import is missing or is nobody's.
+    #[error("`{edge}`: composing the unit changed its imports, so the grants of its edges would not hold: {}", .differences.join(", "))]
+    ImportsDiffer { edge: String, differences: Vec<String> },
+    /// More compartments in one unit than a limit allows.
+    #[error(
+        "`{edge}`: {found} compartments are fused into one unit, and at most {max} can be; isolate some of the edges"
+    )]
+    UnitTooLarge { edge: String, found: usize, max: usize },
+    /// A member has a limit of its own that is less than the unit's.
+    #[error(
+        "`{edge}`: its limit `{limit} = {wanted}` is less than that of its unit, `{unit}`, which has {has}; fused compartments \
+         share their limits"
+    )]
+    UnitLimit { edge: String, unit: String, limit: &'static str, wanted: String, has: String },
     /// A type that cannot go from one compartment to another.
     #[error(
         "`{edge}`: `{function}` passes {what}, which cannot leave its own store; use `link = \"fused\"` or pass a value"
@@ -82,6 +101,23 @@ pub enum FaultKind {
     Exit(i32),
     /// It broke the rules of the component model.
     Protocol(String),
+    /// One of the compartments of a unit failed so, and all of them with it.
+    InUnit {
+        /// How.
+        kind: Box<FaultKind>,
+        /// The edges that are fused into the unit, beside the one that the error names.
+        fused: Vec<String>,
+    },
+}
+
+impl FaultKind {
+    /// How it failed, in a unit or not.
+    pub fn itself(&self) -> &Self {
+        match self {
+            Self::InUnit { kind, .. } => kind,
+            other => other,
+        }
+    }
 }
 
 impl std::fmt::Display for FaultKind {
@@ -92,6 +128,9 @@ impl std::fmt::Display for FaultKind {
             Self::Trap(message) => write!(f, "trapped: {message}"),
             Self::Exit(code) => write!(f, "ended itself with code {code}"),
             Self::Protocol(message) => write!(f, "broke the rules of the component model: {message}"),
+            Self::InUnit { kind, fused } => {
+                write!(f, "{kind}; it is one unit with what runs behind {}", fused.join(", "))
+            }
         }
     }
 }

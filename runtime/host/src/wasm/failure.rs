@@ -8,6 +8,7 @@ use wasmtime_wasi::I32Exit;
 use super::error::{CallError, FaultKind};
 use super::instance::Running;
 use super::link::Ungranted;
+use super::stream::Captured;
 use crate::audit::AuditEvent;
 
 /// A call without a result, before it is judged.
@@ -34,7 +35,7 @@ impl Failure<'_> {
     /// Looks for a limit behind the engine's error.
     pub(super) fn with_limits(self, running: &Running) -> Self {
         let Self::Trap(error, deadline) = self else { return self };
-        if running.stdout.overran() || running.stderr.overran() {
+        if running.output.iter().any(Captured::overran) {
             return Self::Limit("output");
         }
         // A violation, a deadline or another's failure stays one, even when the guest was refused memory before.
@@ -47,7 +48,15 @@ impl Failure<'_> {
         }
     }
 
-    pub(super) fn into_error(self, edge: &str) -> CallError {
+    /// As its caller hears of it. `fused` are the edges that are one unit with this one.
+    pub(super) fn into_error(self, edge: &str, fused: &[String]) -> CallError {
+        let in_unit = |kind: FaultKind| match fused {
+            [] => kind,
+            fused => FaultKind::InUnit {
+                kind: Box::new(kind),
+                fused: fused.iter().map(|edge| format!("`{edge}`")).collect(),
+            },
+        };
         let edge = edge.to_owned();
         let (error, deadline) = match self {
             Self::Error(error) => return error,
@@ -56,7 +65,7 @@ impl Failure<'_> {
         };
         if let Some(ungranted) = error.downcast_ref::<Ungranted>() {
             return CallError::Violation {
-                edge,
+                edge: ungranted.edge.clone(),
                 capability: ungranted.capability.clone(),
                 attempt: ungranted.attempt.clone(),
                 line: ungranted.line(),
@@ -71,7 +80,7 @@ impl Failure<'_> {
             return CallError::Callee { edge, source };
         }
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
-            return CallError::Fault { edge, kind: FaultKind::Exit(exit.0) };
+            return CallError::Fault { edge, kind: in_unit(FaultKind::Exit(exit.0)) };
         }
         let kind = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => return CallError::Deadline { edge, deadline },
@@ -80,7 +89,7 @@ impl Failure<'_> {
             Some(trap) => FaultKind::Trap(trap.to_string()),
             None => FaultKind::Protocol(format!("{error:#}")),
         };
-        CallError::Fault { edge, kind }
+        CallError::Fault { edge, kind: in_unit(kind) }
     }
 }
 
@@ -97,7 +106,9 @@ pub(super) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
             capability: capability.to_string(),
             attempt: attempt.clone(),
         },
-        CallError::Fault { kind: kind @ FaultKind::Exit(_), .. } => fault("exit", kind.to_string()),
+        CallError::Fault { kind, .. } if matches!(kind.itself(), FaultKind::Exit(_)) => {
+            fault("exit", kind.to_string())
+        }
         CallError::Fault { kind, .. } => fault("trap", kind.to_string()),
         CallError::Deadline { deadline, .. } => fault("deadline", format!("{deadline:?}")),
         CallError::Limit { what, .. } => fault("limit", (*what).to_owned()),

@@ -52,15 +52,16 @@ pub(super) struct FolderRule {
     pub(super) quota: Option<Quota>,
 }
 
-/// The rules of an instance: for its folders, in the order in which they are opened, and for every open descriptor.
+/// The rules of an instance: for the folders of each member of its unit, in the order in which they are opened, and for every
+/// open descriptor.
 #[derive(Debug, Default)]
 pub(super) struct FilePolicy {
-    folders: Vec<FolderRule>,
+    folders: Vec<Vec<FolderRule>>,
     open: HashMap<u32, FolderRule>,
 }
 
 impl FilePolicy {
-    pub(super) fn new(folders: Vec<FolderRule>) -> Self {
+    pub(super) fn new(folders: Vec<Vec<FolderRule>>) -> Self {
         Self { folders, open: HashMap::new() }
     }
 }
@@ -69,6 +70,7 @@ impl FilePolicy {
 pub(super) struct GuardedFiles<'a> {
     view: WasiFilesystemCtxView<'a>,
     policy: &'a mut FilePolicy,
+    member: usize,
 }
 
 /// Names [`GuardedFiles`] to the linker.
@@ -85,8 +87,9 @@ impl<'a> GuardedFiles<'a> {
         ctx: &'a mut WasiFilesystemCtx,
         table: &'a mut ResourceTable,
         policy: &'a mut FilePolicy,
+        member: usize,
     ) -> Self {
-        Self { view: WasiFilesystemCtxView { ctx, table }, policy }
+        Self { view: WasiFilesystemCtxView { ctx, table }, policy, member }
     }
 
     fn rule(&self, fd: &Fd) -> Option<&FolderRule> {
@@ -131,7 +134,8 @@ impl<'a> GuardedFiles<'a> {
 impl preopens::Host for GuardedFiles<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Fd, String)>> {
         let folders = preopens::Host::get_directories(&mut self.view)?;
-        for ((fd, _), rule) in folders.iter().zip(&self.policy.folders) {
+        let rules = self.policy.folders.get(self.member).map_or(&[][..], Vec::as_slice);
+        for ((fd, _), rule) in folders.iter().zip(rules) {
             self.policy.open.insert(fd.rep(), rule.clone());
         }
         Ok(folders)

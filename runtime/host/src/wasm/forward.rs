@@ -13,6 +13,7 @@ use super::compartment::WasmCompartment;
 use super::entry::Entry;
 use super::error::{CallError, StartError};
 use super::failure::CalleeFailed;
+use super::host::WasmHost;
 use super::instance::Running;
 use super::link::Linking;
 use super::signature;
@@ -32,6 +33,8 @@ impl Route {
 #[derive(Clone)]
 struct Far {
     to: WasmCompartment,
+    /// The edge of the caller, where that is a member of a unit which is called over another.
+    from: Option<String>,
     interface: Option<String>,
     name: String,
     id: u64,
@@ -39,16 +42,19 @@ struct Far {
 
 static NEXT_FAR: AtomicU64 = AtomicU64::new(1);
 
-/// Links an import to the one edge whose compartment exports it. False when none does.
+/// Links an import to the one edge whose compartment exports it. False when none does. In a unit, the linker knows the import by
+/// a label, and the component by its name.
 pub(super) fn add(
     linker: &mut Linker<State>,
     linking: &Linking<'_>,
+    label: &str,
     name: &str,
     item: &ComponentItem,
 ) -> Result<bool, StartError> {
     let engine = linking.host.engine();
     let far = |to: &WasmCompartment, interface: Option<&str>, name: &str| Far {
         to: to.clone(),
+        from: linking.fused.then(|| linking.edge.to_owned()),
         interface: interface.map(str::to_owned),
         name: name.to_owned(),
         id: NEXT_FAR.fetch_add(1, Ordering::Relaxed),
@@ -57,12 +63,12 @@ pub(super) fn add(
         ComponentItem::ComponentInstance(instance) => {
             let Some((to, exported)) = provider(linking, name)? else { return Ok(false) };
             let mut linked =
-                linker.instance(name).map_err(|error| StartError::not_a_component(linking.edge, &error))?;
+                linker.instance(label).map_err(|error| StartError::not_a_component(linking.edge, &error))?;
             for (function, item) in instance.exports(engine) {
                 match item.ty {
                     ComponentItem::ComponentFunc(ty) => {
                         let far = far(&to, Some(&exported), function);
-                        join(&mut linked, linking, &far, function, &ty)?;
+                        join(&mut linked, linking, &far, (function, function), &ty)?;
                     }
                     ComponentItem::Resource(_) => {
                         let (edge, function) = (linking.edge.to_owned(), format!("{name}#{function}"));
@@ -75,7 +81,7 @@ pub(super) fn add(
         }
         ComponentItem::ComponentFunc(ty) => {
             let Some((to, exported)) = provider(linking, name)? else { return Ok(false) };
-            join(&mut linker.root(), linking, &far(&to, None, &exported), name, ty)?;
+            join(&mut linker.root(), linking, &far(&to, None, &exported), (label, name), ty)?;
             Ok(true)
         }
         _ => Ok(false),
@@ -84,15 +90,7 @@ pub(super) fn add(
 
 /// The compartment that exports what is imported, and the name that it has there.
 fn provider(linking: &Linking<'_>, import: &str) -> Result<Option<(WasmCompartment, String)>, StartError> {
-    let mut found: Vec<(WasmCompartment, String)> = Vec::new();
-    for Route(to) in linking.routes {
-        let settled = to.settled();
-        let types = settled.component.component_type();
-        let mut names = types.exports(linking.host.engine()).map(|(name, _)| name);
-        if let Some(name) = names.find(|name| compatible(import, name)) {
-            found.push((to.clone(), name.to_owned()));
-        }
-    }
+    let mut found = offering(linking.host, linking.routes, import);
     match found.len() {
         0 | 1 => Ok(found.pop()),
         _ => Err(StartError::AmbiguousImport {
@@ -103,8 +101,22 @@ fn provider(linking: &Linking<'_>, import: &str) -> Result<Option<(WasmCompartme
     }
 }
 
+/// The compartments that export what is imported, with the name that it has there.
+pub(super) fn offering(host: &WasmHost, routes: &[Route], import: &str) -> Vec<(WasmCompartment, String)> {
+    let mut found: Vec<(WasmCompartment, String)> = Vec::new();
+    for Route(to) in routes {
+        let settled = to.settled();
+        let types = settled.component.component_type();
+        let mut names = types.exports(host.engine()).map(|(name, _)| name);
+        if let Some(name) = names.find(|name| compatible(import, name)) {
+            found.push((to.clone(), name.to_owned()));
+        }
+    }
+    found
+}
+
 /// Whether an export serves an import: the same name, and of a version that semver says has at least as much.
-fn compatible(import: &str, export: &str) -> bool {
+pub(super) fn compatible(import: &str, export: &str) -> bool {
     if import == export {
         return true;
     }
@@ -124,7 +136,7 @@ fn join(
     linked: &mut LinkerInstance<'_, State>,
     linking: &Linking<'_>,
     far: &Far,
-    name: &str,
+    (name, shown): (&str, &str),
     wanted: &ComponentFunc,
 ) -> Result<(), StartError> {
     let engine = linking.host.engine();
@@ -132,8 +144,8 @@ fn join(
     let settled = far.to.settled();
     let text = signature::function(wanted, engine);
     let misfit = |found: Option<String>| {
-        let mut differences = vec![format!("- {place}{name}: {text}")];
-        differences.extend(found.map(|found| format!("+ {place}{name}: {found}")));
+        let mut differences = vec![format!("- {place}{shown}: {text}")];
+        differences.extend(found.map(|found| format!("+ {place}{shown}: {found}")));
         let world = format!("what `{}` imports", linking.edge);
         StartError::DoesNotFit { edge: far.to.edge().to_owned(), world, differences }
     };
@@ -147,7 +159,7 @@ fn join(
         && wanted.results().zip(has.results()).all(|(a, b)| a == b);
     for ty in wanted.params().map(|(_, ty)| ty).chain(wanted.results()) {
         if let Some(what) = uncrossable(&ty) {
-            let (edge, function) = (linking.edge.to_owned(), format!("{place}{name}"));
+            let (edge, function) = (linking.edge.to_owned(), format!("{place}{shown}"));
             return Err(StartError::CannotCross { edge, function, what });
         }
     }
@@ -197,7 +209,7 @@ fn dynamic(
                     Ok(entry) => far.to.enter_async(entry, None, around).await,
                     Err(error) => Err(error),
                 };
-                answered(answer.map(|(values, _)| values), &ty, results)
+                answered(&far, answer.map(|(values, _)| values), &ty, results)
             })
         })
     } else {
@@ -206,7 +218,7 @@ fn dynamic(
             alive(caller.data())?;
             let target = far.path();
             let answer = far.to.untyped(&target, params).and_then(|entry| far.to.enter(entry, None, around));
-            answered(answer.map(|(values, _)| values), &ty, results)
+            answered(&far, answer.map(|(values, _)| values), &ty, results)
         })
     }
 }
@@ -230,6 +242,7 @@ impl Far {
 }
 
 fn answered(
+    far: &Far,
     answer: Result<Vec<Val>, CallError>,
     ty: &ComponentFunc,
     results: &mut [Val],
@@ -247,9 +260,9 @@ fn answered(
                     *place = Val::Result(Err(excuse));
                     Ok(())
                 }
-                None => Err(trap(error)),
+                None => Err(trap(far, error)),
             },
-            _ => Err(trap(error)),
+            _ => Err(trap(far, error)),
         },
     }
 }
@@ -278,7 +291,11 @@ fn excuse(ty: Option<&Type>, error: &CallError) -> Option<Option<Box<Val>>> {
     }
 }
 
-fn trap(error: CallError) -> wasmtime::Error {
+fn trap(far: &Far, error: CallError) -> wasmtime::Error {
+    let error = match &far.from {
+        None => error,
+        Some(edge) => CallError::Callee { edge: edge.clone(), source: Box::new(error) },
+    };
     let text = error.to_string();
     wasmtime::Error::new(CalleeFailed(std::sync::Mutex::new(Some(Box::new(error))), text))
 }
@@ -328,9 +345,9 @@ where
     R: Answer,
 {
     let far = far.clone();
-    let settle = |answer: Result<(R, u64), CallError>| match answer {
+    let settle = |far: &Far, answer: Result<(R, u64), CallError>| match answer {
         Ok((results, _)) => Ok(results),
-        Err(error) => R::excuse(&error).ok_or_else(|| trap(error)),
+        Err(error) => R::excuse(&error).ok_or_else(|| trap(far, error)),
     };
     let entry =
         |far: &Far, params: P| TypedForward { far: far.clone(), params, results: std::marker::PhantomData };
@@ -338,17 +355,17 @@ where
         linked.func_wrap_async(name, move |caller: StoreContextMut<'_, State>, params: P| {
             let (around, alive) = (WasmCompartment::around(caller.data()), alive(caller.data()));
             let entry = entry(&far, params);
-            let to = far.to.clone();
+            let far = far.clone();
             Box::new(async move {
                 alive?;
-                settle(to.enter_async(entry, None, around).await)
+                settle(&far, far.to.enter_async(entry, None, around).await)
             })
         })
     } else {
         linked.func_wrap(name, move |caller: StoreContextMut<'_, State>, params: P| {
             let around = WasmCompartment::around(caller.data());
             alive(caller.data())?;
-            settle(far.to.enter(entry(&far, params), None, around))
+            settle(&far, far.to.enter(entry(&far, params), None, around))
         })
     }
 }

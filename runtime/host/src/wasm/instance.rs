@@ -20,27 +20,44 @@ use super::clock::Coarse;
 use super::error::StartError;
 use super::files::{FilePolicy, FolderRule, Quota};
 use super::limits::{EPOCH_TICK, HANDLES_DEFAULT, Limiter, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT};
+use super::member::Member;
 use super::names::NetworkPolicy;
-use super::standing::Standing;
-use super::state::State;
-use super::stream::{Captured, Input, Sink};
+use super::state::{Reach, State};
+use super::stream::Captured;
 use super::typed::Function;
 use super::unchecked::FittingFunc;
+use super::unit::Imports;
 use crate::plan::{CompartmentPlan, MountPlan};
 
 /// A component, linked for the grants that hold now. Replaced as a whole when either changes.
 pub(super) struct Settled {
     /// Counts the versions of a compartment.
     pub(super) version: u64,
-    pub(super) plan: CompartmentPlan,
+    /// The compartment's own, and of a unit, every other member's.
+    pub(super) members: Vec<SettledMember>,
     pub(super) component: Component,
+    pub(super) imports: Imports,
     pub(super) pre: InstancePre<State>,
+}
+
+/// What changes of a member when its grants or its component do.
+#[derive(Clone)]
+pub(super) struct SettledMember {
+    pub(super) plan: CompartmentPlan,
+    /// SHA-256 of its component, lowercase hexadecimal.
     pub(super) digest: String,
     /// The granted variables, as they were when the grants were settled.
     pub(super) environment: Vec<(String, String)>,
+    /// Its component, where another member's replacement makes a new unit of it.
+    pub(super) bytes: Option<Arc<[u8]>>,
 }
 
 impl Settled {
+    /// The compartment's own plan. Its limits are those of the whole unit.
+    pub(super) fn plan(&self) -> &CompartmentPlan {
+        &self.members[0].plan
+    }
+
     /// An export, in an interface or of the component itself.
     pub(super) fn find(
         &self,
@@ -55,17 +72,6 @@ impl Settled {
             }
         }
     }
-}
-
-/// What all instances of a compartment share.
-pub(super) struct Surroundings<'a> {
-    pub(super) folder: &'a Path,
-    pub(super) standing: &'a Arc<Standing>,
-    pub(super) stdout: &'a Sink,
-    pub(super) stderr: &'a Sink,
-    pub(super) stdin: &'a Input,
-    pub(super) arguments: &'a [String],
-    pub(super) quotas: &'a Quotas,
 }
 
 /// What may still be written under each granted path, by its name on the host.
@@ -83,8 +89,8 @@ pub(super) struct Running {
     pub(super) serial: u64,
     pub(super) version: u64,
     pub(super) store: Store<State>,
-    pub(super) stdout: Captured,
-    pub(super) stderr: Captured,
+    /// Standard output and error of every member.
+    pub(super) output: Vec<Captured>,
     instance: Instance,
     settled: Arc<Settled>,
     functions: Vec<Option<FittingFunc>>,
@@ -98,73 +104,34 @@ static NEXT_SERIAL: AtomicU64 = AtomicU64::new(1);
 /// A store that is ready for its instance.
 pub(super) struct Prepared {
     pub(super) store: Store<State>,
-    stdout: Captured,
-    stderr: Captured,
+    output: Vec<Captured>,
 }
 
 impl Prepared {
-    /// Opens what the grants name, and bounds what the instance may take.
-    pub(super) fn new(
-        settled: &Settled,
-        around: &Surroundings<'_>,
-        network: NetworkPolicy,
-    ) -> Result<Self, StartError> {
-        let plan = &settled.plan;
-        let mut builder = WasiCtxBuilder::new();
-        let sockets = network.has_sockets();
-        builder.allow_tcp(sockets).allow_udp(sockets).allow_ip_name_lookup(network.has_names());
-        let judge = network.clone();
-        builder.socket_addr_check(move |address, used| {
-            let allowed = judge.allows(address, used);
-            Box::pin(async move { allowed })
-        });
-        for (name, value) in &settled.environment {
-            builder.env(name, value);
+    /// Opens what the grants name, for each member apart, and bounds what the instance may take.
+    pub(super) fn new(settled: &Settled, folder: &Path, members: &[Member]) -> Result<Self, StartError> {
+        let (mut reaches, mut rules, mut output) = (Vec::new(), Vec::new(), Vec::new());
+        for (member, settled) in members.iter().zip(&settled.members) {
+            let opened = open(member, settled, folder)?;
+            reaches.push(opened.reach);
+            rules.push(opened.rules);
+            output.extend(opened.output);
         }
-        builder.args(around.arguments);
-        let mut rules = Vec::new();
-        for mount in &plan.mounts {
-            rules.push(open_mount(&mut builder, plan, mount, around)?);
-        }
-        if let Some(Scope::Resolution(resolution)) = plan.scope(HostCapability::Clock) {
-            builder.wall_clock(Coarse::new(*resolution)).monotonic_clock(Coarse::new(*resolution));
-        }
-        let output = plan.limits.output.map_or(OUTPUT_BYTES_DEFAULT, |bytes| bytes.0);
-        let (mut stdout, mut stderr) = (around.stdout.capture(0), around.stderr.capture(0));
-        if let Some(Scope::Streams(streams)) = plan.scope(HostCapability::Stdio) {
-            let granted = |stream| streams.iter().find(|one| one.pattern == stream);
-            let cap = |bytes: Option<u64>| bytes.unwrap_or(output).min(output);
-            if let Some(one) = granted(Stream::Stdout) {
-                stdout = around.stdout.capture(cap(one.bytes));
-                builder.stdout(stdout.clone());
-            }
-            if let Some(one) = granted(Stream::Stderr) {
-                stderr = around.stderr.capture(cap(one.bytes));
-                builder.stderr(stderr.clone());
-            }
-            if let Some(one) = granted(Stream::Stdin) {
-                around.stdin.connect(&mut builder, one.bytes);
-            }
-        }
-        let memory = plan.limits.memory.map_or(MEMORY_BYTES_DEFAULT, |bytes| bytes.0);
-        let handles = usize::try_from(plan.limits.handles.unwrap_or(HANDLES_DEFAULT)).unwrap_or(usize::MAX);
+        let limits = &settled.plan().limits;
+        let memory = limits.memory.map_or(MEMORY_BYTES_DEFAULT, |bytes| bytes.0);
+        let handles = usize::try_from(limits.handles.unwrap_or(HANDLES_DEFAULT)).unwrap_or(usize::MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles);
-        let state = State::new(
-            builder.build(),
-            table,
-            FilePolicy::new(rules),
-            network,
-            Limiter::new(memory),
-            Arc::clone(around.standing),
-        );
+        let limiter = Limiter::new(memory, members.len());
+        let standing = Arc::clone(&members[0].standing);
+        let state = State::new(reaches, table, FilePolicy::new(rules), limiter, standing);
         let mut store = Store::new(settled.component.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_trap();
         // Handles of the host's objects are bounded by the table, and those of the guest's own by the store.
         store.set_max_component_handles(handles);
         store.set_hostcall_fuel(usize::try_from(memory).unwrap_or(usize::MAX));
-        Ok(Self { store, stdout, stderr })
+        Ok(Self { store, output })
     }
 
     pub(super) fn running(self, instance: Instance, settled: Arc<Settled>) -> Box<Running> {
@@ -172,8 +139,7 @@ impl Prepared {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             version: settled.version,
             store: self.store,
-            stdout: self.stdout,
-            stderr: self.stderr,
+            output: self.output,
             instance,
             settled,
             functions: Vec::new(),
@@ -182,17 +148,68 @@ impl Prepared {
     }
 }
 
+/// One member's side of a store.
+struct Opened {
+    reach: Reach,
+    rules: Vec<FolderRule>,
+    output: [Captured; 2],
+}
+
+/// Opens what the grants of one member name.
+fn open(member: &Member, settled: &SettledMember, folder: &Path) -> Result<Opened, StartError> {
+    let plan = &settled.plan;
+    let network = NetworkPolicy::new(plan, Arc::clone(&member.standing));
+    let mut builder = WasiCtxBuilder::new();
+    let sockets = network.has_sockets();
+    builder.allow_tcp(sockets).allow_udp(sockets).allow_ip_name_lookup(network.has_names());
+    let judge = network.clone();
+    builder.socket_addr_check(move |address, used| {
+        let allowed = judge.allows(address, used);
+        Box::pin(async move { allowed })
+    });
+    for (name, value) in &settled.environment {
+        builder.env(name, value);
+    }
+    builder.args(&member.options.arguments);
+    let mut rules = Vec::new();
+    for mount in &plan.mounts {
+        rules.push(open_mount(&mut builder, plan, mount, folder, &member.quotas)?);
+    }
+    if let Some(Scope::Resolution(resolution)) = plan.scope(HostCapability::Clock) {
+        builder.wall_clock(Coarse::new(*resolution)).monotonic_clock(Coarse::new(*resolution));
+    }
+    let output = plan.limits.output.map_or(OUTPUT_BYTES_DEFAULT, |bytes| bytes.0);
+    let (mut stdout, mut stderr) = (member.stdout.capture(0), member.stderr.capture(0));
+    if let Some(Scope::Streams(streams)) = plan.scope(HostCapability::Stdio) {
+        let granted = |stream| streams.iter().find(|one| one.pattern == stream);
+        let cap = |bytes: Option<u64>| bytes.unwrap_or(output).min(output);
+        if let Some(one) = granted(Stream::Stdout) {
+            stdout = member.stdout.capture(cap(one.bytes));
+            builder.stdout(stdout.clone());
+        }
+        if let Some(one) = granted(Stream::Stderr) {
+            stderr = member.stderr.capture(cap(one.bytes));
+            builder.stderr(stderr.clone());
+        }
+        if let Some(one) = granted(Stream::Stdin) {
+            member.options.input.connect(&mut builder, one.bytes);
+        }
+    }
+    Ok(Opened { reach: Reach::new(builder.build(), network), rules, output: [stdout, stderr] })
+}
+
 /// Opens one granted path. A single file is opened through its folder, which then shows nothing else.
 fn open_mount(
     builder: &mut WasiCtxBuilder,
     plan: &CompartmentPlan,
     mount: &MountPlan,
-    around: &Surroundings<'_>,
+    folder: &Path,
+    quotas: &Quotas,
 ) -> Result<FolderRule, StartError> {
     let failed = |message: String| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
     let writes = mount.capabilities.iter().any(|name| name == HostCapability::FilesystemWrite.name());
     let perms = if writes { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-    let host = around.folder.join(&mount.host);
+    let host = folder.join(&mount.host);
     let (host, at, only) = if mount.file {
         let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let at = Path::new(&mount.at);
@@ -209,7 +226,7 @@ fn open_mount(
         (host, mount.at.clone(), None)
     };
     builder.preopened_dir(&host, &at, perms).map_err(|error| failed(format!("{error:#}")))?;
-    let quota = writes.then(|| quota_of(plan, mount, around.quotas)).flatten();
+    let quota = writes.then(|| quota_of(plan, mount, quotas)).flatten();
     Ok(FolderRule { only, quota })
 }
 

@@ -54,7 +54,11 @@ pub const CALL_DEPTH_MAX: usize = capability_manifest::limits::COMPARTMENT_DEPTH
 /// Compiled code that is kept, bytes.
 pub const CACHE_BYTES_DEFAULT: u64 = 1 << 30;
 
-/// Most core instances, memories and tables of one component.
+/// Compartments that fused edges join into one unit. Each has a place in a table of the program's own code, and all share one
+/// store.
+pub const UNIT_MEMBERS_MAX: usize = 16;
+
+/// Most core instances, memories and tables of one component, for each member of a unit.
 const INSTANCES_MAX: usize = 64;
 
 /// Sums what all memories and tables of a store take; wasmtime's own limits are for each.
@@ -62,14 +66,16 @@ const INSTANCES_MAX: usize = 64;
 pub(super) struct Limiter {
     memory_left: usize,
     elements_left: usize,
+    instances: usize,
     /// What was refused since the last call began.
     pub(super) refused: Option<&'static str>,
 }
 
 impl Limiter {
-    pub(super) fn new(memory: u64) -> Self {
+    pub(super) fn new(memory: u64, members: usize) -> Self {
         let memory_left = usize::try_from(memory).unwrap_or(usize::MAX);
-        Self { memory_left, elements_left: TABLE_ELEMENTS_MAX, refused: None }
+        let instances = INSTANCES_MAX * members;
+        Self { memory_left, elements_left: TABLE_ELEMENTS_MAX, instances, refused: None }
     }
 
     fn take(left: &mut usize, current: usize, desired: usize) -> bool {
@@ -101,14 +107,14 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        self.instances
     }
 
     fn tables(&self) -> usize {
-        INSTANCES_MAX
+        self.instances
     }
 
     fn memories(&self) -> usize {
-        INSTANCES_MAX
+        self.instances
     }
 }

@@ -5,6 +5,9 @@
 //! something (exit), the call is a [`CallError::Violation`] that names the edge. An import that is not known is refused
 //! before any code of the component runs.
 //!
+//! Compartments whose edges are fused are members of one unit: one component, composed of theirs, in one store. Every import
+//! that gives a member something of the host is linked for that member alone, as its own edge grants it. docs/fused-links.md.
+//!
 //! Calls run on their caller's thread. Where nothing that a compartment or its edges reach can make a guest wait, a call enters
 //! the component directly; where something can (files, network, clocks, standard input), it runs on a stack of its own, so
 //! that a deadline ends it also while it waits.
@@ -25,7 +28,9 @@ mod instance;
 mod judge;
 mod limits;
 mod link;
+mod member;
 mod names;
+mod places;
 mod pool;
 mod signature;
 mod standing;
@@ -34,6 +39,7 @@ mod stream;
 mod threads;
 mod typed;
 mod unchecked;
+mod unit;
 
 pub use cache::{CacheError, CacheSummary, CodeCache};
 pub use compartment::{CompartmentOptions, Stdio, WasmCompartment};
@@ -45,7 +51,7 @@ pub use judge::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 pub use limits::{
     CACHE_BYTES_DEFAULT, CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, DENIALS_MAX,
     EPOCH_TICK, HANDLES_DEFAULT, LEARNED_ADDRESSES_MAX, MEMORY_BYTES_DEFAULT, NATIVE_STACK_BYTES,
-    OUTPUT_BYTES_DEFAULT, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES_MAX,
+    OUTPUT_BYTES_DEFAULT, TABLE_ELEMENTS_MAX, UNIT_MEMBERS_MAX, WASM_STACK_BYTES_MAX,
 };
 #[cfg(feature = "http")]
 pub use limits::{HTTP_FIELD_BYTES_MAX, HTTP_WAIT_MAX};
@@ -55,4 +61,5 @@ pub use wasmtime::component::Val;
 
 pub(crate) use compartment::{Start, may_wait};
 pub(crate) use inspect::digest;
+pub(crate) use member::MemberStart;
 pub use typed::{Checked, Expected, Function, Handle, Owner};

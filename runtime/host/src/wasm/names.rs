@@ -52,6 +52,18 @@ impl NetworkPolicy {
         }))
     }
 
+    /// No name and no address: for what belongs to no member of a unit.
+    pub(super) fn nothing(standing: Arc<Standing>) -> Self {
+        Self(Arc::new(Policy {
+            connect: None,
+            listen: None,
+            dns: None,
+            learned: Mutex::default(),
+            lookups: Mutex::default(),
+            standing,
+        }))
+    }
+
     /// Whether the instance may have sockets at all.
     pub(super) fn has_sockets(&self) -> bool {
         self.0.connect.is_some() || self.0.listen.is_some()

@@ -1,5 +1,6 @@
 //! Where a compartment stands with its host while it runs: whether its grants still hold, and what it was refused so far.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,13 +28,13 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Shared by all instances of a compartment.
+/// Shared by all instances of a compartment. Members of a unit have one each, and revocation in common.
 #[derive(Debug)]
 pub(super) struct Standing {
     edge: String,
     log: AuditLog,
     /// Raised by every revocation: what an instance was given before is dead.
-    epoch: AtomicU64,
+    epoch: Arc<AtomicU64>,
     /// Refusals that may still be recorded.
     left: AtomicU64,
     unwritten: AtomicBool,
@@ -42,7 +43,16 @@ pub(super) struct Standing {
 
 impl Standing {
     pub(super) fn new(edge: String, log: AuditLog) -> Self {
-        let (epoch, left) = (AtomicU64::new(0), AtomicU64::new(DENIALS_MAX));
+        Self::sharing(edge, log, Arc::default())
+    }
+
+    /// For another member of the same unit: what is revoked for one ends the instance for all.
+    pub(super) fn beside(&self, edge: String) -> Self {
+        Self::sharing(edge, self.log.clone(), Arc::clone(&self.epoch))
+    }
+
+    fn sharing(edge: String, log: AuditLog, epoch: Arc<AtomicU64>) -> Self {
+        let left = AtomicU64::new(DENIALS_MAX);
         Self { edge, log, epoch, left, unwritten: AtomicBool::new(false), recent: Mutex::default() }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::random::Deterministic;
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use super::clock::Stopped;
 use super::files::{FilePolicy, GuardedFiles};
@@ -15,16 +15,38 @@ use super::limits::Limiter;
 use super::names::{GuardedNames, NetworkPolicy};
 use super::standing::Standing;
 
-/// The data of one store.
-pub(super) struct State {
+/// What one member of a unit reaches of the host.
+pub(super) struct Reach {
     wasi: WasiCtx,
-    table: ResourceTable,
-    files: FilePolicy,
     network: NetworkPolicy,
     #[cfg(feature = "http")]
     http: Http,
+}
+
+impl Reach {
+    pub(super) fn new(wasi: WasiCtx, network: NetworkPolicy) -> Self {
+        Self {
+            wasi,
+            #[cfg(feature = "http")]
+            http: Http::new(network.clone()),
+            network,
+        }
+    }
+
+    /// Nothing at all.
+    fn nothing(standing: &Arc<Standing>) -> Self {
+        Self::new(no_context(), NetworkPolicy::nothing(Arc::clone(standing)))
+    }
+}
+
+/// The data of one store.
+pub(super) struct State {
+    /// One for each member of the unit, and in a unit of several, one that reaches nothing, for what belongs to no member.
+    reaches: Vec<Reach>,
+    table: ResourceTable,
+    files: FilePolicy,
     pub(super) limiter: Limiter,
-    pub(super) standing: Arc<Standing>,
+    standing: Arc<Standing>,
     born: u64,
     /// What a guest reaches once something was revoked: nothing.
     void: Option<Box<(WasiCtx, ResourceTable)>>,
@@ -36,22 +58,32 @@ pub(super) struct State {
     pub(super) depth: usize,
 }
 
+/// Clocks stand still, nothing is random, and there is neither file nor network.
+fn no_context() -> WasiCtx {
+    let mut nothing = WasiCtxBuilder::new();
+    let zeros = || Deterministic::new(vec![0]);
+    nothing.wall_clock(Stopped).monotonic_clock(Stopped).secure_random(zeros());
+    nothing.insecure_random(zeros()).insecure_random_seed(0);
+    nothing.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    nothing.build()
+}
+
 impl State {
+    /// `standing` is of any member: revocation is common to all.
     pub(super) fn new(
-        wasi: WasiCtx,
+        mut reaches: Vec<Reach>,
         table: ResourceTable,
         files: FilePolicy,
-        network: NetworkPolicy,
         limiter: Limiter,
         standing: Arc<Standing>,
     ) -> Self {
+        if reaches.len() > 1 {
+            reaches.push(Reach::nothing(&standing));
+        }
         Self {
-            wasi,
+            reaches,
             table,
             files,
-            #[cfg(feature = "http")]
-            http: Http::new(network.clone()),
-            network,
             limiter,
             born: standing.epoch(),
             standing,
@@ -67,67 +99,68 @@ impl State {
         self.born == self.standing.epoch()
     }
 
-    fn parts(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
-        if self.stands() {
-            return (&mut self.wasi, &mut self.table);
-        }
+    /// What the member at a place reaches, and the handles of all.
+    fn reach(&mut self, place: usize) -> (&mut Reach, &mut ResourceTable) {
+        let place = place.min(self.reaches.len() - 1);
+        (&mut self.reaches[place], &mut self.table)
+    }
+
+    fn void(&mut self) -> &mut (WasiCtx, ResourceTable) {
         self.asked_revoked = true;
-        let void = self.void.get_or_insert_with(|| {
-            let mut nothing = WasiCtxBuilder::new();
-            let zeros = || Deterministic::new(vec![0]);
-            nothing.wall_clock(Stopped).monotonic_clock(Stopped).secure_random(zeros());
-            nothing.insecure_random(zeros()).insecure_random_seed(0);
-            Box::new((nothing.build(), ResourceTable::new()))
-        });
+        self.void.get_or_insert_with(|| Box::new((no_context(), ResourceTable::new())))
+    }
+
+    pub(super) fn parts(&mut self, place: usize) -> (&mut WasiCtx, &mut ResourceTable) {
+        if self.stands() {
+            let (reach, table) = self.reach(place);
+            return (&mut reach.wasi, table);
+        }
+        let void = self.void();
         (&mut void.0, &mut void.1)
     }
 
     pub(super) fn table(&mut self) -> &mut ResourceTable {
-        self.parts().1
+        self.parts(0).1
     }
 
-    pub(super) fn guarded_files(&mut self) -> GuardedFiles<'_> {
+    pub(super) fn guarded_files(&mut self, place: usize) -> GuardedFiles<'_> {
         // A void has no folders, so the policy of the folders that were there decides about nothing.
-        let alive = self.stands();
-        if !alive {
-            self.parts();
+        if !self.stands() {
+            self.void();
+            let void = self.void.as_mut().expect("it was made just now");
+            return GuardedFiles::new(void.0.filesystem(), &mut void.1, &mut self.files, place);
         }
-        let (wasi, table) = match (&mut self.void, alive) {
-            (Some(void), false) => (&mut void.0, &mut void.1),
-            _ => (&mut self.wasi, &mut self.table),
-        };
-        GuardedFiles::new(wasi.filesystem(), table, &mut self.files)
+        let last = self.reaches.len() - 1;
+        let reach = &mut self.reaches[place.min(last)];
+        GuardedFiles::new(reach.wasi.filesystem(), &mut self.table, &mut self.files, place)
     }
 
-    pub(super) fn guarded_names(&mut self) -> GuardedNames<'_> {
+    pub(super) fn guarded_names(&mut self, place: usize) -> GuardedNames<'_> {
         let alive = self.stands();
         if !alive {
-            self.parts();
+            self.void();
         }
+        let last = self.reaches.len() - 1;
+        let Reach { wasi, network, .. } = &mut self.reaches[place.min(last)];
         let (wasi, table) = match (&mut self.void, alive) {
             (Some(void), false) => (&mut void.0, &mut void.1),
-            _ => (&mut self.wasi, &mut self.table),
+            _ => (wasi, &mut self.table),
         };
-        GuardedNames::new(wasi.sockets(), table, &mut self.network)
+        GuardedNames::new(wasi.sockets(), table, network)
     }
 
     #[cfg(feature = "http")]
-    pub(super) fn http(&mut self) -> wasmtime_wasi_http::WasiHttpCtxView<'_> {
+    pub(super) fn http(&mut self, place: usize) -> wasmtime_wasi_http::WasiHttpCtxView<'_> {
         let alive = self.stands();
         if !alive {
-            self.parts();
+            self.void();
         }
+        let last = self.reaches.len() - 1;
+        let reach = &mut self.reaches[place.min(last)];
         let table = match (&mut self.void, alive) {
             (Some(void), false) => &mut void.1,
             _ => &mut self.table,
         };
-        self.http.view(table)
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (ctx, table) = self.parts();
-        WasiCtxView { ctx, table }
+        reach.http.view(table)
     }
 }

@@ -185,6 +185,26 @@ mod guest {
             print!("{text}");
             let _ = std::io::stdout().flush();
         }
+
+        fn variable(name: String) -> Option<String> {
+            std::env::var(name).ok()
+        }
+
+        fn seconds() -> u64 {
+            std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs())
+        }
+
+        fn take_memory(mebibytes: u32) -> u32 {
+            std::hint::black_box(vec![1_u8; mebibytes as usize * 1024 * 1024]).len() as u32
+        }
+
+        fn crash() {
+            panic!("as it was asked to");
+        }
+
+        fn leave() {
+            std::process::exit(3);
+        }
     }
 
     export!(Reach);
