@@ -81,7 +81,8 @@ fn workspace(more: &str) -> Workspace {
         .read("Cargo.toml")
         .replace(", \"stopwatch\"", "")
         .replace("\"reach\", ", "")
-        .replace(", \"reach\"", "");
+        .replace(", \"reach\"", "")
+        .replace("\"relay\", ", "");
     workspace.write("Cargo.toml", &manifest);
     // A program is no library that others can depend on.
     workspace.write("hello/src/lib.rs", "");

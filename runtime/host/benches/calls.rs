@@ -146,32 +146,32 @@ where
 
 const SIZES: [usize; 2] = [16, 64 << 10];
 
-#[divan::bench]
+#[divan::bench(sample_count = 60, sample_size = 1000)]
 fn a_host_to_guest_empty_bare_engine(bencher: divan::Bencher) {
     let (mut store, function) = bare_function::<(), ()>("empty");
     bencher.bench_local(|| function.call(&mut store, ()).expect("answers"));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 60, sample_size = 1000)]
 fn a_host_to_guest_empty_ours(bencher: divan::Bencher) {
     let (edge, function, _runtime, _folder) = ours::<Empty>("guest", "");
     bencher.bench_local(|| edge.call(function, ()).expect("answers"));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 60, sample_size = 1000)]
 fn a_host_to_guest_empty_ours_that_may_wait(bencher: divan::Bencher) {
     let (edge, function, _runtime, _folder) = ours::<Empty>("guest", "clock = true");
     bencher.bench_local(|| edge.call(function, ()).expect("answers"));
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_count = 60, sample_size = 500)]
 fn b_host_to_guest_bytes_bare_engine(bencher: divan::Bencher, bytes: usize) {
     let data: &'static [u8] = vec![7; bytes].leak();
     let (mut store, function) = bare_function::<(&'static [u8],), (u32,)>("ends");
     bencher.bench_local(|| function.call(&mut store, (data,)).expect("answers"));
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_count = 60, sample_size = 500)]
 fn b_host_to_guest_bytes_ours(bencher: divan::Bencher, bytes: usize) {
     let data = vec![7; bytes];
     let (edge, function, _runtime, _folder) = ours::<Ends>("guest", "");
@@ -193,7 +193,7 @@ fn c_guest_to_guest_bytes_times_1000(bencher: divan::Bencher, bytes: usize) {
     bencher.bench_local(|| edge.call(function, (TIMES, bytes)).expect("answers"));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 60, sample_size = 20)]
 fn d_instance_bare_engine(bencher: divan::Bencher) {
     let engine = engine();
     let component = Component::new(&engine, wat::parse_str(GUEST).expect("text")).expect("a component");
