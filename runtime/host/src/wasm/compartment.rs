@@ -86,6 +86,9 @@ struct Inner {
     pool: Pool,
     closed: AtomicBool,
     log: AuditLog,
+    /// Limits are those of the start: a revocation or another component does not change them.
+    call_deadline: Duration,
+    callers_max: u64,
     /// Nanoseconds; `u64::MAX` for no limit.
     cpu_left: AtomicU64,
     calls: AtomicU64,
@@ -192,6 +195,10 @@ impl WasmCompartment {
             functions: RwLock::default(),
             pool: Pool::default(),
             closed: AtomicBool::new(false),
+            call_deadline: limits
+                .call_deadline
+                .map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0)),
+            callers_max: limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT),
             cpu_left: AtomicU64::new(limits.cpu_time.map_or(u64::MAX, |time| time.0)),
             settled: RwLock::new(Arc::new(settled)),
             calls: AtomicU64::new(0),
@@ -405,9 +412,7 @@ impl WasmCompartment {
 
     /// The shorter of the call's deadline and what is left of the compartment's time.
     fn own_deadline(&self) -> Duration {
-        let limit = self.settled().plan().limits.call_deadline;
-        let own = limit.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
-        own.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
+        self.0.call_deadline.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
     }
 
     /// Lets a caller in, as far as the limits allow.
@@ -432,18 +437,17 @@ impl WasmCompartment {
         if deadline.is_zero() {
             return Err(self.failed(Failure::Error(late())));
         }
-        let callers_max = self.settled().plan().limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT);
-        let taken =
-            match inner.pool.take(inner.members[0].options.instances.max(1), callers_max, pinned, deadline) {
-                Ok(Taken::Ready(running)) => Some(running),
-                Ok(Taken::Make) => None,
-                Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
-                Err(NotTaken::TooManyCallers) => {
-                    let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
-                    return Err(self.failed(Failure::Error(limit)));
-                }
-                Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
-            };
+        let instances = inner.members[0].options.instances.max(1);
+        let taken = match inner.pool.take(instances, inner.callers_max, pinned, deadline) {
+            Ok(Taken::Ready(running)) => Some(running),
+            Ok(Taken::Make) => None,
+            Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
+            Err(NotTaken::TooManyCallers) => {
+                let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
+                return Err(self.failed(Failure::Error(limit)));
+            }
+            Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
+        };
         let until = began.and_then(|began| began.checked_add(deadline));
         Ok((taken, Call { deadline, until, began }))
     }
@@ -580,7 +584,8 @@ impl WasmCompartment {
         let inner = &*self.0;
         let mut running = running;
         loop {
-            let fresh = running.version == self.settled().version
+            let version = inner.settled.read().unwrap_or_else(PoisonError::into_inner).version;
+            let fresh = running.version == version
                 && running.store.data().stands()
                 && !inner.closed.load(Ordering::Acquire);
             let Some((mut again, resources)) = inner.pool.give(running, fresh) else { return };

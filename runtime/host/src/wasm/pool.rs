@@ -1,6 +1,5 @@
 //! The instances of a compartment: taken for a call, given back after it, and made anew when one failed.
 
-use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,8 @@ pub(super) struct Pool {
 struct PoolState {
     #[expect(clippy::vec_box, reason = "an instance is large and goes in and out with each call")]
     idle: Vec<Box<Running>>,
-    busy: BTreeSet<u64>,
+    /// Few: as many as there are instances. A list is never allocated anew for a call.
+    busy: Vec<u64>,
     /// Places taken by instances that are being made.
     making: usize,
     callers: u64,
@@ -69,7 +69,7 @@ impl Pool {
             };
             if let Some(position) = found {
                 let running = state.idle.swap_remove(position);
-                state.busy.insert(running.serial);
+                state.busy.push(running.serial);
                 break Ok(Taken::Ready(running));
             }
             match pinned {
@@ -99,7 +99,7 @@ impl Pool {
     pub(super) fn made(&self, serial: u64) {
         let mut state = self.lock();
         state.making -= 1;
-        state.busy.insert(serial);
+        state.busy.push(serial);
     }
 
     /// Gives an instance back, and the resources that were dropped meanwhile to whoever keeps it: an instance is only kept
@@ -113,7 +113,7 @@ impl Pool {
             state.dropped = others;
             return Some((running, mine.into_iter().map(|(_, resource)| resource).collect()));
         }
-        state.busy.remove(&serial);
+        state.busy.retain(|busy| *busy != serial);
         state.callers -= 1;
         let spent = if keep {
             state.idle.push(running);
@@ -134,7 +134,7 @@ impl Pool {
         let mut state = self.lock();
         match serial {
             Some(serial) => {
-                state.busy.remove(&serial);
+                state.busy.retain(|busy| *busy != serial);
                 state.dropped.retain(|(of, _)| *of != serial);
             }
             None => state.making -= 1,
@@ -155,7 +155,7 @@ impl Pool {
         let mut state = self.lock();
         if let Some(position) = state.idle.iter().position(|running| running.serial == serial) {
             let running = state.idle.swap_remove(position);
-            state.busy.insert(serial);
+            state.busy.push(serial);
             state.callers += 1;
             return Some(running);
         }
