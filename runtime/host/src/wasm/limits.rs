@@ -29,7 +29,7 @@ pub const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 pub const DENIALS_MAX: u64 = 10_000;
 
 /// Refusals that are kept for the host until it takes them; all are in the audit log.
-pub(super) const REFUSALS_KEPT_MAX: usize = 64;
+pub const REFUSALS_KEPT_MAX: usize = 64;
 
 /// Addresses that an instance's granted names may lead to.
 pub const LEARNED_ADDRESSES_MAX: usize = 4_096;
