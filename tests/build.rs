@@ -82,7 +82,8 @@ fn workspace(more: &str) -> Workspace {
         .replace(", \"stopwatch\"", "")
         .replace("\"reach\", ", "")
         .replace(", \"reach\"", "")
-        .replace("\"relay\", ", "");
+        .replace("\"relay\", ", "")
+        .replace(", \"relay\"", "");
     workspace.write("Cargo.toml", &manifest);
     // A program is no library that others can depend on.
     workspace.write("hello/src/lib.rs", "");

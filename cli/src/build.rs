@@ -212,6 +212,7 @@ fn say(project: &Project, built: &[Built], denials: &[Diagnostic]) -> Result<(),
         };
         for (verdict, words) in [
             (ImportVerdict::Consumed, "uses"),
+            (ImportVerdict::OverAnEdge, "calls over its edges"),
             (
                 ImportVerdict::StartUp,
                 "imports unasked, as every guest with a standard library, without power:",

@@ -36,6 +36,8 @@ const START_UP: [&str; 13] = [
 pub enum ImportVerdict {
     /// It reaches nothing by itself.
     Powerless,
+    /// It is not the host's: one of the crate's own edges to a wasm crate provides it, which is compared when it starts.
+    OverAnEdge,
     /// The crate consumes it.
     Consumed,
     /// The crate does not consume it, and the standard library imports it all the same.
@@ -58,6 +60,7 @@ impl ImportVerdict {
             Self::Powerless => "powerless",
             Self::Consumed => "consumed",
             Self::StartUp => "start-up",
+            Self::OverAnEdge => "over-an-edge",
             Self::NotConsumed => "not-consumed",
             Self::Unknown => "unknown",
         }
@@ -87,10 +90,15 @@ pub fn judge_imports(
     imports: &[String],
 ) -> Result<Vec<JudgedImport>, PageError> {
     let consumed = consumed(project, krate);
+    let calls_others = project
+        .edges_from(krate)
+        .map(|edge| project.edge(edge))
+        .any(|edge| edge.kind == EdgeKind::Normal && project.backend(edge.to) == Backend::Wasm);
     let judge = |interface: &String| {
         let plain = interface.split('@').next().unwrap_or(interface);
         let found = capability_of_interface(plain)?;
         let verdict = match &found {
+            None if calls_others && !plain.starts_with("wasi:") => ImportVerdict::OverAnEdge,
             None => ImportVerdict::Unknown,
             Some(capabilities) if capabilities.is_empty() => ImportVerdict::Powerless,
             Some(capabilities) if capabilities.iter().any(|one| consumed.contains(one)) => {
@@ -218,7 +226,8 @@ mod tests {
             ("wasi:random/random@0.2.6", ImportVerdict::NotConsumed),
             ("wasi:sockets/tcp@0.2.6", ImportVerdict::NotConsumed),
             ("wasi:keyvalue/store@0.2.6", ImportVerdict::Unknown),
-            ("a-function", ImportVerdict::Unknown),
+            // `apart` may have it.
+            ("a-function", ImportVerdict::OverAnEdge),
         ] {
             let (project, guest, judged) = judged(interface);
             assert_eq!(judged.verdict, verdict, "{interface}");
@@ -239,6 +248,28 @@ mod tests {
         );
         assert_eq!(denial.help, ["add to `consumes` in capabilities.toml:\n\"entropy\" = \"why\""]);
         assert!(denial.primary.is_some() && denial.notes.len() == 1);
+    }
+
+    #[test]
+    fn what_another_compartment_exports_comes_over_an_edge_and_nothing_of_the_host_does() {
+        let judged = |dependencies: &str| {
+            let text = format!(
+                "[crates.app]\ndependencies = [\"guest\"]\n[crates.guest]\ndependencies = [{dependencies}]\n\
+                 compartment = {{ backend = \"wasm\" }}\n[crates.other.compartment]\nbackend = \"wasm\"\n"
+            );
+            let mut files = Files::default();
+            let text = ManifestText::from_bytes("capabilities.toml", text.into_bytes());
+            let file = files.add(text.expect("small"));
+            let manifest = parse(file, files.get(file), Form::Standalone);
+            let manifest = manifest.unwrap_or_else(|errors| panic!("{}", errors[0].kind));
+            let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
+            let guest = project.find("guest").expect("there");
+            let imports = ["acme:b/api@1.0.0", "wasi:keyvalue/store@0.2.0"].map(str::to_owned);
+            let judged = judge_imports(&project, guest, &imports).expect("the pages are right");
+            judged.into_iter().map(|import| import.verdict).collect::<Vec<_>>()
+        };
+        assert_eq!(judged("\"other\""), [ImportVerdict::OverAnEdge, ImportVerdict::Unknown]);
+        assert_eq!(judged(""), [ImportVerdict::Unknown, ImportVerdict::Unknown]);
     }
 
     #[test]
