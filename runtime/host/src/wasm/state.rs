@@ -48,8 +48,8 @@ pub(super) struct State {
     pub(super) limiter: Limiter,
     standing: Arc<Standing>,
     born: u64,
-    /// What a guest reaches once something was revoked: nothing.
-    void: Option<Box<(WasiCtx, ResourceTable)>>,
+    /// What a guest reaches once something was revoked: nothing, and no handle that it has is one there.
+    void: Option<Box<(Reach, ResourceTable)>>,
     /// The guest asked for something after a revocation.
     pub(super) asked_revoked: bool,
     /// When the running call ends, for those that wait or call further.
@@ -99,68 +99,104 @@ impl State {
         self.born == self.standing.epoch()
     }
 
-    /// What the member at a place reaches, and the handles of all.
-    fn reach(&mut self, place: usize) -> (&mut Reach, &mut ResourceTable) {
-        let place = place.min(self.reaches.len() - 1);
-        (&mut self.reaches[place], &mut self.table)
-    }
-
-    fn void(&mut self) -> &mut (WasiCtx, ResourceTable) {
+    /// What the member at a place reaches now, the handles of all, and the rules of their files.
+    fn reach(&mut self, place: usize) -> (&mut Reach, &mut ResourceTable, &mut FilePolicy) {
+        if self.stands() {
+            let place = place.min(self.reaches.len() - 1);
+            return (&mut self.reaches[place], &mut self.table, &mut self.files);
+        }
         self.asked_revoked = true;
-        self.void.get_or_insert_with(|| Box::new((no_context(), ResourceTable::new())))
+        let void =
+            self.void.get_or_insert_with(|| Box::new((Reach::nothing(&self.standing), ResourceTable::new())));
+        // The void has no folders, so the rules of those that were there decide about nothing.
+        (&mut void.0, &mut void.1, &mut self.files)
     }
 
     pub(super) fn parts(&mut self, place: usize) -> (&mut WasiCtx, &mut ResourceTable) {
-        if self.stands() {
-            let (reach, table) = self.reach(place);
-            return (&mut reach.wasi, table);
-        }
-        let void = self.void();
-        (&mut void.0, &mut void.1)
+        let (reach, table, _) = self.reach(place);
+        (&mut reach.wasi, table)
     }
 
     pub(super) fn table(&mut self) -> &mut ResourceTable {
-        self.parts(0).1
+        self.reach(0).1
     }
 
     pub(super) fn guarded_files(&mut self, place: usize) -> GuardedFiles<'_> {
-        // A void has no folders, so the policy of the folders that were there decides about nothing.
-        if !self.stands() {
-            self.void();
-            let void = self.void.as_mut().expect("it was made just now");
-            return GuardedFiles::new(void.0.filesystem(), &mut void.1, &mut self.files, place);
-        }
-        let last = self.reaches.len() - 1;
-        let reach = &mut self.reaches[place.min(last)];
-        GuardedFiles::new(reach.wasi.filesystem(), &mut self.table, &mut self.files, place)
+        let (reach, table, files) = self.reach(place);
+        GuardedFiles::new(reach.wasi.filesystem(), table, files, place)
     }
 
     pub(super) fn guarded_names(&mut self, place: usize) -> GuardedNames<'_> {
-        let alive = self.stands();
-        if !alive {
-            self.void();
-        }
-        let last = self.reaches.len() - 1;
-        let Reach { wasi, network, .. } = &mut self.reaches[place.min(last)];
-        let (wasi, table) = match (&mut self.void, alive) {
-            (Some(void), false) => (&mut void.0, &mut void.1),
-            _ => (wasi, &mut self.table),
-        };
-        GuardedNames::new(wasi.sockets(), table, network)
+        let (reach, table, _) = self.reach(place);
+        GuardedNames::new(reach.wasi.sockets(), table, &mut reach.network)
     }
 
     #[cfg(feature = "http")]
     pub(super) fn http(&mut self, place: usize) -> wasmtime_wasi_http::WasiHttpCtxView<'_> {
-        let alive = self.stands();
-        if !alive {
-            self.void();
-        }
-        let last = self.reaches.len() - 1;
-        let reach = &mut self.reaches[place.min(last)];
-        let table = match (&mut self.void, alive) {
-            (Some(void), false) => &mut void.1,
-            _ => &mut self.table,
-        };
+        let (reach, table, _) = self.reach(place);
         reach.http.view(table)
+    }
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use capability_manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
+    use http_body_util::{BodyExt as _, Empty};
+
+    use super::*;
+    use crate::audit::AuditLog;
+    use crate::plan::{CompartmentPlan, plan};
+
+    fn planned(address: &str) -> CompartmentPlan {
+        let network = format!("network = {{ connect = [\"{address}\"] }}");
+        let text = format!(
+            "[holds]\n{network}\n[crates.app]\ndependencies = [\"guest\"]\n[crates.app.grants.guest]\n{network}\n\
+             [crates.guest.compartment]\nbackend = \"wasm\"\n"
+        );
+        let mut files = Files::default();
+        let text = ManifestText::from_bytes("capabilities.toml", text.into_bytes()).expect("small");
+        let file = files.add(text);
+        let manifest = parse(file, files.get(file), Form::Standalone).expect("a manifest");
+        let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
+        let resolution = resolve(&project);
+        let graph = resolution.granted(&project).expect("granted");
+        plan(&project, &graph).expect("the pages are right").compartments.remove(0)
+    }
+
+    /// A guest that keeps none of its old handles can still make new values; what it sends must go nowhere.
+    #[test]
+    fn a_request_made_after_a_revocation_reaches_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound").to_string();
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("the request before the revocation");
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+            listener.set_nonblocking(true).expect("set");
+            listener
+        });
+        let standing = Arc::new(Standing::new("app -> guest".to_owned(), AuditLog::discard()));
+        let network = NetworkPolicy::new(&planned(&address), Arc::clone(&standing));
+        let reach = Reach::new(no_context(), network);
+        let limiter = Limiter::new(0, 1);
+        let table = ResourceTable::new();
+        let mut state = State::new(vec![reach], table, FilePolicy::default(), limiter, Arc::clone(&standing));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an executor");
+        let send = |state: &mut State| {
+            let body = Empty::new().map_err(|never: std::convert::Infallible| match never {}).boxed_unsync();
+            let request = http::Request::get(format!("http://{address}/")).body(body).expect("a request");
+            let sending = state.http(0).hooks.send_request(request, None, Box::new(async { Ok(()) }));
+            runtime.block_on(Box::into_pin(sending)).map(|(response, _)| response.status().as_u16())
+        };
+        assert_eq!(send(&mut state).expect("granted"), 204);
+        let listener = server.join().expect("no panic");
+        standing.revoke();
+        assert!(send(&mut state).is_err());
+        assert!(state.asked_revoked);
+        assert!(listener.accept().is_err(), "nobody came");
     }
 }
