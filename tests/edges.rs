@@ -2,10 +2,11 @@
 //!
 //! The guests are written by hand as component text, so that each does exactly what its test says.
 
+mod lines;
+
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use ambient_authority::ambient_authority;
@@ -15,27 +16,7 @@ use cofferdam::wasm::{CallError, FaultKind, StartError, Val};
 use cofferdam::{
     AuditLog, CompartmentState, EdgeName, Plugin, Runtime, RuntimeBuilder, RuntimeError, Source,
 };
-
-/// An audit log that can be read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic inside").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("no panic inside").clone()).expect("UTF-8")
-    }
-}
+use lines::Lines;
 
 const APP_TO_OUTER: EdgeName<'_> = EdgeName { consumer: "app", krate: "outer" };
 

@@ -2,39 +2,19 @@
 //! own edge, and what a unit cannot hold its members to does not start.
 
 mod components;
+mod lines;
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use ambient_authority::ambient_authority;
 use cofferdam::client::Edge;
 use cofferdam::manifest::{Capability, HostCapability};
 use cofferdam::wasm::{CallError, CodeCache, FaultKind, StartError, UNIT_MEMBERS_MAX, Val};
 use cofferdam::{AuditLog, CompartmentState, EdgeName, Runtime, RuntimeBuilder, RuntimeError, Source};
-
-/// An audit log that can be read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic inside").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("no panic inside").clone()).expect("UTF-8")
-    }
-}
+use lines::Lines;
 
 const OUTER: EdgeName<'_> = EdgeName { consumer: "app", krate: "relay" };
 

@@ -2,6 +2,7 @@
 //! stops it, with the exact error. Every host is this machine.
 
 mod components;
+mod lines;
 
 use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -13,21 +14,7 @@ use ambient_authority::ambient_authority;
 use cofferdam::client::Edge;
 use cofferdam::wasm::{CallError, CodeCache, Input, Output, StartError, Val};
 use cofferdam::{AuditLog, EdgeName, Runtime, RuntimeBuilder, Source};
-
-/// An audit log that can be read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic inside").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use lines::Lines;
 
 struct Reach {
     edge: Edge,
@@ -127,7 +114,7 @@ impl Reach {
     }
 
     fn log(&self) -> String {
-        String::from_utf8(self.log.0.lock().expect("no panic inside").clone()).expect("UTF-8")
+        self.log.text()
     }
 }
 

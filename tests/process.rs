@@ -6,10 +6,12 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod lines;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
@@ -19,6 +21,7 @@ use cofferdam::process::{
     examine_ambient,
 };
 use cofferdam::{AuditLog, CompartmentPlan, plan};
+use lines::Lines;
 
 /// The fixture's interface, as it says itself.
 const INTERFACE: u64 = 0xC0FF_EE00_0000_0001;
@@ -66,27 +69,13 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// An audit log that can be read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic inside").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// What the log says, as values.
+trait Events {
+    /// The events of one kind.
+    fn events(&self, kind: &str) -> Vec<serde_json::Value>;
 }
 
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("no panic inside").clone()).expect("UTF-8")
-    }
-
-    /// The events of one kind.
+impl Events for Lines {
     fn events(&self, kind: &str) -> Vec<serde_json::Value> {
         let all = self.text();
         let parsed = all.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));

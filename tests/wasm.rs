@@ -2,8 +2,10 @@
 //!
 //! The guests are written by hand as component text, so that each does exactly what its test says.
 
+mod lines;
+
 use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
@@ -12,32 +14,12 @@ use cofferdam::manifest::{
 };
 use cofferdam::wasm::{CallError, FaultKind, StartError, Val, WasmCompartment, WasmHost, inspect};
 use cofferdam::{AuditLog, CompartmentPlan, plan};
+use lines::Lines;
 
 /// One engine for all tests of this process.
 fn host() -> &'static WasmHost {
     static HOST: OnceLock<WasmHost> = OnceLock::new();
     HOST.get_or_init(|| WasmHost::new().expect("wasm runs here"))
-}
-
-/// An audit log that can be read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic inside").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("no panic inside").clone()).expect("UTF-8")
-    }
 }
 
 /// The plan of a compartment `guest` under `app`, with these grants and limits: through the whole pipeline.
@@ -642,4 +624,58 @@ fn a_deadline_ends_a_wait_in_the_host() {
         matches!(guest.call("wait", &[]), Err(CallError::Deadline { .. })),
         "a fresh instance waits no longer"
     );
+}
+
+/// Gives so many texts of 10,000 bytes, all the same ones.
+const REPEATS: &str = r#"(component
+  (core module $m
+    (memory (export "memory") 4)
+    (func (export "texts") (param $count i32) (result i32)
+      (local $at i32) (local $left i32)
+      (local.set $at (i32.const 16384))
+      (local.set $left (local.get $count))
+      (block $done (loop $next
+        (br_if $done (i32.eqz (local.get $left)))
+        (i32.store (local.get $at) (i32.const 1024))
+        (i32.store offset=4 (local.get $at) (i32.const 10000))
+        (local.set $at (i32.add (local.get $at) (i32.const 8)))
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br $next)))
+      (i32.store (i32.const 0) (i32.const 16384))
+      (i32.store (i32.const 4) (local.get $count))
+      (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (alias core export $i "memory" (core memory $memory))
+  (func (export "texts") (param "count" u32) (result (list string))
+    (canon lift (core func $i "texts") (memory (core memory $memory)))))"#;
+
+#[test]
+fn a_guest_cannot_have_the_host_copy_more_than_it_may_hold_itself() {
+    let mut guest = start(REPEATS, "", "memory = \"1MiB\"");
+    match guest.call("texts", &[Val::U32(50)]).expect("half of it").as_slice() {
+        [Val::List(texts)] => assert_eq!(texts.len(), 50),
+        other => panic!("{other:?}"),
+    }
+    let error = guest.call("texts", &[Val::U32(20_000)]).expect_err("200 MB out of 256 KiB");
+    let limit = "bytes out of the guest in one call";
+    assert!(matches!(&error, CallError::Limit { what, .. } if *what == limit), "{error:?}");
+    assert!(guest.log.text().contains(limit), "{}", guest.log.text());
+    assert!(guest.call("texts", &[Val::U32(1)]).is_ok(), "the next call begins afresh");
+}
+
+#[test]
+fn the_instances_of_a_component_are_bounded() {
+    let component = |instances: usize| {
+        let more: String = (1..instances).map(|_| "(core instance (instantiate $m))").collect();
+        format!(
+            r#"(component
+              (core module $m (func (export "fine") (result i32) i32.const 1))
+              (core instance $i (instantiate $m)) {more}
+              (func (export "fine") (result u32) (canon lift (core func $i "fine"))))"#
+        )
+    };
+    let most = cofferdam::wasm::INSTANCES_MAX;
+    assert_eq!(start(&component(most), "", "").number("fine", &[]), 1);
+    let error = start(&component(most + 1), "", "").call("fine", &[]).expect_err("one more");
+    assert!(matches!(error, CallError::Limit { what: "instances", .. }), "{error:?}");
 }

@@ -280,3 +280,38 @@ fn compatibility(host: &WasmHost) -> String {
     std::hash::Hash::hash(&host.engine().precompile_compatibility_hash(), &mut digest);
     super::inspect::hexadecimal(&digest.0.finalize()[..8])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let entry = (1_000 + SEAL_BYTES) as u64;
+        let cache = CodeCache::open(&folder.path().join("cache")).expect("a cache").with_limit(3 * entry);
+        let there = |name: &str| cache.path(name).exists();
+        let age = |name: &str, seconds: u64| {
+            let file = OpenOptions::new().append(true).open(cache.path(name)).expect("there");
+            let then = SystemTime::now() - std::time::Duration::from_secs(seconds);
+            file.set_modified(then).expect("ours");
+        };
+        for (name, seconds) in [("a", 300), ("b", 200), ("c", 100)] {
+            cache.write(name, &[7; 1_000]).expect("room");
+            age(name, seconds);
+        }
+        assert_eq!(
+            cache.summary().expect("readable"),
+            CacheSummary { entries: 3, bytes: 3 * entry },
+            "at the limit"
+        );
+        // Reading is using: `b` is the oldest then.
+        assert_eq!(cache.read("a").expect("whole").code(), [7; 1_000]);
+        cache.write("d", &[7; 1_000]).expect("room is made");
+        assert!(there("a") && !there("b") && there("c") && there("d"));
+        assert_eq!(cache.summary().expect("readable").bytes, 3 * entry, "and one past it made room");
+        // One entry's content is not good under another's name.
+        fs::copy(cache.path("a"), cache.path("e")).expect("writable");
+        assert!(cache.read("e").is_none());
+    }
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ambient_authority::AmbientAuthority;
 use capability_manifest::scope::{Scope, Stream};
 use capability_manifest::{Backend, Capability, HostCapability, Link};
+use tracing::Instrument as _;
 use wasmtime::Trap;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type, Val};
@@ -355,8 +356,7 @@ impl WasmCompartment {
     ) -> Result<(E::Output, u64), CallError> {
         let need = WASM_STACK_BYTES_MAX + NATIVE_STACK_BYTES;
         stacker::maybe_grow(need, 2 * need, || {
-            let span = tracing::debug_span!("cofferdam.call", edge = %self.0.edge, function = entry.name());
-            let _entered = span.enter();
+            let _entered = self.span(entry.name()).entered();
             let (taken, call) = self.admit(pinned, around)?;
             let mut running = match taken {
                 Some(running) => running,
@@ -370,6 +370,21 @@ impl WasmCompartment {
 
     /// Enters where something can wait. The future must run inside the host's own runtime.
     pub(super) async fn enter_async<E: Entry>(
+        &self,
+        entry: E,
+        pinned: Option<u64>,
+        around: Around,
+    ) -> Result<(E::Output, u64), CallError> {
+        let span = self.span(entry.name());
+        self.run_async(entry, pinned, around).instrument(span).await
+    }
+
+    /// One call, as those see it who trace the program.
+    fn span(&self, function: &str) -> tracing::Span {
+        tracing::debug_span!("cofferdam.call", edge = %self.0.edge, function)
+    }
+
+    async fn run_async<E: Entry>(
         &self,
         entry: E,
         pinned: Option<u64>,

@@ -82,12 +82,22 @@ impl Failure<'_> {
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
             return CallError::Fault { edge, kind: in_unit(FaultKind::Exit(exit.0)) };
         }
+        // The engine keeps the types of these to itself; tests/wasm.rs holds their texts.
+        let text = format!("{error:#}");
+        for (says, what) in [
+            ("fuel allocated for hostcalls has been exhausted", "bytes out of the guest in one call"),
+            ("resource limit exceeded: instance count", "instances"),
+        ] {
+            if text.contains(says) {
+                return CallError::Limit { edge, what };
+            }
+        }
         let kind = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => return CallError::Deadline { edge, deadline },
             Some(Trap::StackOverflow) => FaultKind::StackOverflow,
             Some(Trap::UnreachableCodeReached) => FaultKind::Panic,
             Some(trap) => FaultKind::Trap(trap.to_string()),
-            None => FaultKind::Protocol(format!("{error:#}")),
+            None => FaultKind::Protocol(text),
         };
         CallError::Fault { edge, kind: in_unit(kind) }
     }

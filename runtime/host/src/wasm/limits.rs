@@ -59,7 +59,7 @@ pub const CACHE_BYTES_DEFAULT: u64 = 1 << 30;
 pub const UNIT_MEMBERS_MAX: usize = 16;
 
 /// Most core instances, memories and tables of one component, for each member of a unit.
-const INSTANCES_MAX: usize = 64;
+pub const INSTANCES_MAX: usize = 64;
 
 /// Sums what all memories and tables of a store take; wasmtime's own limits are for each.
 #[derive(Debug)]
