@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("cofferdam-cli", &["cofferdam", "cofferdam-audit", "cofferdam-toolchain"]),
     ("cofferdam-example-hostile", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam-example-zlib", &["cofferdam", "cofferdam-guest"]),
-    ("cofferdam-guest", &["cofferdam-wire"]),
+    ("cofferdam-guest", &["cofferdam-bindgen", "cofferdam-wire"]),
     ("cofferdam-launcher", &["cofferdam-wire"]),
     ("cofferdam-test-guests", &["cofferdam-guest", "cofferdam-wire"]),
     ("cofferdam-toolchain", &[]),

@@ -230,7 +230,7 @@ fn a_fault_behind_an_edge_is_an_error_of_the_call_and_the_caller_lives_where_its
         let CallError::Callee { edge: failed, source } = &error else { panic!("{error:?}") };
         assert_eq!(failed, "app -> outer");
         assert!(
-            matches!(&**source, CallError::Fault { edge, kind: FaultKind::Panic } if edge == "outer -> inner")
+            matches!(&**source, CallError::Fault { edge, kind: FaultKind::Panic(None) } if edge == "outer -> inner")
         );
         assert!(error.to_string().contains("`app -> outer`: called over `outer -> inner`"), "{error}");
         // The next call finds both alive.

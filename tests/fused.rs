@@ -320,7 +320,7 @@ fn a_unit_shares_its_fate() {
     assert_eq!((guest.lives(), guest.lives()), (1, 2));
     let error = guest.call("far-crash", &[]).expect_err("it panics");
     let CallError::Fault { edge, kind } = &error else { panic!("{error:?}") };
-    assert_eq!((edge.as_str(), kind.itself()), ("app -> relay", &FaultKind::Panic));
+    assert_eq!((edge.as_str(), kind.itself()), ("app -> relay", &FaultKind::Panic(None)));
     assert_eq!(
         error.to_string(),
         "`app -> relay`: the guest panicked; it is one unit with what runs behind `relay -> reach`"

@@ -1,4 +1,4 @@
-//! `build`: compiles the wasm crates of the graph, and compares what they import with what they consume.
+//! `build`: compiles the wasm and process crates of the graph, and compares what they import with what they consume.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Build, ambient: AmbientAuthority) -> Result<Exit, 
         } else {
             writeln!(
                 anstream::stdout(),
-                "no crate of the graph has `backend = \"wasm\"`: there is nothing to build"
+                "no crate of the graph has `backend = \"wasm\"` or `\"process\"`: there is nothing to build"
             )?;
         }
         return Ok(Exit::Ok);
@@ -63,16 +63,26 @@ pub(crate) fn run(arguments: &Build, ambient: AmbientAuthority) -> Result<Exit, 
         }
     };
     let settings = Settings::from_environment_ambient(ambient)?;
-    let toolchain = Toolchain::find_ambient(&settings, ambient)?;
+    let native = |index: &CrateIndex| project.backend(*index) == Backend::Process;
+    let mut wasm_toolchain = None;
+    let mut native_toolchain = None;
+    if chosen.iter().any(|index| !native(index)) {
+        wasm_toolchain = Some(Toolchain::find_ambient(&settings, ambient)?);
+    }
+    if chosen.iter().any(native) {
+        native_toolchain = Some(Toolchain::native_ambient(&settings, ambient)?);
+    }
     let folder = target_folder_ambient(&settings, &manifest, ambient)?.join("cofferdam");
     let mut built = Vec::with_capacity(chosen.len());
     let mut denials = Vec::new();
     for index in chosen {
         let guest = guest(project, index, manifest.clone(), arguments);
+        let toolchain = if native(&index) { &native_toolchain } else { &wasm_toolchain };
+        let toolchain = toolchain.as_ref().expect("found above for every crate that needs it");
         // Cargo draws its own progress.
         let mut drawn = Drawn::lines();
         let artifact = build_guest_ambient(
-            &toolchain,
+            toolchain,
             &guest,
             &folder,
             CargoOutput::Inherit,
@@ -84,7 +94,12 @@ pub(crate) fn run(arguments: &Build, ambient: AmbientAuthority) -> Result<Exit, 
         built.push(Built { artifact, imports });
     }
     match arguments.format {
-        Format::Json => print_json(&document(Some(&toolchain), project, &built, &denials))?,
+        Format::Json => print_json(&document(
+            wasm_toolchain.as_ref().or(native_toolchain.as_ref()),
+            project,
+            &built,
+            &denials,
+        ))?,
         Format::Human => say(project, &built, &denials)?,
     }
     Ok(if denials.is_empty() { Exit::Ok } else { Exit::Denied })
@@ -92,17 +107,17 @@ pub(crate) fn run(arguments: &Build, ambient: AmbientAuthority) -> Result<Exit, 
 
 /// The wasm crates that are asked for.
 fn chosen(project: &Project, names: &[String]) -> Result<Vec<CrateIndex>, Stop> {
-    let wasm = |index: &CrateIndex| project.backend(*index) == Backend::Wasm;
+    let built = |index: &CrateIndex| project.backend(*index) != Backend::Inline;
     if names.is_empty() {
-        return Ok(project.crates().filter(wasm).collect());
+        return Ok(project.crates().filter(built).collect());
     }
     let mut found = Vec::with_capacity(names.len());
     for name in names {
         let index = project.find(name).map_err(Stop::Usage)?;
-        if !wasm(&index) {
+        if !built(&index) {
             let backend = project.backend(index).name();
             return Err(Stop::Usage(format!(
-                "`{name}` is {backend}: only crates with `backend = \"wasm\"` are built"
+                "`{name}` is {backend}: only crates with `backend = \"wasm\"` or `\"process\"` are built"
             )));
         }
         if !found.contains(&index) {

@@ -6,9 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
+pub(crate) use cofferdam_wire as wire;
 #[expect(clippy::single_component_path_imports, reason = "generated code names it below here")]
 pub(crate) use wasmtime;
-pub(crate) use wasmtime::component::ResourceAny;
+pub(crate) use wasmtime::component::ResourceAny as AnyResource;
 use wasmtime::component::{Component, ComponentNamedList, Func, Instance, Lift, Linker, Lower};
 use wasmtime::{Engine, Store};
 
@@ -50,6 +51,8 @@ pub(crate) trait Function: 'static {
     const INTERFACE: Option<&'static str>;
     const NAME: &'static str;
     const SIGNATURE: &'static str;
+    #[expect(dead_code, reason = "only a process is compared by it")]
+    const SHAPE: u64;
     type Params<'a>: ComponentNamedList + Lower + Send + Sync;
     type Results: ComponentNamedList + Lift + Send + Sync + 'static;
 }
@@ -171,14 +174,14 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn handle(&self, resource: ResourceAny) -> Handle {
+    pub(crate) fn handle(&self, resource: AnyResource) -> Handle {
         Handle { guest: Arc::clone(&self.guest), resource, drops: true }
     }
 }
 
 pub(crate) struct Handle {
     guest: Arc<Mutex<Guest>>,
-    resource: ResourceAny,
+    resource: AnyResource,
     drops: bool,
 }
 
@@ -189,11 +192,11 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    pub(crate) fn lend(&self) -> ResourceAny {
+    pub(crate) fn lend(&self) -> AnyResource {
         self.resource
     }
 
-    pub(crate) fn give(mut self) -> (ResourceAny, Handle) {
+    pub(crate) fn give(mut self) -> (AnyResource, Handle) {
         self.drops = false;
         (self.resource, self)
     }

@@ -8,6 +8,11 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolchainError {
+    /// No Rust that compiles programs for process compartments.
+    #[error(
+        "no Rust for x86_64-unknown-linux-gnu, for which guests of process compartments are compiled; `rustup target add x86_64-unknown-linux-gnu` installs it"
+    )]
+    NoNative,
     /// Nothing here compiles guests.
     #[error(
         "no compiler for guests: {} has neither wasm32-wasip2 nor wasm32-wasip1, and {} holds none; run `cofferdam setup`",

@@ -19,6 +19,8 @@ pub enum GuestTarget {
     Wasip2,
     /// `wasm32-wasip1`: the module becomes a component through an adapter.
     Wasip1,
+    /// `x86_64-unknown-linux-gnu`, linked statically: a program for a process compartment.
+    Native,
 }
 
 impl GuestTarget {
@@ -27,6 +29,15 @@ impl GuestTarget {
         match self {
             Self::Wasip2 => "wasm32-wasip2",
             Self::Wasip1 => "wasm32-wasip1",
+            Self::Native => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    /// The ending of what is made for it.
+    pub(crate) fn ending(self) -> &'static str {
+        match self {
+            Self::Wasip2 | Self::Wasip1 => ".wasm",
+            Self::Native => ".elf",
         }
     }
 }
@@ -64,6 +75,20 @@ impl Toolchain {
     /// Runs `rustc`, and reads the compiler's folder and the cache folder.
     pub fn find_ambient(settings: &Settings, _: AmbientAuthority) -> Result<Self, ToolchainError> {
         find(settings)
+    }
+
+    /// What compiles guests of process compartments: the Rust that is installed, and its linker.
+    ///
+    /// # Errors
+    /// When there is no Rust for Linux on x86-64.
+    ///
+    /// # Authority
+    /// Runs `rustc`, and reads the compiler's folder.
+    pub fn native_ambient(settings: &Settings, _: AmbientAuthority) -> Result<Self, ToolchainError> {
+        let target = GuestTarget::Native;
+        let libraries = target_libraries(settings, target).ok_or(ToolchainError::NoNative)?;
+        let version = version_of(Command::new(&settings.programs.rustc), settings)?;
+        Ok(Self { c: None, ..finish(settings, target, Origin::Installed, &version, &libraries) })
     }
 
     /// The target.

@@ -14,7 +14,7 @@ use crate::command::Run;
 use crate::error::AtPath as _;
 use crate::fingerprint::{Inputs, hexadecimal};
 use crate::progress::Progress;
-use crate::{Settings, Toolchain, ToolchainError, encode, lock};
+use crate::{GuestTarget, Settings, Toolchain, ToolchainError, encode, lock};
 
 /// What is built of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ pub fn build_guest_ambient(
         std::fs::create_dir_all(one).at("make", one)?;
     }
     let _held = lock::hold(&folder.join("lock"), "another build of guests is running here; waiting", tell)?;
-    let stamp = stamps.join(format!("{}.json", stamp_name(guest)));
+    let stamp = stamps.join(format!("{}.json", stamp_name(guest, toolchain.target)));
     if let Some(artifact) = unchanged(toolchain, guest, &components, &stamp) {
         return Ok(artifact);
     }
@@ -143,13 +143,13 @@ pub fn build_guest_ambient(
 }
 
 /// One file for each guest of a folder.
-fn stamp_name(guest: &GuestCrate) -> String {
-    let text = serde_json::to_vec(guest).unwrap_or_default();
+fn stamp_name(guest: &GuestCrate, target: GuestTarget) -> String {
+    let text = serde_json::to_vec(&(guest, target.ending())).unwrap_or_default();
     hexadecimal(&Sha256::digest(text)[..8])
 }
 
-fn component_name(package: &str, version: &str) -> String {
-    format!("{package}-{version}.wasm")
+fn artifact_name(package: &str, version: &str, target: GuestTarget) -> String {
+    format!("{package}-{version}{}", target.ending())
 }
 
 /// The component, when it is the one that was made and nothing has changed since.
@@ -163,7 +163,7 @@ fn unchanged(
     if stamp.toolchain != toolchain.id || stamp.guest != *guest {
         return None;
     }
-    let component = components.join(component_name(&stamp.package, &stamp.version));
+    let component = components.join(artifact_name(&stamp.package, &stamp.version, toolchain.target));
     let bytes = std::fs::read(&component).ok()?;
     let sha256 = hexadecimal(&Sha256::digest(&bytes));
     if sha256 != stamp.component || stamp.inputs.digest()? != stamp.digest {
@@ -232,11 +232,19 @@ impl Build<'_> {
         let target_folder = self.folder.join(format!("build-{}", self.toolchain.rust));
         let compiled = self.compile(package, &target_folder, tell)?;
 
-        let mut bytes = encode::component(&compiled.module, self.guest.kind)?;
-        encode::append_sections(&mut bytes, &self.guest.sections);
-        let imports = encode::imports(&compiled.module, &bytes)?;
+        let (bytes, imports) = match self.toolchain.target {
+            GuestTarget::Native => {
+                (std::fs::read(&compiled.module).at("read", &compiled.module)?, Vec::new())
+            }
+            GuestTarget::Wasip2 | GuestTarget::Wasip1 => {
+                let mut bytes = encode::component(&compiled.module, self.guest.kind)?;
+                encode::append_sections(&mut bytes, &self.guest.sections);
+                let imports = encode::imports(&compiled.module, &bytes)?;
+                (bytes, imports)
+            }
+        };
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
-        let component = components.join(component_name(&name, &version));
+        let component = components.join(artifact_name(&name, &version, self.toolchain.target));
         let same = std::fs::read(&component).is_ok_and(|old| old == bytes);
         if !same {
             write_whole(&component, &bytes)?;
@@ -349,7 +357,7 @@ impl Build<'_> {
         self.toolchain.apply(&mut command);
         command
             .current_dir(guest.manifest_path.parent().unwrap_or(Path::new(".")))
-            .env("CARGO_ENCODED_RUSTFLAGS", GUEST_FLAGS.join("\u{1f}"))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(self.toolchain.target).join("\u{1f}"))
             .arg(match guest.kind {
                 GuestKind::Library => "rustc",
                 GuestKind::Command => "build",
@@ -362,7 +370,7 @@ impl Build<'_> {
             .arg("--package")
             .arg(package.id.to_string());
         match guest.kind {
-            GuestKind::Library => command.args(["--lib", "--crate-type", "cdylib"]),
+            GuestKind::Library => command.args(["--lib", "--crate-type", self.crate_type()]),
             GuestKind::Command => command.arg("--bin").arg(self.program(package)?),
         };
         if guest.no_default_features {
@@ -381,10 +389,10 @@ impl Build<'_> {
         })?;
         if !ran.status.success() {
             let hint = match &self.toolchain.c {
-                None => {
+                None if self.toolchain.target != GuestTarget::Native => {
                     "there is no compiler for C in guests; if this guest has C in it, run `cofferdam setup --c`"
                 }
-                Some(_) => "",
+                _ => "",
             };
             return Err(ToolchainError::Build {
                 package: guest.package.clone(),
@@ -410,7 +418,9 @@ impl Build<'_> {
 
     /// The one module among what Cargo says that it has made.
     fn module(&self, package: &Package, messages: &[u8]) -> Result<Compiled, ToolchainError> {
+        let native = self.toolchain.target == GuestTarget::Native;
         let (kind, wanted) = match self.guest.kind {
+            GuestKind::Library if native => (CrateType::Bin, "library"),
             GuestKind::Library => (CrateType::CDyLib, "library"),
             GuestKind::Command => (CrateType::Bin, "program"),
         };
@@ -421,7 +431,8 @@ impl Build<'_> {
             fresh &= artifact.fresh;
             let ours = artifact.package_id == package.id && artifact.target.crate_types.contains(&kind);
             if ours
-                && let Some(file) = artifact.filenames.iter().find(|file| file.extension() == Some("wasm"))
+                && let Some(file) =
+                    artifact.filenames.iter().find(|file| native || file.extension() == Some("wasm"))
             {
                 module = Some(file.as_std_path().to_owned());
             }
@@ -452,6 +463,25 @@ impl Build<'_> {
         asked_variables(&release, &mut inputs.variables)
             && (!host.exists() || asked_variables(&host, &mut inputs.variables))
     }
+}
+
+impl Build<'_> {
+    /// What a library is compiled as. A native guest's is a program: `cofferdam_guest` writes its `main`.
+    fn crate_type(&self) -> &'static str {
+        match self.toolchain.target {
+            GuestTarget::Native => "bin",
+            GuestTarget::Wasip2 | GuestTarget::Wasip1 => "cdylib",
+        }
+    }
+}
+
+fn flags(target: GuestTarget) -> Vec<&'static str> {
+    let mut flags = GUEST_FLAGS.to_vec();
+    if target == GuestTarget::Native {
+        // A compartment has no loader and no shared libraries.
+        flags.push("-Ctarget-feature=+crt-static");
+    }
+    flags
 }
 
 /// What every guest is compiled with.

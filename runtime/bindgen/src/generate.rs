@@ -1,9 +1,11 @@
 //! Writes the client of a world.
 
 mod check;
+mod crossing;
 mod definition;
 mod docs;
 mod function;
+mod guest;
 mod handles;
 mod name;
 mod types;
@@ -19,12 +21,13 @@ use crate::problem::Problem;
 use definition::definition;
 use docs::docs;
 use function::Functions;
+pub(crate) use guest::{Implementation, guest};
 use name::Scope;
-use world::{Place, World};
+use world::{Place, Side, World};
 
 /// The client of one world, or everything that keeps it from having one.
 pub(crate) fn world(resolve: &Resolve, id: WorldId, crate_path: &Path) -> Result<TokenStream, Vec<Problem>> {
-    let world = World::new(resolve, id, crate_path);
+    let world = World::new(resolve, id, Side::Client, crate_path);
     let problems = check::check(&world);
     if !problems.is_empty() {
         return Err(problems);

@@ -1,11 +1,11 @@
-//! What stands between the brackets of `client!`.
+//! What stands between the brackets of the macros.
 
 use proc_macro2::Span;
 use syn::parse::{Parse, ParseStream};
 use syn::{Ident, LitStr, Path, Token};
 
 /// Every option, as the messages list them.
-const KNOWN: &str = "`path`, `inline`, `world`, `crate_path`";
+const KNOWN: &str = "`path`, `inline`, `world`, `crate_path`, `implementation`";
 
 /// Where the WIT text is.
 pub(crate) enum Wit {
@@ -27,14 +27,25 @@ pub(crate) struct Options {
     pub(crate) wit: Wit,
     pub(crate) world: Option<LitStr>,
     /// Absolute: begins with `::` or `crate`, since what is generated stands in modules of several depths.
-    pub(crate) crate_path: Path,
+    pub(crate) crate_path: Option<Path>,
+    /// Of a guest: the type that implements the world. Absolute, too.
+    pub(crate) implementation: Option<Path>,
+}
+
+impl Options {
+    /// What the crate that generated code is written against is called.
+    pub(crate) fn path_or(&self, otherwise: &str) -> Path {
+        let otherwise = || syn::parse_str(otherwise).expect("a path");
+        self.crate_path.clone().unwrap_or_else(otherwise)
+    }
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let content;
         let braces = syn::braced!(content in input);
-        let (mut path, mut inline, mut world, mut crate_path) = (None, None, None, None);
+        let (mut path, mut inline, mut world, mut crate_path, mut implementation) =
+            (None, None, None, None, None);
         while !content.is_empty() {
             let name: Ident = content.parse()?;
             content.parse::<Token![:]>()?;
@@ -42,6 +53,7 @@ impl Parse for Options {
                 "path" => path.replace(content.parse::<LitStr>()?).is_some(),
                 "inline" => inline.replace(content.parse::<LitStr>()?).is_some(),
                 "world" => world.replace(content.parse::<LitStr>()?).is_some(),
+                "implementation" => implementation.replace(absolute(content.parse()?)?).is_some(),
                 "crate_path" => crate_path.replace(absolute(content.parse()?)?).is_some(),
                 other => {
                     let text = format!("there is no option `{other}`; there are {KNOWN}");
@@ -66,8 +78,7 @@ impl Parse for Options {
                 return Err(syn::Error::new(braces.span.join(), text));
             }
         };
-        let crate_path = crate_path.unwrap_or_else(|| syn::parse_quote!(::cofferdam));
-        Ok(Self { wit, world, crate_path })
+        Ok(Self { wit, world, crate_path, implementation })
     }
 }
 

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use cofferdam_wire::channel::Channel;
+use cofferdam_wire::channel::{Channel, ChannelError};
 use cofferdam_wire::frame::FrameKind;
-use cofferdam_wire::handshake::{Hello, Welcome};
+use cofferdam_wire::handshake::{DROP, Hello, Offer, Welcome};
 use cofferdam_wire::limits::FAULT_TEXT_BYTES_MAX;
 use cofferdam_wire::memory::Memory;
 use cofferdam_wire::packet;
 use cofferdam_wire::ring::Wait;
+use cofferdam_wire::value::Resource;
 use cofferdam_wire::{Decode, DecodeError, Encode, TooLarge};
 
 use crate::sys;
@@ -23,6 +24,8 @@ enum Refusal {
     Arguments(#[from] DecodeError),
     #[error("the result does not fit: {0}")]
     Result(#[from] TooLarge),
+    #[error("a resource in the arguments is not there")]
+    Stale,
 }
 
 type Function = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, Refusal>>;
@@ -31,7 +34,9 @@ type Function = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, Refusal>>;
 #[derive(Default)]
 pub struct Guest {
     interface: u64,
-    functions: Vec<(String, Function)>,
+    functions: Vec<(Offer, Function)>,
+    imports: Vec<Offer>,
+    resources: Option<fn(Resource) -> bool>,
 }
 
 /// The conversation, where a panicking thread finds it.
@@ -62,19 +67,42 @@ impl Guest {
         name: &str,
         mut function: impl FnMut(A) -> R + 'static,
     ) -> Self {
-        self.raw_function(name, move |bytes| {
-            let arguments = cofferdam_wire::decode(bytes)?;
-            Ok(cofferdam_wire::encode(&function(arguments))?)
-        })
+        self.shaped_function(name, 0, move |arguments| Some(function(arguments)))
     }
 
-    fn raw_function(
+    /// Adds a function whose types have this digest. For generated code: `None` refuses the call, since a resource in its
+    /// arguments is not there.
+    #[must_use]
+    pub fn shaped_function<A: Decode, R: Encode>(
         mut self,
         name: &str,
-        function: impl FnMut(&[u8]) -> Result<Vec<u8>, Refusal> + 'static,
+        shape: u64,
+        mut function: impl FnMut(A) -> Option<R> + 'static,
     ) -> Self {
-        assert!(self.functions.iter().all(|(other, _)| other != name), "two functions are named `{name}`");
-        self.functions.push((name.to_owned(), Box::new(function)));
+        assert!(
+            self.functions.iter().all(|(other, _)| other.name != name),
+            "two functions are named `{name}`"
+        );
+        let function = move |bytes: &[u8]| {
+            let result = function(cofferdam_wire::decode(bytes)?).ok_or(Refusal::Stale)?;
+            Ok(cofferdam_wire::encode(&result)?)
+        };
+        self.functions.push((Offer { name: name.to_owned(), shape }, Box::new(function)));
+        self
+    }
+
+    /// Names the functions of the host's that [`call_host`] can call, in the order of their numbers. For generated code.
+    #[must_use]
+    pub fn imports(mut self, imports: &[(&str, u64)]) -> Self {
+        let offer = |(name, shape): &(&str, u64)| Offer { name: (*name).to_owned(), shape: *shape };
+        self.imports = imports.iter().map(offer).collect();
+        self
+    }
+
+    /// What drops a resource. For generated code.
+    #[must_use]
+    pub fn resources(mut self, drop: fn(Resource) -> bool) -> Self {
+        self.resources = Some(drop);
         self
     }
 
@@ -96,7 +124,8 @@ impl Guest {
         let hello = Hello {
             version: cofferdam_wire::VERSION,
             interface: self.interface,
-            functions: self.functions.iter().map(|(name, _)| name.clone()).collect(),
+            functions: self.functions.iter().map(|(offer, _)| offer.clone()).collect(),
+            imports: self.imports.clone(),
         };
         packet::send(sys::socket(), &cofferdam_wire::encode(&hello)?, &[])?;
         let (welcome, _) = packet::receive_now(sys::socket(), 0)?;
@@ -112,9 +141,12 @@ impl Guest {
                 conversation.call = frame.call;
                 frame
             };
-            let outcome = match self.functions.get_mut(frame.subject as usize) {
-                Some((_, function)) => function(&arguments),
-                None => Err(Refusal::Unknown(frame.subject)),
+            let outcome = match (frame.subject, self.resources) {
+                (DROP, Some(drop)) => dropped(&arguments, drop),
+                (subject, _) => match self.functions.get_mut(subject as usize) {
+                    Some((_, function)) => function(&arguments),
+                    None => Err(Refusal::Unknown(subject)),
+                },
             };
             let mut conversation = conversation.lock().unwrap_or_else(PoisonError::into_inner);
             let send = |channel: &mut Channel, kind, bytes: &[u8]| {
@@ -128,6 +160,37 @@ impl Guest {
             }
         }
     }
+}
+
+/// Drops resources; one that is not there is an error after the others.
+fn dropped(arguments: &[u8], drop: fn(Resource) -> bool) -> Result<Vec<u8>, Refusal> {
+    let (resources,): (Vec<Resource>,) = cofferdam_wire::decode(arguments)?;
+    let missing = resources.into_iter().filter(|resource| !drop(*resource)).count();
+    if missing == 0 { Ok(Vec::new()) } else { Err(Refusal::Stale) }
+}
+
+/// Calls a function of the host's, by its number among [`Guest::imports`], from within a call. For generated code.
+///
+/// # Panics
+/// When the call fails: there is nobody behind it, it is not granted, or what is behind it failed. The caller of this guest is
+/// told why.
+pub fn call_host<R: Decode>(import: u32, arguments: &impl Encode) -> R {
+    let called = || -> Result<R, String> {
+        let bytes = cofferdam_wire::encode(arguments).map_err(|error| error.to_string())?;
+        let conversation = CONVERSATION.get().ok_or("there is no host to call")?;
+        let mut conversation = conversation.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = conversation.call;
+        let mut result = Vec::new();
+        let failed = |error: ChannelError| error.to_string();
+        conversation.channel.send(FrameKind::Call, call, import, &bytes, Wait::default()).map_err(failed)?;
+        let frame = conversation.channel.receive(&mut result, Wait::default()).map_err(failed)?;
+        match frame.kind {
+            FrameKind::Reply => cofferdam_wire::decode(&result).map_err(|error| error.to_string()),
+            _ => Err(String::from_utf8_lossy(&result).into_owned()),
+        }
+    };
+    // The conversation is free again before anything panics, so that the panic can be reported.
+    called().unwrap_or_else(|error| panic!("a call of the host failed: {error}"))
 }
 
 /// Tells the host of a panic, and waits for the end that the host then makes.

@@ -67,6 +67,7 @@ macro_rules! function {
             const INTERFACE: Option<&'static str> = Some($interface);
             const NAME: &'static str = $function;
             const SIGNATURE: &'static str = $signature;
+            const SHAPE: u64 = 0;
             type Params<'a> = $params;
             type Results = $results;
         }

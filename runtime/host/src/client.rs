@@ -1,23 +1,30 @@
 //! What clients of compartments are written against: by `cofferdam::client!` from WIT, or by hand for an untyped call.
 //!
 //! An [`Edge`] is a consumer's end of one dependency edge. It comes from a [`Runtime`](crate::Runtime), which made its
-//! compartment from the plan; nothing else can make one.
+//! compartment from the plan; nothing else can make one. Whether the compartment is wasm or a process, a client cannot tell.
+
+mod compartment;
+mod expected;
+mod handle;
 
 use std::fmt;
 
+pub use cofferdam_wire as wire;
 pub use wasmtime;
-pub use wasmtime::component::ResourceAny;
 
-pub use crate::wasm::{CallError, StartError};
-pub use crate::wasm::{Checked, Expected, Function, Handle, Owner};
-use crate::wasm::{Refusal, Stdio, Val, WasmCompartment};
+pub(crate) use compartment::{Compartment, Key};
+pub use expected::{Checked, Expected, Function};
+pub use handle::{AnyResource, Handle, Owner};
+
+pub use crate::wasm::{CallError, FaultKind, StartError};
+use crate::wasm::{Refusal, Stdio, Val};
 
 /// A consumer's end of one edge. Cheap to clone; calls may come from many threads.
 #[derive(Clone)]
-pub struct Edge(WasmCompartment);
+pub struct Edge(Compartment);
 
 impl Edge {
-    pub(crate) fn new(compartment: WasmCompartment) -> Self {
+    pub(crate) fn new(compartment: Compartment) -> Self {
         Self(compartment)
     }
 
@@ -28,7 +35,7 @@ impl Edge {
 
     /// Begins to compare the compartment with a world, which is named in messages: `acme:text/text-filter@1.0.0`.
     pub fn expect(&self, world: &'static str) -> Expected<'_> {
-        self.0.expect(world)
+        Expected::new(&self.0, world)
     }
 
     /// Calls a function, and waits for its results at most until the compartment's deadline.
@@ -40,7 +47,7 @@ impl Edge {
         function: Checked<F>,
         params: F::Params<'_>,
     ) -> Result<F::Results, CallError> {
-        self.0.call_typed(function, params)
+        Ok(self.0.call(function, None, params)?.0)
     }
 
     /// The same for a function that takes or gives handles. `handles` are all that occur in `params`; the call runs on their
@@ -54,15 +61,17 @@ impl Edge {
         handles: &[&Handle],
         params: F::Params<'_>,
     ) -> Result<(F::Results, Owner), CallError> {
-        self.0.call_with_handles(function, handles, params)
+        let pinned = handle::instance_of(&self.0, handles)?;
+        let (results, serial) = self.0.call(function, pinned, params)?;
+        Ok((results, Owner::new(self.0.clone(), serial)))
     }
 
     /// Calls a function by its name, with values whose types are known only now: `greet`, `acme:text/filter@1.0.0#transform`.
     ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`CallError`]; [`CallError::Usage`] for a process compartment, whose program does not tell its types.
     pub fn call_untyped(&self, function: &str, arguments: &[Val]) -> Result<Vec<Val>, CallError> {
-        self.0.call(function, arguments)
+        self.0.call_untyped(function, arguments)
     }
 
     /// The functions that the compartment exports.
@@ -75,7 +84,8 @@ impl Edge {
         self.0.take_stdio()
     }
 
-    /// What the guest asked for and was told no since the last time, each with the line that would have allowed it.
+    /// What the guest asked for and was told no since the last time, each with the line that would have allowed it. A process is
+    /// told no by the kernel, and what the host knows of it is in the audit log: for one, there are none here.
     pub fn take_refusals(&self) -> Vec<Refusal> {
         self.0.take_refusals()
     }

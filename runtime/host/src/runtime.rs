@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ambient_authority::AmbientAuthority;
 pub use build::{RuntimeBuilder, Source};
-use capability_manifest::{Capability, Link};
+use capability_manifest::{Backend, Capability, Link};
 pub use error::RuntimeError;
 pub use plugin::Plugin;
 
 use crate::audit::{AuditEvent, AuditLog};
-use crate::client::Edge;
+use crate::client::{Compartment, Edge};
 use crate::load::plugin::read;
 use crate::plan::{CompartmentPlan, Plan};
+use crate::process::{self, ProcessEdge, ProcessHost};
 use crate::wasm::{
     CompartmentOptions, MemberStart, Start, StartError, WasmCompartment, WasmHost, digest, may_wait,
 };
@@ -30,11 +31,13 @@ pub struct Runtime(Arc<Inner>);
 
 struct Inner {
     host: WasmHost,
+    processes: Mutex<Option<Arc<ProcessHost>>>,
     folder: PathBuf,
     log: AuditLog,
     components: Mutex<HashMap<String, Source>>,
     components_folder: Option<PathBuf>,
     options: HashMap<String, CompartmentOptions>,
+    process_options: HashMap<String, process::StartOptions>,
     default_options: CompartmentOptions,
     host_manifest: Option<plugin::HostManifest>,
     entries: Mutex<Vec<Entry>>,
@@ -44,7 +47,7 @@ struct Inner {
 /// One compartment, started or not.
 struct Entry {
     plan: CompartmentPlan,
-    running: Option<WasmCompartment>,
+    running: Option<Compartment>,
     revoked: bool,
 }
 
@@ -124,7 +127,7 @@ impl Runtime {
                         CompartmentState::Started { idle, busy }
                     }
                 },
-                calls: entry.running.as_ref().map_or((0, 0), WasmCompartment::counts),
+                calls: entry.running.as_ref().map_or((0, 0), Compartment::counts),
                 digest: running.and_then(|running| running.member_digest(entry.plan.number)),
             }
         };
@@ -193,7 +196,8 @@ impl Runtime {
                 continue;
             }
             let revoked = match &running {
-                Some(running) => running.revoke_grant_of(&entry.plan, capability),
+                Some(Compartment::Wasm(running)) => running.revoke_grant_of(&entry.plan, capability),
+                Some(Compartment::Process(running)) => running.revoke_grant(capability),
                 None => {
                     let capability = Some(capability.to_string());
                     let event = AuditEvent::Revoked { edge: entry.plan.edge(), capability };
@@ -221,7 +225,10 @@ impl Runtime {
                 return Err(StartError::WrongDigest { edge: entries[index].plan.edge(), found, wanted });
             }
         }
-        self.started(&mut entries, index)?.replace(component)
+        match self.started(&mut entries, index)? {
+            Compartment::Wasm(running) => running.replace(component),
+            Compartment::Process(running) => running.replace(component),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -255,7 +262,7 @@ impl Runtime {
     }
 
     /// The compartment of an entry, or the unit that it is fused into, made now if it is not yet: first those that it calls.
-    fn started(&self, entries: &mut [Entry], index: usize) -> Result<WasmCompartment, StartError> {
+    fn started(&self, entries: &mut [Entry], index: usize) -> Result<Compartment, StartError> {
         let index = unit_of(entries, index);
         let entry = &entries[index];
         if entry.revoked {
@@ -263,6 +270,11 @@ impl Runtime {
         }
         if let Some(running) = &entry.running {
             return Ok(running.clone());
+        }
+        if entry.plan.backend == Backend::Process.name() {
+            let running = Compartment::Process(self.process(entries, index)?);
+            entries[index].running = Some(running.clone());
+            return Ok(running);
         }
         let tree = behind(entries, root_of(entries, index));
         let waits = tree.iter().any(|member| may_wait(&entries[*member].plan));
@@ -278,8 +290,40 @@ impl Runtime {
         }
         let start = Start { members, folder: &self.0.folder, waits };
         let running = WasmCompartment::launch_ambient(&self.0.host, start, &self.0.log, self.0.ambient)?;
+        let running = Compartment::Wasm(running);
         entries[index].running = Some(running.clone());
         Ok(running)
+    }
+
+    /// A process compartment.
+    fn process(&self, entries: &mut [Entry], index: usize) -> Result<ProcessEdge, StartError> {
+        let plan = entries[index].plan.clone();
+        if inside(entries, plan.number).next().is_some() {
+            let what = "calls from a process to compartments of its own".to_owned();
+            return Err(process::StartError::CannotEnforce { edge: plan.edge(), what }.into());
+        }
+        let program = self.component(&plan)?;
+        let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options);
+        let start = process::Start {
+            program,
+            folder: self.0.folder.clone(),
+            instances: options.instances,
+            options: self.0.process_options.get(&plan.edge()).copied().unwrap_or_default(),
+            threads: self.0.host.clone(),
+            plan,
+        };
+        ProcessEdge::start(&self.process_host()?, start, &self.0.log)
+    }
+
+    /// What starts processes, found when the first one is started.
+    fn process_host(&self) -> Result<Arc<ProcessHost>, StartError> {
+        let mut found = self.0.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = &*found {
+            return Ok(Arc::clone(host));
+        }
+        let host = Arc::new(ProcessHost::find_ambient(self.0.ambient)?);
+        *found = Some(Arc::clone(&host));
+        Ok(host)
     }
 
     /// What a compartment is started from, with those that it calls over isolated edges.
@@ -287,7 +331,13 @@ impl Runtime {
         let plan = entries[index].plan.clone();
         let isolated = inside(entries, plan.number).filter(|inner| !is_fused(&entries[*inner]));
         let isolated: Vec<usize> = isolated.collect();
-        let edges = isolated.into_iter().map(|inner| self.started(entries, inner));
+        let edges = isolated.into_iter().map(|inner| match self.started(entries, inner)? {
+            Compartment::Wasm(inner) => Ok(inner),
+            Compartment::Process(inner) => {
+                let what = format!("calls from a component to the process behind `{}`", inner.edge());
+                Err(StartError::CannotEnforce { edge: plan.edge(), what })
+            }
+        });
         let edges = edges.collect::<Result<Vec<_>, _>>()?;
         let component = self.component(&plan)?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options).clone();
@@ -319,7 +369,7 @@ impl Runtime {
                 read(&path).map_err(|error| unreadable(&path, &error))?
             }
             (None, None, Some(folder)) => {
-                let path = built(folder, name, &plan.version);
+                let path = built(folder, name, &plan.version, plan.backend == Backend::Process.name());
                 read(&path)
                     .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?
             }
@@ -342,16 +392,21 @@ impl Runtime {
     }
 }
 
+/// The endings of what `cofferdam build` makes for wasm and for processes.
+const COMPONENT: &str = ".wasm";
+const PROGRAM: &str = ".elf";
+
 /// The file that `cofferdam build` made of a crate. A `capabilities.toml` need not give versions: then it is the only one of that
 /// name.
-fn built(folder: &std::path::Path, name: &str, version: &str) -> PathBuf {
-    let exact = folder.join(format!("{name}-{version}.wasm"));
+fn built(folder: &std::path::Path, name: &str, version: &str, process: bool) -> PathBuf {
+    let ending = if process { PROGRAM } else { COMPONENT };
+    let exact = folder.join(format!("{name}-{version}{ending}"));
     if version != "0.0.0" || exact.exists() {
         return exact;
     }
     let is_version = |file: &str| {
         let rest = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
-        rest.and_then(|rest| rest.strip_suffix(".wasm"))
+        rest.and_then(|rest| rest.strip_suffix(ending))
             .is_some_and(|rest| semver::Version::parse(rest).is_ok())
     };
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();

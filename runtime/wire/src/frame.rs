@@ -6,11 +6,11 @@ use crate::limits::MESSAGE_BYTES_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// Host to guest: call a function; `subject` is its index.
+    /// Call a function; `subject` is its index. A guest may call its host while it is in a call itself, and under the number of that.
     Call = 1,
-    /// Guest to host: the result of a call.
+    /// The result of a call.
     Reply = 2,
-    /// Guest to host: the call was not made; the bytes say why, as text.
+    /// The call was not made, or by a host: it failed; the bytes say why, as text.
     Refusal = 3,
     /// Guest to host: the guest is about to end; the bytes say why, as text.
     Fault = 4,

@@ -4,6 +4,17 @@ use crate::limits::FUNCTIONS_MAX;
 use crate::record;
 
 record! {
+    /// A function, as one side offers or wants it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Offer {
+        /// Its name: `add`, or in a world `acme:text/filter@1.0.0#transform`.
+        pub name: String,
+        /// A digest of its types written out; 0 when nobody compared types, as for functions that were named by hand.
+        pub shape: u64,
+    }
+}
+
+record! {
     /// The guest's first packet.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Hello {
@@ -12,7 +23,9 @@ record! {
         /// Which interface it implements: a digest of its world, or 0 for none.
         pub interface: u64,
         /// Its functions; a call names one by its place here.
-        pub functions: Vec<String>,
+        pub functions: Vec<Offer>,
+        /// Functions of its host's that it calls; such a call names one by its place here.
+        pub imports: Vec<Offer>,
     }
 }
 
@@ -28,11 +41,19 @@ record! {
 }
 
 impl Hello {
-    /// Whether the list of functions is one that a host keeps.
+    /// The version in a first packet, whatever else is in it. It comes first in every version.
+    pub fn version_of(packet: &[u8]) -> Option<u32> {
+        packet.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// Whether the lists of functions are ones that a host keeps.
     pub fn is_reasonable(&self) -> bool {
-        self.functions.len() <= FUNCTIONS_MAX
+        self.functions.len() <= FUNCTIONS_MAX && self.imports.len() <= FUNCTIONS_MAX
     }
 }
+
+/// The subject of a call that drops resources of the guest's: its argument is a list of them, and it has no result.
+pub const DROP: u32 = u32::MAX;
 
 /// What a guest leaves in [`crate::memory::Memory::distress`] when it dies of want of memory.
 pub const OUT_OF_MEMORY: u32 = 1;

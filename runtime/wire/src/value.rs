@@ -12,6 +12,9 @@
 //! | `option<T>` | 0; or 1 and the value |
 //! | `result<T, E>` | 0 and the value; or 1 and the error |
 //! | tuples and records | their fields in order |
+//! | enums and variants | the case's number in 1, 2 or 4 bytes, as few as the number of cases needs; then the payload |
+//! | flags | 1, 2 or 4 bytes, as few as have a bit for each name; other bits are 0 |
+//! | handles | 8; see [`Resource`] |
 
 use crate::limits::{DECODED_BYTES_MAX, DEPTH_MAX, LIST_ELEMENTS_MAX, MESSAGE_BYTES_MAX};
 
@@ -120,13 +123,37 @@ impl<'a> Source<'a> {
         Ok(array)
     }
 
-    /// A tag below `end`. For variants and enums, in generated code too.
-    pub fn tag(&mut self, end: u8, what: &'static str) -> Result<u8, DecodeError> {
+    /// A tag below `end`.
+    pub(crate) fn tag(&mut self, end: u8, what: &'static str) -> Result<u8, DecodeError> {
         let [tag] = self.array()?;
         if tag < end {
             return Ok(tag);
         }
         Err(DecodeError::Invalid { at: self.at - 1, value: tag.into(), what })
+    }
+
+    /// The number of a case of an enum or variant that has so many.
+    pub fn case(&mut self, cases: u32, what: &'static str) -> Result<u32, DecodeError> {
+        let at = self.at;
+        let value = self.number(case_bytes(cases))?;
+        if value < cases { Ok(value) } else { Err(DecodeError::Invalid { at, value, what }) }
+    }
+
+    /// The bits of flags that have so many names, at most 32.
+    pub fn bits(&mut self, names: u32, what: &'static str) -> Result<u32, DecodeError> {
+        let at = self.at;
+        let value = self.number(bits_bytes(names))?;
+        if u64::from(value) < 1_u64 << names.min(32) {
+            Ok(value)
+        } else {
+            Err(DecodeError::Invalid { at, value, what })
+        }
+    }
+
+    fn number(&mut self, bytes: usize) -> Result<u32, DecodeError> {
+        let mut number = [0; 4];
+        number[..bytes].copy_from_slice(self.take(bytes)?);
+        Ok(u32::from_le_bytes(number))
     }
 
     /// Decodes one level deeper.
@@ -159,6 +186,53 @@ impl<'a> Source<'a> {
         let cost = elements.saturating_mul(size.max(1));
         self.budget = self.budget.checked_sub(cost).ok_or(DecodeError::LargeValue)?;
         Ok(elements)
+    }
+}
+
+/// Bytes of the number of a case, when there are so many.
+pub const fn case_bytes(cases: u32) -> usize {
+    match cases {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 4,
+    }
+}
+
+/// Bytes of flags with so many names.
+pub const fn bits_bytes(names: u32) -> usize {
+    match names {
+        0..=8 => 1,
+        9..=16 => 2,
+        _ => 4,
+    }
+}
+
+/// Appends the number of a case of an enum or variant that has so many.
+pub fn put_case(case: u32, cases: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&case.to_le_bytes()[..case_bytes(cases)]);
+}
+
+/// Appends the bits of flags that have so many names.
+pub fn put_bits(bits: u32, names: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&bits.to_le_bytes()[..bits_bytes(names)]);
+}
+
+/// A resource as it crosses: the number under which the side that has it keeps it. The number is of one conversation between
+/// one host and one guest, is never given twice in it, and is looked up there: a number that stands for nothing is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Resource(pub u64);
+
+impl Encode for Resource {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+}
+
+impl Decode for Resource {
+    const BYTES_MIN: usize = 8;
+
+    fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        u64::decode(from).map(Self)
     }
 }
 
@@ -391,7 +465,11 @@ impl Decode for () {
     }
 }
 
-tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+tuples! {
+    (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) (A B C D E F G H I) (A B C D E F G H I J)
+    (A B C D E F G H I J K) (A B C D E F G H I J K L) (A B C D E F G H I J K L M) (A B C D E F G H I J K L M N)
+    (A B C D E F G H I J K L M N O) (A B C D E F G H I J K L M N O P) (A B C D E F G H I J K L M N O P Q)
+}
 
 /// Makes a record: its fields are encoded in the order in which they are written.
 #[macro_export]
@@ -432,6 +510,39 @@ mod tests {
         let value = (true, 0x0102_u16, 'x', "ab", vec![Some(7_u8), None], Err::<(), u8>(9));
         let bytes = encode(&value).expect("small");
         assert_eq!(bytes, [1, 2, 1, b'x', 0, 0, 0, 2, 0, 0, 0, b'a', b'b', 2, 0, 0, 0, 1, 7, 0, 1, 9]);
+    }
+
+    #[test]
+    fn a_case_takes_as_few_bytes_as_their_number_needs() {
+        for (cases, bytes) in [(1, 1), (0x100, 1), (0x101, 2), (0x1_0000, 2), (0x1_0001, 4)] {
+            let mut out = Vec::new();
+            put_case(cases - 1, cases, &mut out);
+            assert_eq!(out.len(), bytes, "of {cases} cases");
+            assert_eq!(Source::new(&out).case(cases, "case"), Ok(cases - 1));
+            let mut past = Vec::new();
+            past.extend_from_slice(&cases.to_le_bytes()[..bytes]);
+            if past != vec![0; bytes] {
+                let refused = Err(DecodeError::Invalid { at: 0, value: cases, what: "case" });
+                assert_eq!(Source::new(&past).case(cases, "case"), refused);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bit_without_a_name_is_refused() {
+        for (names, bytes) in [(1, 1), (8, 1), (9, 2), (16, 2), (17, 4), (32, 4)] {
+            let mut out = Vec::new();
+            let all = u32::MAX >> (32 - names);
+            put_bits(all, names, &mut out);
+            assert_eq!(out.len(), bytes, "of {names} names");
+            assert_eq!(Source::new(&out).bits(names, "flags"), Ok(all));
+            if names < 32 && usize::try_from(names).is_ok_and(|names| names < bytes * 8) {
+                let value = 1 << names;
+                put_bits(value, names, &mut Vec::new());
+                let refused = Err(DecodeError::Invalid { at: 0, value, what: "flags" });
+                assert_eq!(Source::new(&u32::to_le_bytes(value)[..bytes]).bits(names, "flags"), refused);
+            }
+        }
     }
 
     #[test]

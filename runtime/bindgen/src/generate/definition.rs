@@ -5,11 +5,12 @@ use quote::{format_ident, quote};
 use syn::Ident;
 use wit_parser::{Enum, Flags, Record, Type, TypeDefKind, TypeId, Variant};
 
+use super::crossing;
 use super::docs::docs;
 use super::name::{Scope, camel, snake, upper};
 use super::types::{Handles, Traits, Types};
 use super::wit::shape_text;
-use super::world::{Place, World};
+use super::world::{Place, Side, World};
 
 /// Everything but resources, which come with their functions.
 pub(crate) fn definition(world: &World, id: TypeId, place: Place) -> TokenStream {
@@ -52,6 +53,9 @@ impl Define<'_> {
         let api = self.world.api();
         let copy = traits.copy.then(|| quote!(Copy,));
         let eq = traits.eq.then(|| quote!(Eq, Hash,));
+        if self.world.side == Side::Guest {
+            return quote!(#[derive(Debug, Clone, #copy PartialEq, #eq)]);
+        }
         quote! {
             #[derive(
                 Debug, Clone, #copy PartialEq, #eq
@@ -61,6 +65,25 @@ impl Define<'_> {
             )]
             #[component(#style)]
             #[component(wasmtime_crate = #api::wasmtime)]
+        }
+    }
+
+    /// The crate that has the encoding, from anywhere.
+    fn wire(&self) -> TokenStream {
+        let api = self.world.api();
+        quote!(#api::wire)
+    }
+
+    /// The name in WIT, for wasmtime's derives.
+    fn crosses_as(&self, wit: &str) -> Option<TokenStream> {
+        (self.world.side == Side::Client).then(|| quote!(#[component(name = #wit)]))
+    }
+
+    /// The encoding for processes. A guest that is a component needs none.
+    fn crossing(&self, tokens: TokenStream) -> TokenStream {
+        match self.world.side {
+            Side::Client => tokens,
+            Side::Guest => quote!(#[cfg(not(target_family = "wasm"))] const _: () = { #tokens };),
         }
     }
 
@@ -78,7 +101,8 @@ impl Define<'_> {
             let wit = &field.name;
             let docs = docs(&field.docs, &format!("The field `{wit}`."));
             let ty = types.owned(&field.ty);
-            quote!(#docs #[component(name = #wit)] pub #ident: #ty)
+            let crosses = self.crosses_as(wit);
+            quote!(#docs #crosses pub #ident: #ty)
         });
         let error = self.error(|| {
             let written: Vec<_> =
@@ -86,10 +110,13 @@ impl Define<'_> {
             let text = format!("{} ({})", words(self.wit_name()), written.join(", "));
             quote!(::std::write!(f, #text, #(self.#idents),*))
         });
+        let owned: Vec<_> = record.fields.iter().map(|field| types.owned(&field.ty)).collect();
+        let crossing = self.crossing(crossing::record(&self.wire(), name, &idents, &owned));
         quote! {
             #docs_of_type
             #derives
             pub struct #name { #(#fields,)* }
+            #crossing
             #error
         }
     }
@@ -107,7 +134,8 @@ impl Define<'_> {
                 let ty = types.owned(ty);
                 quote!((#ty))
             });
-            quote!(#docs #[component(name = #wit)] #ident #payload)
+            let crosses = self.crosses_as(wit);
+            quote!(#docs #crosses #ident #payload)
         });
         let error = self.error(|| {
             let arms = variant.cases.iter().zip(&idents).map(|(case, ident)| {
@@ -121,10 +149,18 @@ impl Define<'_> {
             });
             quote!(match self { #(#arms,)* })
         });
+        let all: Vec<_> = variant
+            .cases
+            .iter()
+            .zip(&idents)
+            .map(|(case, ident)| (ident.clone(), case.ty.is_some()))
+            .collect();
+        let crossing = self.crossing(crossing::cases(&self.wire(), name, self.wit_name(), &all));
         quote! {
             #docs_of_type
             #derives
             pub enum #name { #(#cases,)* }
+            #crossing
             #error
         }
     }
@@ -143,17 +179,21 @@ impl Define<'_> {
         let written = cases.cases.iter().zip(&idents).map(|(case, ident)| {
             let wit = &case.name;
             let docs = docs(&case.docs, &format!("The case `{wit}`."));
-            quote!(#docs #[component(name = #wit)] #ident)
+            let crosses = self.crosses_as(wit);
+            quote!(#docs #crosses #ident)
         });
         let error = self.error(|| {
             let words = cases.cases.iter().map(|case| words(&case.name));
             quote!(f.write_str(match self { #(Self::#idents => #words,)* }))
         });
+        let all: Vec<_> = idents.iter().map(|ident| (ident.clone(), false)).collect();
+        let crossing = self.crossing(crossing::cases(&self.wire(), name, self.wit_name(), &all));
         quote! {
             #docs_of_type
             #derives
             #[repr(#size)]
             pub enum #name { #(#written,)* }
+            #crossing
             #error
         }
     }
@@ -166,6 +206,11 @@ impl Define<'_> {
         let idents: Vec<_> = flags.flags.iter().map(|flag| scope.take(upper(&flag.name))).collect();
         let names = flags.flags.iter().map(|flag| &flag.name);
         let (docs, list) = (self.docs(), list_of(flags, &idents));
+        let crossing = self.crossing(crossing::flags(&self.wire(), name, self.wit_name(), &idents));
+        if self.world.side == Side::Guest {
+            let definition = own_flags(name, &idents);
+            return quote!(#docs #[doc = ""] #list #definition #crossing);
+        }
         quote! {
             #[allow(missing_docs, reason = "written by wasmtime's macro")]
             mod #hidden {
@@ -185,6 +230,7 @@ impl Define<'_> {
             #[doc = ""]
             #list
             pub use #hidden::#name;
+            #crossing
         }
     }
 
@@ -239,6 +285,53 @@ impl Define<'_> {
                 impl ::std::error::Error for #name {}
             }
         })
+    }
+}
+
+/// A set of flags without wasmtime, with what users of wasmtime's have.
+fn own_flags(name: &Ident, flags: &[Ident]) -> TokenStream {
+    let bits: Vec<_> = (0..flags.len()).map(|at| 1_u32 << at).collect();
+    let all =
+        u32::MAX.checked_shr(32_u32.saturating_sub(u32::try_from(flags.len()).unwrap_or(32))).unwrap_or(0);
+    let operators = [
+        ("BitOr", "bitor", "BitOrAssign", "bitor_assign", quote!(self.bits | other.bits)),
+        ("BitAnd", "bitand", "BitAndAssign", "bitand_assign", quote!(self.bits & other.bits)),
+        ("BitXor", "bitxor", "BitXorAssign", "bitxor_assign", quote!(self.bits ^ other.bits)),
+        ("Sub", "sub", "SubAssign", "sub_assign", quote!(self.bits & !other.bits)),
+    ];
+    let operators = operators.map(|(operator, method, assigning, assign, bits)| {
+        let [operator, method, assigning, assign] =
+            [operator, method, assigning, assign].map(|name| format_ident!("{name}"));
+        quote! {
+            impl ::std::ops::#operator for #name {
+                type Output = Self;
+                fn #method(self, other: Self) -> Self { Self { bits: #bits } }
+            }
+            impl ::std::ops::#assigning for #name {
+                fn #assign(&mut self, other: Self) { *self = ::std::ops::#operator::#method(*self, other); }
+            }
+        }
+    });
+    quote! {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        pub struct #name { bits: u32 }
+        #[allow(missing_docs, reason = "the list above has what the WIT says of each")]
+        impl #name {
+            #(pub const #flags: Self = Self { bits: #bits };)*
+            /// No flag.
+            pub const fn empty() -> Self { Self { bits: 0 } }
+            /// Every flag.
+            pub const fn all() -> Self { Self { bits: #all } }
+            /// Whether all of the other's flags are set.
+            pub const fn contains(&self, other: Self) -> bool { self.bits & other.bits == other.bits }
+            /// Whether one of the other's flags is set.
+            pub const fn intersects(&self, other: Self) -> bool { self.bits & other.bits != 0 }
+        }
+        #(#operators)*
+        impl ::std::ops::Not for #name {
+            type Output = Self;
+            fn not(self) -> Self { Self { bits: !self.bits & #all } }
+        }
     }
 }
 

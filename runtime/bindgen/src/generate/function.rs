@@ -5,6 +5,7 @@ use quote::{format_ident, quote};
 use syn::Ident;
 use wit_parser::{Function, FunctionKind, Type, TypeId};
 
+use super::crossing::shape;
 use super::docs::docs_with;
 use super::handles::{lift, lower};
 use super::name::{Scope, camel, snake};
@@ -143,11 +144,13 @@ impl<'w> Functions<'w> {
             None => quote!(::std::option::Option::None),
         };
         let (name, signature) = (&named.function.name, signature(self.world.resolve, named.function));
+        let shape = shape(self.world.resolve, named.function);
         quote! {
             impl #api::Function for #hidden::#unit {
                 const INTERFACE: ::std::option::Option<&'static str> = #interface;
                 const NAME: &'static str = #name;
                 const SIGNATURE: &'static str = #signature;
+                const SHAPE: u64 = #shape;
                 type Params<'a> = (#(#params,)*);
                 type Results = #results;
             }

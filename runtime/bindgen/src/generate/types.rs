@@ -4,15 +4,17 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use wit_parser::{Handle, Type, TypeDefKind, TypeId};
 
-use super::world::{Place, World};
+use super::world::{Place, Side, World};
 
 /// What stands for a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handles {
     /// The struct of the resource: what users see.
     Struct,
-    /// `ResourceAny`: what crosses.
+    /// What crosses: `AnyResource` for a client, a number for a guest.
     Wire,
+    /// The type that a guest names in its implementation.
+    Implementation,
 }
 
 /// Which traits a type can have.
@@ -123,9 +125,17 @@ impl Types<'_> {
     }
 
     fn handle(&self, handle: Handle, reference: Option<&TokenStream>) -> TokenStream {
-        if self.handles == Handles::Wire {
-            let api = self.world.api();
-            return quote!(#api::ResourceAny);
+        let api = self.world.api();
+        match (self.handles, self.world.side) {
+            (Handles::Wire, Side::Client) => return quote!(#api::AnyResource),
+            (Handles::Wire, Side::Guest) => return quote!(#api::wire::value::Resource),
+            (Handles::Implementation, _) => {
+                let (Handle::Own(resource) | Handle::Borrow(resource)) = handle;
+                let ty = self.world.resource_type(resource, &quote!(Self), self.place);
+                let reference = matches!(handle, Handle::Borrow(_)).then(|| quote!(&));
+                return quote!(#reference #ty);
+            }
+            (Handles::Struct, _) => {}
         }
         match handle {
             Handle::Own(resource) => self.world.type_path(self.world.behind(resource), self.place),

@@ -15,6 +15,9 @@ use super::name::{Scope, camel, snake};
 /// Names that wasmtime's derives write without a path, beside the types that they are for.
 const DERIVED: [&str; 2] = ["Copy", "Option"];
 
+/// What a guest implements: a trait beside the types.
+pub(crate) const GUEST: &str = "Guest";
+
 /// Largest type, in parts when it is written out with everything in it. A few names can stand for any number of parts
 /// (`type b = tuple<a, a>`, and so on), and what is generated, and wasmtime's derives, go through each.
 pub(crate) const TYPE_PARTS_MAX: usize = 4096;
@@ -26,6 +29,15 @@ pub(crate) enum Place {
     Root,
     /// In the module of an interface.
     Module(InterfaceId),
+}
+
+/// For whom the code is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one that calls.
+    Client,
+    /// The one that is called.
+    Guest,
 }
 
 /// The module of one interface.
@@ -49,7 +61,8 @@ pub(crate) struct World<'r> {
     pub(crate) title: String,
     /// The world's own struct.
     pub(crate) name: Ident,
-    /// `::cofferdam`
+    pub(crate) side: Side,
+    /// `::cofferdam`, or `::cofferdam_guest`
     pub(crate) crate_path: &'r Path,
     /// Exported interfaces in the world's order, then others that have types which those use.
     pub(crate) modules: Vec<Module>,
@@ -67,7 +80,7 @@ pub(crate) struct World<'r> {
 }
 
 impl<'r> World<'r> {
-    pub(crate) fn new(resolve: &'r Resolve, id: WorldId, crate_path: &'r Path) -> Self {
+    pub(crate) fn new(resolve: &'r Resolve, id: WorldId, side: Side, crate_path: &'r Path) -> Self {
         let world = &resolve.worlds[id];
         let title = world
             .package
@@ -77,6 +90,7 @@ impl<'r> World<'r> {
             id,
             title,
             name: format_ident!("{}", Scope::default().take(camel(&world.name))),
+            side,
             crate_path,
             modules: Vec::new(),
             types: Vec::new(),
@@ -168,13 +182,17 @@ impl<'r> World<'r> {
         let resolve = self.resolve;
         let name_of =
             |id: &TypeId| camel(resolve.types[*id].name.as_deref().expect("types with an owner are named"));
-        let mut root = Scope::with(&DERIVED);
+        let reserved: &[&str] = match self.side {
+            Side::Client => &DERIVED,
+            Side::Guest => &[DERIVED[0], DERIVED[1], GUEST],
+        };
+        let mut root = Scope::with(reserved);
         root.take(self.name.to_string());
         for id in &self.types {
             self.names.insert(*id, root.take(name_of(id)));
         }
         for module in &mut self.modules {
-            let mut scope = Scope::with(&DERIVED);
+            let mut scope = Scope::with(reserved);
             for id in &module.types {
                 self.names.insert(*id, scope.take(name_of(id)));
             }
@@ -190,10 +208,13 @@ impl<'r> World<'r> {
         }
     }
 
-    /// `cofferdam::client`, from anywhere.
+    /// `cofferdam::client` or `cofferdam_guest`, from anywhere.
     pub(crate) fn api(&self) -> TokenStream {
         let path = self.crate_path;
-        quote!(#path::client)
+        match self.side {
+            Side::Client => quote!(#path::client),
+            Side::Guest => quote!(#path),
+        }
     }
 
     pub(crate) fn type_name(&self, id: TypeId) -> &Ident {
@@ -229,6 +250,32 @@ impl<'r> World<'r> {
     pub(crate) fn resource_home(&self, resource: TypeId) -> Option<&Module> {
         let TypeOwner::Interface(home) = self.resolve.types[self.behind(resource)].owner else { return None };
         self.modules.iter().find(|module| module.interface == home && module.exported.is_some())
+    }
+
+    /// The type that stands for a resource in what implements its interface.
+    pub(crate) fn resource_type(
+        &self,
+        resource: TypeId,
+        implementation: &TokenStream,
+        place: Place,
+    ) -> TokenStream {
+        let resource = self.behind(resource);
+        let name = self.type_name(resource);
+        let TypeOwner::Interface(home) = self.resolve.types[resource].owner else {
+            return quote!(<#implementation as Guest>::#name);
+        };
+        let guest = match place {
+            Place::Module(here) if here == home => quote!(Guest),
+            Place::Module(_) => {
+                let module = &self.module(home).name;
+                quote!(super::#module::Guest)
+            }
+            Place::Root => {
+                let module = &self.module(home).name;
+                quote!(self::#module::Guest)
+            }
+        };
+        quote!(<#implementation as #guest>::#name)
     }
 
     /// The hidden module with the client's parts that all of its handles share.

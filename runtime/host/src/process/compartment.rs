@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
 use cofferdam_wire::channel::{Channel, ChannelError};
-use cofferdam_wire::frame::FrameKind;
+use cofferdam_wire::frame::{Frame, FrameKind};
+use cofferdam_wire::handshake::{DROP, Offer};
 use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use cofferdam_wire::memory::Memory;
 use cofferdam_wire::order::LayerReport;
@@ -19,7 +20,7 @@ use cofferdam_wire::{Decode, Encode};
 
 use super::error::{CallError, FaultKind, StartError};
 use super::host::ProcessHost;
-use super::limits::CALL_DEADLINE_DEFAULT;
+use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
 use super::lower::{Lowered, lower};
 use super::program::Program;
 use super::supervise::{Cause, Control, End, Launch, Started, readable, supervise};
@@ -73,6 +74,23 @@ pub struct ProcessCompartment {
     restarts: VecDeque<Instant>,
     layers: Vec<LayerReport>,
     taken: Stdio,
+    ender: Ender,
+    buffer: Vec<u8>,
+}
+
+/// Numbers of guests. No two guests of a program have the same.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// Ends the guest that runs, also while it is in a call.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ender(Arc<Mutex<Option<Arc<Control>>>>);
+
+impl Ender {
+    pub(super) fn end(&self) {
+        if let Some(control) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            control.end(Cause::Dropped);
+        }
+    }
 }
 
 /// Everything that guests of one compartment have in common.
@@ -92,9 +110,12 @@ struct Running {
     channel: Channel,
     control: Arc<Control>,
     supervisor: Option<JoinHandle<End>>,
-    functions: Vec<String>,
+    functions: Vec<Offer>,
+    imports: Vec<Offer>,
     layers: Vec<LayerReport>,
     calls: u32,
+    /// Which guest of this program it is.
+    serial: u64,
 }
 
 impl Source {
@@ -123,10 +144,16 @@ impl Source {
             .spawn(move || supervise(&launch, &tell))
             .map_err(|error| failed(&error))?;
         match told.recv() {
-            Ok(Ok(Started { functions, layers })) => {
-                let channel = Channel::host(&memory, self.spin_pauses);
-                Ok(Running { channel, control, supervisor: Some(supervisor), functions, layers, calls: 0 })
-            }
+            Ok(Ok(Started { hello, layers })) => Ok(Running {
+                channel: Channel::host(&memory, self.spin_pauses),
+                control,
+                supervisor: Some(supervisor),
+                functions: hello.functions,
+                imports: hello.imports,
+                layers,
+                calls: 0,
+                serial: 0,
+            }),
             Ok(Err(error)) => {
                 join(supervisor);
                 Err(error)
@@ -196,8 +223,31 @@ impl ProcessCompartment {
         options: StartOptions,
         _: AmbientAuthority,
     ) -> Result<Self, StartError> {
+        let image = host.programs.read(program).map_err(|message| StartError::Program {
+            edge: plan.edge(),
+            path: program.display().to_string(),
+            message,
+        });
+        match image {
+            Ok(image) => Self::start_program(host, plan, &image, folder, log, options),
+            Err(error) => {
+                log.record(&AuditEvent::Refused { edge: plan.edge(), reason: error.to_string() })?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same with a program that was read.
+    pub(super) fn start_program(
+        host: &ProcessHost,
+        plan: &CompartmentPlan,
+        program: &Arc<Program>,
+        folder: &Path,
+        log: &AuditLog,
+        options: StartOptions,
+    ) -> Result<Self, StartError> {
         let edge = plan.edge();
-        let started = Self::prepare(host, plan, program, folder, log.clone(), options)
+        let started = Self::prepare(host, plan, Arc::clone(program), folder, log.clone(), options)
             .and_then(|mut compartment| compartment.run().map(|()| compartment));
         match &started {
             Ok(compartment) => {
@@ -216,7 +266,7 @@ impl ProcessCompartment {
     fn prepare(
         host: &ProcessHost,
         plan: &CompartmentPlan,
-        program: &Path,
+        program: Arc<Program>,
         folder: &Path,
         log: AuditLog,
         options: StartOptions,
@@ -230,16 +280,11 @@ impl ProcessCompartment {
             let what = "a guest that serves no call".to_owned();
             return Err(StartError::CannotEnforce { edge, what });
         }
-        let image = host.programs.read(program).map_err(|message| StartError::Program {
-            edge: edge.clone(),
-            path: program.display().to_string(),
-            message,
-        })?;
         let source = Source {
             launcher: host.launcher.try_clone().map_err(|error| failed(&error))?,
             spin_pauses: host.spin_pauses,
-            lowered: Arc::new(lower(plan, &image, folder)?),
-            program: image,
+            lowered: Arc::new(lower(plan, &program, folder)?),
+            program,
             interface: options.interface,
             log,
         };
@@ -256,6 +301,8 @@ impl ProcessCompartment {
             restarts: VecDeque::new(),
             layers: Vec::new(),
             taken: Stdio::default(),
+            ender: Ender::default(),
+            buffer: Vec::new(),
         })
     }
 
@@ -270,8 +317,45 @@ impl ProcessCompartment {
     }
 
     /// The functions of the guest that runs; none if it is gone.
-    pub fn functions(&self) -> &[String] {
+    pub fn functions(&self) -> Vec<String> {
+        self.offers().iter().map(|offer| offer.name.clone()).collect()
+    }
+
+    /// The same with the digests of their types.
+    pub(super) fn offers(&self) -> &[Offer] {
         self.running.as_ref().map_or(&[], |running| &running.functions)
+    }
+
+    /// Which guest it is that runs; `None` when it is gone.
+    pub(super) fn serial(&self) -> Option<u64> {
+        self.running.as_ref().filter(|running| !running.is_gone()).map(|running| running.serial)
+    }
+
+    /// Whether its guests are of this program.
+    pub(super) fn runs(&self, program: &Arc<Program>) -> bool {
+        Arc::ptr_eq(&self.source.program, program)
+    }
+
+    /// What ends it from another thread.
+    pub(super) fn ender(&self) -> Ender {
+        self.ender.clone()
+    }
+
+    /// Memory for a result, kept from call to call.
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Gives it back.
+    pub(super) fn keep_buffer(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() <= BUFFER_BYTES_MAX {
+            self.buffer = buffer;
+        }
+    }
+
+    /// The guest broke the rules: it is ended.
+    pub(super) fn broke(&mut self, how: String) -> CallError {
+        self.stop(Cause::Fault(FaultKind::Protocol(how)))
     }
 
     /// What was written to the granted streams since the last time.
@@ -288,11 +372,13 @@ impl ProcessCompartment {
     fn run(&mut self) -> Result<(), StartError> {
         let spent = self.running.take();
         let spare = self.spare.take().and_then(|spare| spare.join().ok()).and_then(Result::ok);
-        let running = match spare {
+        let mut running = match spare {
             Some(spare) if !spare.is_gone() => spare,
             _ => self.source.start()?,
         };
         self.layers.clone_from(&running.layers);
+        running.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        *self.ender.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&running.control));
         self.running = Some(running);
         if self.options.spare {
             let source = Arc::clone(&self.source);
@@ -329,8 +415,7 @@ impl ProcessCompartment {
         let bytes = cofferdam_wire::encode(arguments)
             .map_err(|error| CallError::Usage { edge: edge(), message: error.to_string() })?;
         let result = self.call(function, &bytes)?;
-        cofferdam_wire::decode(&result)
-            .map_err(|error| self.stop(Cause::Fault(FaultKind::Protocol(error.to_string()))))
+        cofferdam_wire::decode(&result).map_err(|error| self.broke(error.to_string()))
     }
 
     /// Calls a function by name; its result replaces what is in `result`, and takes no new memory where that has enough.
@@ -343,14 +428,29 @@ impl ProcessCompartment {
         arguments: &[u8],
         result: &mut Vec<u8>,
     ) -> Result<(), CallError> {
+        self.ensure_running()?;
+        self.call_subject(Subject::Named(function), arguments, result, None, &mut NoImports)
+    }
+
+    /// Makes a call on the guest that runs; the caller saw to it that there is one. `within` is a deadline beside the
+    /// compartment's own.
+    pub(super) fn call_subject(
+        &mut self,
+        subject: Subject<'_>,
+        arguments: &[u8],
+        result: &mut Vec<u8>,
+        within: Option<Instant>,
+        imports: &mut dyn Imports,
+    ) -> Result<(), CallError> {
         if arguments.len() > MESSAGE_BYTES_MAX as usize {
             let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
             return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
-        self.ensure_running()?;
-        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline));
         let begun = Instant::now();
-        let outcome = self.exchange(function, arguments, result, begun + deadline);
+        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline));
+        let deadline =
+            within.map_or(deadline, |within| within.saturating_duration_since(begun).min(deadline));
+        let outcome = self.exchange(subject, arguments, result, begun + deadline, imports);
         if let Some(left) = &mut self.cpu_left {
             *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));
         }
@@ -372,29 +472,59 @@ impl ProcessCompartment {
 
     fn exchange(
         &mut self,
-        function: &str,
+        subject: Subject<'_>,
         arguments: &[u8],
         result: &mut Vec<u8>,
         deadline: Instant,
+        imports: &mut dyn Imports,
     ) -> Result<(), Outcome> {
         let edge = || self.source.lowered.edge.clone();
-        let running = self.running.as_mut().expect("the caller saw to it");
-        let Some(index) = running.functions.iter().position(|name| name == function) else {
-            let known = running.functions.clone();
-            let error = CallError::UnknownFunction { edge: edge(), function: function.to_owned(), known };
-            return Err(Outcome::Kept(error));
+        let Some(running) = self.running.as_mut() else {
+            return Err(Outcome::Kept(CallError::NotRestarted { edge: edge() }));
         };
-        let index = u32::try_from(index).expect("the handshake bounds their number");
+        let index = match subject {
+            Subject::Drop => Some(DROP),
+            Subject::Named(function) => number(running.functions.iter().position(|one| one.name == function)),
+            // Every guest of a compartment is the same program, but what it says of itself is its own word.
+            Subject::At(index, offer) => {
+                number((running.functions.get(index) == Some(offer)).then_some(index))
+            }
+        };
+        let Some(index) = index else {
+            let known = running.functions.iter().map(|offer| offer.name.clone()).collect();
+            let function = subject.name().to_owned();
+            return Err(Outcome::Kept(CallError::UnknownFunction { edge: edge(), function, known }));
+        };
         let wait = Wait { deadline: Some(deadline), ended: Some(&running.control.ended) };
         running.calls = running.calls.wrapping_add(1);
         running
             .channel
             .send(FrameKind::Call, running.calls, index, arguments, wait)
             .map_err(Outcome::Failed)?;
-        let frame = running.channel.receive(result, wait).map_err(Outcome::Failed)?;
         let protocol = |text: String| Outcome::Ends(FaultKind::Protocol(text));
-        if frame.call != running.calls {
-            return Err(protocol(format!("it answers call {} instead of {}", frame.call, running.calls)));
+        let call = running.calls;
+        let receive = |channel: &mut Channel, result: &mut Vec<u8>| -> Result<Frame, Outcome> {
+            let frame = channel.receive(result, wait).map_err(Outcome::Failed)?;
+            if frame.call == call {
+                return Ok(frame);
+            }
+            Err(protocol(format!("it answers call {} instead of {call}", frame.call)))
+        };
+        let mut frame = receive(&mut running.channel, result)?;
+        while frame.kind == FrameKind::Call {
+            let Some(import) = running.imports.get(frame.subject as usize) else {
+                return Err(protocol(format!(
+                    "it calls import {}, and has {}",
+                    frame.subject,
+                    running.imports.len()
+                )));
+            };
+            let (kind, bytes) = match imports.call(import, result, deadline) {
+                Ok(bytes) => (FrameKind::Reply, bytes),
+                Err(text) => (FrameKind::Refusal, text.into_bytes()),
+            };
+            running.channel.send(kind, call, frame.subject, &bytes, wait).map_err(Outcome::Failed)?;
+            frame = receive(&mut running.channel, result)?;
         }
         let text = |bytes: &[u8]| readable(&bytes[..bytes.len().min(FAULT_TEXT_BYTES_MAX)]);
         match frame.kind {
@@ -403,7 +533,7 @@ impl ProcessCompartment {
                 Err(Outcome::Kept(CallError::Refused { edge: edge(), message: text(result) }))
             }
             FrameKind::Fault => Err(Outcome::Ends(FaultKind::Panic(text(result)))),
-            FrameKind::Call => Err(protocol("it calls its host".to_owned())),
+            FrameKind::Call => unreachable!("answered above"),
         }
     }
 
@@ -428,7 +558,7 @@ impl ProcessCompartment {
     }
 
     /// A guest that can be called, if the policy allows a new one.
-    fn ensure_running(&mut self) -> Result<(), CallError> {
+    pub(super) fn ensure_running(&mut self) -> Result<(), CallError> {
         if self.running.as_ref().is_some_and(Running::is_gone) {
             // It ended between calls, and that was recorded then.
             if let CallError::Audit(error) = self.stop(Cause::Dropped) {
@@ -474,6 +604,46 @@ impl ProcessCompartment {
             }
         })
     }
+}
+
+/// What is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Subject<'a> {
+    /// A function by its name.
+    Named(&'a str),
+    /// A function by its place among the guest's, and what must be there.
+    At(usize, &'a Offer),
+    /// The destructors of resources.
+    Drop,
+}
+
+impl<'a> Subject<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Named(name) => name,
+            Self::At(_, offer) => &offer.name,
+            Self::Drop => "[resource-drop]",
+        }
+    }
+}
+
+/// What a guest's calls of its host lead to.
+pub(crate) trait Imports {
+    /// Makes the call; an error's text is told to the guest.
+    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, String>;
+}
+
+/// Nothing.
+pub(super) struct NoImports;
+
+impl Imports for NoImports {
+    fn call(&mut self, import: &Offer, _: &[u8], _: Instant) -> Result<Vec<u8>, String> {
+        Err(format!("nobody provides `{}` here", import.name))
+    }
+}
+
+fn number(index: Option<usize>) -> Option<u32> {
+    index.and_then(|index| u32::try_from(index).ok())
 }
 
 enum Outcome {

@@ -118,10 +118,7 @@ impl fmt::Display for FaultKind {
             Self::Panic(message) => write!(f, "panicked: {message}"),
             Self::OutOfMemory => f.write_str("ran out of memory"),
             Self::StackOverflow => f.write_str("recursed too deep"),
-            Self::Signal(number, words) => {
-                write!(f, "was ended by {}", signal_name(*number))?;
-                if words.is_empty() { Ok(()) } else { write!(f, ", its last words: {words}") }
-            }
+            Self::Signal(number, words) => write_signal(f, *number, words),
             Self::Exit(code) => write!(f, "ended itself with code {code}"),
             Self::Vanished => f.write_str("was killed from outside"),
             Self::Protocol(message) => write!(f, "broke the rules of the conversation: {message}"),
@@ -142,6 +139,12 @@ impl FaultKind {
             Self::Protocol(_) => "protocol",
         }
     }
+}
+
+/// How a signal ended a guest.
+pub(crate) fn write_signal(f: &mut fmt::Formatter<'_>, number: i32, words: &str) -> fmt::Result {
+    write!(f, "was ended by {}", signal_name(number))?;
+    if words.is_empty() { Ok(()) } else { write!(f, ", its last words: {words}") }
 }
 
 /// The name of a signal on this platform.

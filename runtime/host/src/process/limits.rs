@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Deadline of a call whose compartment sets none.
 pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 
+/// Largest memory for a result that is kept for the next call, bytes: as much as the rings hold.
+pub(super) const BUFFER_BYTES_MAX: usize = 512 << 10;
+
 /// Longest start: from the launcher's first instruction to the guest's first words.
 pub const START_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -12,6 +12,8 @@
 mod broker;
 mod compartment;
 mod doctor;
+#[cfg(feature = "wasm")]
+mod edge;
 mod error;
 mod filter;
 mod host;
@@ -22,6 +24,10 @@ mod supervise;
 
 pub use compartment::{ProcessCompartment, Restart, StartOptions, Stdio};
 pub use doctor::{Doctor, Finding, Tier, examine_ambient};
+#[cfg(feature = "wasm")]
+pub(crate) use edge::{ProcessEdge, Start};
+#[cfg(feature = "wasm")]
+pub(crate) use error::write_signal;
 pub use error::{CallError, FaultKind, StartError, Violation};
 pub use filter::RuleError;
 pub use host::{LAUNCHER_VARIABLE, ProcessHost};

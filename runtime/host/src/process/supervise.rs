@@ -47,7 +47,7 @@ pub(super) struct Launch {
 /// A guest that said its first words.
 #[derive(Debug)]
 pub(super) struct Started {
-    pub(super) functions: Vec<String>,
+    pub(super) hello: Hello,
     pub(super) layers: Vec<LayerReport>,
 }
 
@@ -238,7 +238,7 @@ pub(super) fn supervise(launch: &Launch, tell: &Sender<Result<Started, StartErro
     let mut guest = match start(launch, deadline) {
         Ok((mut guest, layers)) => match greet(launch, &mut guest, deadline) {
             Ok(hello) => {
-                let started = Started { functions: hello.functions, layers };
+                let started = Started { hello, layers };
                 // A caller that does not listen any more drops the compartment, and that ends the guest.
                 let _ = tell.send(Ok(started));
                 guest
@@ -395,14 +395,16 @@ fn greet(launch: &Launch, guest: &mut Guest, deadline: Instant) -> Result<Hello,
     let hello: Hello = match packet::receive_now(&guest.socket, 0) {
         Ok((bytes, _)) => match cofferdam_wire::decode(&bytes) {
             Ok(hello) => hello,
+            Err(_) if Hello::version_of(&bytes).is_some_and(|theirs| theirs != cofferdam_wire::VERSION) => {
+                return Err(no(other_version(Hello::version_of(&bytes).unwrap_or_default())));
+            }
             Err(error) => return Err(no(format!("its first words make no sense: {error}"))),
         },
         Err(PacketError::HungUp) => return Err(None),
         Err(error) => return Err(no(error.to_string())),
     };
     if hello.version != cofferdam_wire::VERSION {
-        let ours = cofferdam_wire::VERSION;
-        return Err(no(format!("it speaks version {}, and this host version {ours}", hello.version)));
+        return Err(no(other_version(hello.version)));
     }
     if let Some(wanted) = launch.interface.filter(|wanted| *wanted != hello.interface) {
         let text = format!("its interface is {:#018x}, and the caller's {wanted:#018x}", hello.interface);
@@ -420,6 +422,10 @@ fn greet(launch: &Launch, guest: &mut Guest, deadline: Instant) -> Result<Hello,
     let _ = rustix::net::shutdown(&guest.socket, rustix::net::Shutdown::Read);
     guest.greeted = true;
     Ok(hello)
+}
+
+fn other_version(theirs: u32) -> String {
+    format!("it speaks version {theirs}, and this host version {}", cofferdam_wire::VERSION)
 }
 
 fn readable_now(socket: &OwnedFd) -> bool {

@@ -12,6 +12,7 @@ use super::{Entry, Inner, Runtime, RuntimeError};
 use crate::audit::AuditLog;
 use crate::load::{LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 use crate::plan::{Plan, plan, verify_paths_ambient};
+use crate::process::{ProcessHost, StartOptions};
 use crate::wasm::{CodeCache, CompartmentOptions, Input, Output, WasmHost};
 
 /// Where a component comes from.
@@ -32,6 +33,8 @@ pub struct RuntimeBuilder {
     components: HashMap<String, Source>,
     components_folder: Option<PathBuf>,
     options: HashMap<String, CompartmentOptions>,
+    process_options: HashMap<String, StartOptions>,
+    processes: Option<Arc<ProcessHost>>,
     default_options: CompartmentOptions,
     cache: Option<CodeCache>,
     eager: bool,
@@ -116,6 +119,8 @@ impl Runtime {
             components: HashMap::new(),
             components_folder: None,
             options: HashMap::new(),
+            process_options: HashMap::new(),
+            processes: None,
             default_options: CompartmentOptions::default(),
             cache: None,
             eager: false,
@@ -185,6 +190,20 @@ impl RuntimeBuilder {
         self
     }
 
+    /// What starts processes, in place of the launcher that is found beside this program.
+    #[must_use]
+    pub fn processes(mut self, host: Arc<ProcessHost>) -> Self {
+        self.processes = Some(host);
+        self
+    }
+
+    /// How an edge's process compartment, `consumer -> crate`, is started again, and how many calls one guest serves.
+    #[must_use]
+    pub fn process_options(mut self, edge: &str, options: StartOptions) -> Self {
+        self.process_options.insert(edge.to_owned(), options);
+        self
+    }
+
     /// Starts every compartment at once, so that what is wrong with one is known now. By default each starts with its first use.
     #[must_use]
     pub fn eager(mut self) -> Self {
@@ -223,6 +242,8 @@ impl RuntimeBuilder {
             components: Mutex::new(self.components),
             components_folder: self.components_folder,
             options: self.options,
+            process_options: self.process_options,
+            processes: Mutex::new(self.processes),
             default_options: self.default_options,
             host_manifest: self.host_manifest,
             entries: Mutex::new(entries),

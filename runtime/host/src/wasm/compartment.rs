@@ -31,6 +31,7 @@ use super::state::State;
 use super::stream::{Input, Output};
 use super::unit::{self, Imports, Piece};
 use crate::audit::{AuditEvent, AuditLog};
+use crate::client::Key;
 use crate::plan::CompartmentPlan;
 
 /// What a guest wrote to its granted streams since the last time they were taken.
@@ -64,13 +65,6 @@ impl Default for CompartmentOptions {
 /// A component with exactly what its edge grants. Clones are of the same compartment; `Send` and `Sync`.
 #[derive(Clone)]
 pub struct WasmCompartment(Arc<Inner>);
-
-/// An export that a client uses.
-pub(super) struct Key {
-    pub(super) interface: Option<&'static str>,
-    pub(super) name: &'static str,
-    pub(super) signature: &'static str,
-}
 
 struct Inner {
     id: u64,
@@ -217,11 +211,11 @@ impl WasmCompartment {
         &self.0.edge
     }
 
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.0.id
     }
 
-    pub(super) fn host(&self) -> &WasmHost {
+    pub(crate) fn host(&self) -> &WasmHost {
         &self.0.host
     }
 
@@ -662,19 +656,6 @@ impl WasmCompartment {
         self.0.pool.clear();
         self.0.log.record(&AuditEvent::Stopped { edge: self.0.edge.clone() })?;
         Ok(())
-    }
-
-    /// Runs something on a thread of the host that is made for waiting.
-    #[cfg(feature = "async")]
-    pub(crate) async fn unblock<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
-        let run = move || super::threads::blocking(run);
-        match self.0.host.runtime().spawn_blocking(run).await {
-            Ok(value) => value,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => unreachable!("nobody cancels it: {error}"),
-            },
-        }
     }
 
     /// Takes one grant back. Running calls are told no at their next operation on anything of the host's; later ones begin

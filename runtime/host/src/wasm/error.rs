@@ -69,6 +69,9 @@ pub enum StartError {
     /// A granted folder cannot be opened.
     #[error("`{edge}`: cannot open `{path}`, which the edge grants: {message}")]
     Path { edge: String, path: String, message: String },
+    /// A process does not start.
+    #[error(transparent)]
+    Process(#[from] crate::process::StartError),
     /// The code that runs when a component is made failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -91,14 +94,20 @@ fn edges_text(edges: &[String]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// It ran into `unreachable`, which is how a Rust panic ends.
-    Panic,
+    /// It panicked: with this message, where the guest could tell it. A component cannot: it runs into `unreachable`.
+    Panic(Option<String>),
+    /// It needed more memory than its limit, and said so.
+    OutOfMemory,
     /// It recursed too deep.
     StackOverflow,
     /// Another trap: a wrong address, a division by zero, ...
     Trap(String),
     /// It ended itself with this code.
     Exit(i32),
+    /// A signal ended it: its number, and the last that it wrote to standard error.
+    Signal(i32, String),
+    /// It was killed from outside, together with the processes around it.
+    Vanished,
     /// It broke the rules of the component model.
     Protocol(String),
     /// One of the compartments of a unit failed so, and all of them with it.
@@ -123,11 +132,15 @@ impl FaultKind {
 impl std::fmt::Display for FaultKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Panic => f.write_str("panicked"),
+            Self::Panic(None) => f.write_str("panicked"),
+            Self::Panic(Some(message)) => write!(f, "panicked: {message}"),
+            Self::OutOfMemory => f.write_str("ran out of memory"),
             Self::StackOverflow => f.write_str("recursed too deep"),
             Self::Trap(message) => write!(f, "trapped: {message}"),
             Self::Exit(code) => write!(f, "ended itself with code {code}"),
-            Self::Protocol(message) => write!(f, "broke the rules of the component model: {message}"),
+            Self::Signal(number, words) => crate::process::write_signal(f, *number, words),
+            Self::Vanished => f.write_str("was killed from outside"),
+            Self::Protocol(message) => write!(f, "broke the rules of the conversation: {message}"),
             Self::InUnit { kind, fused } => {
                 write!(f, "{kind}; it is one unit with what runs behind {}", fused.join(", "))
             }
@@ -142,10 +155,8 @@ impl std::fmt::Display for FaultKind {
 #[expect(missing_docs, reason = "fields are named by the messages that use them")]
 pub enum CallError {
     /// The guest tried what its edge does not grant.
-    #[error(
-        "`{edge}`: called `{attempt}`, and the edge does not grant `{capability}`; this line would allow it: {line}"
-    )]
-    Violation { edge: String, capability: Capability, attempt: String, line: String },
+    #[error("`{edge}`: called `{attempt}`, {}", allowance(.capability.as_ref(), .line.as_ref()))]
+    Violation { edge: String, capability: Option<Capability>, attempt: String, line: Option<String> },
     /// The guest failed by itself.
     #[error("`{edge}`: the guest {kind}")]
     Fault { edge: String, kind: FaultKind },
@@ -165,6 +176,9 @@ pub enum CallError {
     /// The handle's instance is gone: it failed, was stopped, or was replaced.
     #[error("`{edge}`: the handle is of an instance that is gone")]
     StaleHandle { edge: String },
+    /// The guest is gone, and its restart policy keeps it so.
+    #[error("`{edge}`: the guest is gone, and its restart policy keeps it so")]
+    Gone { edge: String },
     /// The instance could not be made.
     #[error(transparent)]
     Start(#[from] Box<StartError>),
@@ -190,10 +204,21 @@ impl CallError {
             | Self::Callee { edge, .. }
             | Self::Revoked { edge, .. }
             | Self::StaleHandle { edge }
+            | Self::Gone { edge }
             | Self::UnknownFunction { edge, .. }
             | Self::Usage { edge, .. } => edge,
             Self::Start(_) | Self::Audit(_) => "",
         }
+    }
+}
+
+/// What would have allowed an attempt.
+fn allowance(capability: Option<&Capability>, line: Option<&String>) -> String {
+    match (capability, line) {
+        (Some(capability), Some(line)) => {
+            format!("and the edge does not grant `{capability}`; this line would allow it: {line}")
+        }
+        _ => "which no grant allows".to_owned(),
     }
 }
 

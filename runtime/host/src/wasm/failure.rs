@@ -66,9 +66,9 @@ impl Failure<'_> {
         if let Some(ungranted) = error.downcast_ref::<Ungranted>() {
             return CallError::Violation {
                 edge: ungranted.edge.clone(),
-                capability: ungranted.capability.clone(),
+                capability: Some(ungranted.capability.clone()),
                 attempt: ungranted.attempt.clone(),
-                line: ungranted.line(),
+                line: Some(ungranted.line()),
             };
         }
         if let Some(LimitHit(what)) = error.downcast_ref::<LimitHit>() {
@@ -95,7 +95,7 @@ impl Failure<'_> {
         let kind = match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => return CallError::Deadline { edge, deadline },
             Some(Trap::StackOverflow) => FaultKind::StackOverflow,
-            Some(Trap::UnreachableCodeReached) => FaultKind::Panic,
+            Some(Trap::UnreachableCodeReached) => FaultKind::Panic(None),
             Some(trap) => FaultKind::Trap(trap.to_string()),
             None => FaultKind::Protocol(text),
         };
@@ -104,7 +104,7 @@ impl Failure<'_> {
 }
 
 /// The failure as the audit log keeps it.
-pub(super) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
+pub(crate) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
     let fault = |kind: &str, detail: String| AuditEvent::Fault {
         edge: edge.to_owned(),
         kind: kind.to_owned(),
@@ -113,7 +113,7 @@ pub(super) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
     match error {
         CallError::Violation { edge, capability, attempt, .. } => AuditEvent::Violation {
             edge: edge.clone(),
-            capability: capability.to_string(),
+            capability: capability.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
             attempt: attempt.clone(),
         },
         CallError::Fault { kind, .. } if matches!(kind.itself(), FaultKind::Exit(_)) => {

@@ -32,6 +32,19 @@ impl WasmHost {
         Self::build(None)
     }
 
+    /// Runs something on a thread of the host that is made for waiting.
+    #[cfg(feature = "async")]
+    pub(crate) async fn unblock<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
+        let run = move || super::threads::blocking(run);
+        match self.runtime().spawn_blocking(run).await {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => unreachable!("nobody cancels it: {error}"),
+            },
+        }
+    }
+
     /// The same, with compiled code kept in a folder.
     ///
     /// # Errors

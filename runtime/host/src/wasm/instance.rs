@@ -24,9 +24,9 @@ use super::member::Member;
 use super::names::NetworkPolicy;
 use super::state::{Reach, State};
 use super::stream::Captured;
-use super::typed::Function;
 use super::unchecked::FittingFunc;
 use super::unit::Imports;
+use crate::client::Function;
 use crate::plan::{CompartmentPlan, MountPlan};
 
 /// A component, linked for the grants that hold now. Replaced as a whole when either changes.

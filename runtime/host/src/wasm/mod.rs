@@ -61,6 +61,7 @@ pub use stream::{Input, Output};
 pub use wasmtime::component::Val;
 
 pub(crate) use compartment::{Start, may_wait};
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use failure::event_of;
 pub(crate) use inspect::digest;
 pub(crate) use member::MemberStart;
-pub use typed::{Checked, Expected, Function, Handle, Owner};

@@ -1,12 +1,18 @@
-//! The two places where this crate says more than the compiler can check.
+//! The three places where this crate says more than the compiler can check.
 #![allow(unsafe_code, reason = "each block says which check stands in for the compiler's")]
 
 use std::any::TypeId;
+use std::mem::MaybeUninit;
 
-use wasmtime::component::{Component, ComponentNamedList, Func, Lift, Lower, TypedFunc};
+use wasmtime::component::__internal::{
+    CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext,
+};
+use wasmtime::component::{
+    Component, ComponentNamedList, ComponentType, Func, Lift, Lower, ResourceAny, TypedFunc,
+};
 use wasmtime::{AsContext, Engine};
 
-use super::typed::Function;
+use crate::client::{AnyResource, Function};
 
 /// A function whose types were compared with those of one [`Function`].
 #[derive(Debug, Clone, Copy)]
@@ -64,4 +70,66 @@ pub(super) fn precompiled(engine: &Engine, verified: &super::cache::Verified) ->
     // SAFETY: `deserialize` asks for bytes that this engine's `serialize` made, unchanged. A `Verified` is only made from
     // bytes whose keyed digest, written by this program's user with them, was compared after they were copied to memory.
     unsafe { Component::deserialize(engine, verified.code()) }
+}
+
+// SAFETY: `ComponentType` asks that `Lower` and `ABI` are those of the type that is checked. All of it is what wasmtime says
+// of its own `ResourceAny`, unchanged.
+unsafe impl ComponentType for AnyResource {
+    type Lower = <ResourceAny as ComponentType>::Lower;
+    const ABI: CanonicalAbiInfo = ResourceAny::ABI;
+    const MAY_REQUIRE_REALLOC: bool = ResourceAny::MAY_REQUIRE_REALLOC;
+
+    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
+        ResourceAny::typecheck(ty, types)
+    }
+}
+
+/// The component's own resource; a process has no part in a component's call.
+fn of_component(resource: &AnyResource) -> wasmtime::Result<&ResourceAny> {
+    match resource {
+        AnyResource::Wasm(resource) => Ok(resource),
+        AnyResource::Process(_) => {
+            Err(wasmtime::Error::msg("a handle of a process was passed to a component"))
+        }
+    }
+}
+
+// SAFETY: `Lower` asks that all of `dst` is written, or an error given. `ResourceAny` does that.
+unsafe impl Lower for AnyResource {
+    fn linear_lower_to_flat<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        dst: &mut MaybeUninit<Self::Lower>,
+    ) -> wasmtime::Result<()> {
+        of_component(self)?.linear_lower_to_flat(cx, ty, dst)
+    }
+
+    fn linear_lower_to_memory<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+    ) -> wasmtime::Result<()> {
+        of_component(self)?.linear_lower_to_memory(cx, ty, offset)
+    }
+}
+
+// SAFETY: `Lift` asks for a value of the type that was checked. `ResourceAny` gives it.
+unsafe impl Lift for AnyResource {
+    fn linear_lift_from_flat(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        src: &Self::Lower,
+    ) -> wasmtime::Result<Self> {
+        ResourceAny::linear_lift_from_flat(cx, ty, src).map(Self::Wasm)
+    }
+
+    fn linear_lift_from_memory(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        bytes: &[u8],
+    ) -> wasmtime::Result<Self> {
+        ResourceAny::linear_lift_from_memory(cx, ty, bytes).map(Self::Wasm)
+    }
 }

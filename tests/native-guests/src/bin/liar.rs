@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use cofferdam_wire::channel::Channel;
 use cofferdam_wire::frame::{Frame, FrameKind};
-use cofferdam_wire::handshake::{Hello, Welcome, descriptor};
+use cofferdam_wire::handshake::{Hello, Offer, Welcome, descriptor};
 use cofferdam_wire::limits::MESSAGE_BYTES_MAX;
 use cofferdam_wire::memory::{Control, Lane, Memory};
 use cofferdam_wire::packet;
@@ -37,8 +37,12 @@ fn descriptor(number: i32) -> BorrowedFd<'static> {
 fn main() -> ExitCode {
     let memory = Arc::new(Memory::attach(descriptor(descriptor::MEMORY)).expect("memory"));
     let socket = descriptor(descriptor::SOCKET);
-    let hello =
-        Hello { version: cofferdam_wire::VERSION, interface: 0, functions: WAYS.map(str::to_owned).to_vec() };
+    let hello = Hello {
+        version: cofferdam_wire::VERSION,
+        interface: 0,
+        functions: WAYS.map(|name| Offer { name: name.to_owned(), shape: 0 }).to_vec(),
+        imports: Vec::new(),
+    };
     packet::send(socket, &cofferdam_wire::encode(&hello).expect("small"), &[]).expect("a host");
     let (welcome, _) = packet::receive_now(socket, 0).expect("a host");
     let _: Welcome = cofferdam_wire::decode(&welcome).expect("a host");

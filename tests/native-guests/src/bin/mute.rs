@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 
-use cofferdam_wire::handshake::{Hello, descriptor};
+use cofferdam_wire::handshake::{Hello, Offer, descriptor};
 use cofferdam_wire::packet;
 
 /// A guest has no arguments and no variables of its own, so the tests write the way in here, in a copy of the program.
@@ -17,8 +17,10 @@ fn socket() -> BorrowedFd<'static> {
 
 fn main() -> ExitCode {
     let hello = |version, functions: usize| {
-        let functions = (0..functions).map(|index| index.to_string()).collect();
-        cofferdam_wire::encode(&Hello { version, interface: 0, functions }).expect("small")
+        let offer = |index: usize| Offer { name: index.to_string(), shape: 0 };
+        let functions = (0..functions).map(offer).collect();
+        cofferdam_wire::encode(&Hello { version, interface: 0, functions, imports: Vec::new() })
+            .expect("small")
     };
     let way = std::hint::black_box(WAY);
     let bytes = match way.trim_end_matches('.').strip_prefix("which way to be mute: ").unwrap_or_default() {
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
             let _ = packet::send(socket(), &hello, &[socket()]);
             Vec::new()
         }
-        _ => vec![0xFF; 100],
+        _ => [&cofferdam_wire::VERSION.to_le_bytes()[..], &[0xFF; 100]].concat(),
     };
     if !bytes.is_empty() {
         let _ = packet::send(socket(), &bytes, &[]);

@@ -1,0 +1,491 @@
+//! A process compartment as callers share it: found by name and shape, called from many threads, taken back.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use capability_manifest::Capability;
+use cofferdam_wire::handshake::Offer;
+use cofferdam_wire::value::Resource;
+
+use super::compartment::{Ender, Imports, NoImports, ProcessCompartment, StartOptions, Subject};
+use super::host::ProcessHost;
+use super::program::Program;
+use super::{CallError as OwnError, FaultKind as OwnFault};
+use crate::audit::{AuditEvent, AuditLog};
+use crate::client::Key;
+use crate::plan::CompartmentPlan;
+use crate::wasm::{
+    CALL_DEADLINE_DEFAULT, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio, WasmHost,
+    digest, event_of,
+};
+
+/// Numbers of compartments, above all that wasm compartments have.
+static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
+
+/// A process compartment. Clones are of the same.
+#[derive(Debug, Clone)]
+pub(crate) struct ProcessEdge(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    id: u64,
+    edge: String,
+    host: Arc<ProcessHost>,
+    threads: WasmHost,
+    folder: PathBuf,
+    log: AuditLog,
+    options: StartOptions,
+    instances: usize,
+    callers_max: u64,
+    deadline: Duration,
+    /// What the program said of itself when it first started.
+    offers: Vec<Offer>,
+    state: Mutex<State>,
+    freed: Condvar,
+    calls: AtomicU64,
+    failures: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: CompartmentPlan,
+    program: Arc<Program>,
+    digest: String,
+    /// Raised when guests of before are not to be used again.
+    version: u64,
+    idle: Vec<ProcessCompartment>,
+    /// Guests that are in a call.
+    busy: Vec<Busy>,
+    callers: u64,
+    closed: Option<&'static str>,
+    taken: Stdio,
+}
+
+#[derive(Debug)]
+struct Busy {
+    serial: Option<u64>,
+    ender: Ender,
+    ticket: u64,
+}
+
+/// A guest that was taken for a call.
+struct Taken {
+    compartment: ProcessCompartment,
+    version: u64,
+    ticket: u64,
+}
+
+/// What a compartment is made from.
+pub(crate) struct Start {
+    pub(crate) plan: CompartmentPlan,
+    pub(crate) program: Vec<u8>,
+    pub(crate) folder: PathBuf,
+    pub(crate) instances: usize,
+    pub(crate) options: StartOptions,
+    /// Has the threads that are made for waiting.
+    pub(crate) threads: WasmHost,
+}
+
+impl ProcessEdge {
+    /// Starts the first guest.
+    pub(crate) fn start(host: &Arc<ProcessHost>, start: Start, log: &AuditLog) -> Result<Self, StartError> {
+        let Start { plan, program, folder, instances, options, threads } = start;
+        let edge = plan.edge();
+        let digest = digest(&program);
+        let program = Arc::new(load(&plan, &program)?);
+        let first = ProcessCompartment::start_program(host, &plan, &program, &folder, log, options)?;
+        let limits = &plan.limits;
+        let deadline =
+            limits.call_deadline.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
+        Ok(Self(Arc::new(Shared {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            edge,
+            host: Arc::clone(host),
+            threads,
+            folder,
+            log: log.clone(),
+            options,
+            instances: instances.max(1),
+            callers_max: limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT),
+            deadline,
+            offers: first.offers().to_vec(),
+            state: Mutex::new(State {
+                plan,
+                program,
+                digest,
+                version: 0,
+                idle: vec![first],
+                busy: Vec::new(),
+                callers: 0,
+                closed: None,
+                taken: Stdio::default(),
+            }),
+            freed: Condvar::new(),
+            calls: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        })))
+    }
+
+    pub(crate) fn edge(&self) -> &str {
+        &self.0.edge
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn threads(&self) -> &WasmHost {
+        &self.0.threads
+    }
+
+    pub(crate) fn exports(&self) -> Vec<String> {
+        self.0.offers.iter().map(|offer| offer.name.clone()).collect()
+    }
+
+    pub(crate) fn instances(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.idle.len(), state.busy.len())
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.0.calls.load(Ordering::Relaxed), self.0.failures.load(Ordering::Relaxed))
+    }
+
+    /// SHA-256 of the program that new calls go to.
+    pub(crate) fn digest(&self) -> String {
+        self.lock().digest.clone()
+    }
+
+    /// What guests wrote to their granted streams since the last time.
+    pub(crate) fn take_stdio(&self) -> Stdio {
+        let mut state = self.lock();
+        let mut taken = std::mem::take(&mut state.taken);
+        for compartment in &mut state.idle {
+            add(&mut taken, compartment);
+        }
+        taken
+    }
+
+    /// The number of a function; or how what the guest offers differs.
+    pub(crate) fn find(&self, key: &Key) -> Result<usize, Vec<String>> {
+        let name = format!("{}{}", key.place(), key.name);
+        let Some(index) = self.0.offers.iter().position(|offer| offer.name == name) else {
+            return Err(vec![key.wanted()]);
+        };
+        if self.0.offers[index].shape == key.shape {
+            return Ok(index);
+        }
+        Err(vec![key.wanted(), format!("+ {name}: of other types")])
+    }
+
+    /// Calls the function with this number, on the guest that is pinned or any; gives the guest's number, too.
+    pub(crate) fn call_slot<F: crate::client::Function>(
+        &self,
+        slot: usize,
+        pinned: Option<u64>,
+        params: &F::Params<'_>,
+    ) -> Result<(F::Results, u64), CallError> {
+        let span = tracing::debug_span!("call", edge = %self.0.edge, function = F::NAME, backend = "process");
+        let _entered = span.enter();
+        let bytes = cofferdam_wire::encode(params)
+            .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
+        let offer = &self.0.offers[slot];
+        self.call_bytes(Subject::At(slot, offer), pinned, &bytes, None, &mut NoImports, |bytes| {
+            cofferdam_wire::decode(bytes)
+        })
+    }
+
+    /// Lets a resource of a guest go. A guest that is gone has none.
+    pub(crate) fn drop_resource(&self, serial: u64, resource: Resource) {
+        let Ok(bytes) = cofferdam_wire::encode(&(vec![resource],)) else { return };
+        // The audit log has what goes wrong; a destructor has no caller who could be told.
+        let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, None, &mut NoImports, |_| Ok(()));
+    }
+
+    /// Makes a call, waiting for a guest and for its answer together no longer than the compartment's deadline and `within`.
+    pub(crate) fn call_bytes<T>(
+        &self,
+        subject: Subject<'_>,
+        pinned: Option<u64>,
+        arguments: &[u8],
+        within: Option<Instant>,
+        imports: &mut dyn Imports,
+        decode: impl FnOnce(&[u8]) -> Result<T, cofferdam_wire::DecodeError>,
+    ) -> Result<(T, u64), CallError> {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.attempt(subject, pinned, arguments, within, imports, decode);
+        if outcome.is_err() {
+            self.0.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn attempt<T>(
+        &self,
+        subject: Subject<'_>,
+        pinned: Option<u64>,
+        arguments: &[u8],
+        within: Option<Instant>,
+        imports: &mut dyn Imports,
+        decode: impl FnOnce(&[u8]) -> Result<T, cofferdam_wire::DecodeError>,
+    ) -> Result<(T, u64), CallError> {
+        let own = Instant::now() + self.0.deadline;
+        let until = within.map_or(own, |within| within.min(own));
+        let mut taken = self.take(pinned, until)?;
+        let mut result = taken.compartment.buffer();
+        let outcome = taken
+            .compartment
+            .call_subject(subject, arguments, &mut result, Some(until), imports)
+            .map(|()| decode(&result));
+        let serial = taken.compartment.serial().unwrap_or_default();
+        let outcome = match outcome {
+            Ok(Ok(value)) => {
+                taken.compartment.keep_buffer(result);
+                Ok((value, serial))
+            }
+            Ok(Err(error)) => Err(taken.compartment.broke(error.to_string())),
+            Err(error) => Err(error),
+        };
+        let closed = self.give(taken);
+        outcome.map_err(|error| match closed {
+            // It was ended for that, whatever it looked like from here.
+            Some(what) => CallError::Revoked { edge: self.0.edge.clone(), what },
+            None => error.into(),
+        })
+    }
+
+    /// A guest for a call: the one that is pinned, an idle one, or a new one.
+    fn take(&self, pinned: Option<u64>, until: Instant) -> Result<Taken, CallError> {
+        let shared = &*self.0;
+        let edge = || shared.edge.clone();
+        let mut state = self.lock();
+        if state.callers >= shared.callers_max {
+            drop(state);
+            let error = CallError::Limit { edge: edge(), what: "calls in flight" };
+            return Err(self.recorded(error));
+        }
+        state.callers += 1;
+        let outcome = loop {
+            if let Some(what) = state.closed {
+                break Err(CallError::Revoked { edge: edge(), what });
+            }
+            let idle = match pinned {
+                Some(serial) => state.idle.iter().position(|one| one.serial() == Some(serial)),
+                None => state.idle.len().checked_sub(1),
+            };
+            if let Some(at) = idle {
+                let mut compartment = state.idle.swap_remove(at);
+                let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
+                let serial = compartment.serial();
+                state.busy.push(Busy { serial, ender: compartment.ender(), ticket });
+                drop(state);
+                // A guest that is gone is started again here, where nobody waits for the lock.
+                let ready = if pinned.is_some() { Ok(()) } else { compartment.ensure_running() };
+                state = self.lock();
+                if let Some(busy) = state.busy.iter_mut().find(|busy| busy.ticket == ticket) {
+                    busy.serial = compartment.serial();
+                }
+                match ready {
+                    Ok(()) => break Ok(Taken { compartment, version, ticket }),
+                    Err(error) => {
+                        drop(state);
+                        let closed = self.give(Taken { compartment, version, ticket });
+                        let revoked = |what| CallError::Revoked { edge: edge(), what };
+                        return Err(closed.map_or_else(|| error.into(), revoked));
+                    }
+                }
+            }
+            match pinned {
+                Some(serial) if !state.busy.iter().any(|busy| busy.serial == Some(serial)) => {
+                    break Err(CallError::StaleHandle { edge: edge() });
+                }
+                None if state.busy.len() < shared.instances => {
+                    let (plan, program) = (state.plan.clone(), Arc::clone(&state.program));
+                    let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
+                    state.busy.push(Busy { serial: None, ender: Ender::default(), ticket });
+                    drop(state);
+                    let (host, folder, log) = (&shared.host, &shared.folder, &shared.log);
+                    let started =
+                        ProcessCompartment::start_program(host, &plan, &program, folder, log, shared.options);
+                    state = self.lock();
+                    match started {
+                        Ok(compartment) => {
+                            if let Some(busy) = state.busy.iter_mut().find(|busy| busy.ticket == ticket) {
+                                busy.serial = compartment.serial();
+                                busy.ender = compartment.ender();
+                            }
+                            break Ok(Taken { compartment, version, ticket });
+                        }
+                        Err(error) => {
+                            state.busy.retain(|busy| busy.ticket != ticket);
+                            shared.freed.notify_all();
+                            break Err(CallError::Start(Box::new(error.into())));
+                        }
+                    }
+                }
+                _ => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(CallError::Deadline { edge: edge(), deadline: shared.deadline });
+            }
+            state = shared.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        if outcome.is_err() {
+            state.callers -= 1;
+        }
+        drop(state);
+        outcome.map_err(|error| match error {
+            error @ CallError::Deadline { .. } => self.recorded(error),
+            error => error,
+        })
+    }
+
+    /// Puts a guest back, unless the compartment has moved on. Says why, if it was closed.
+    fn give(&self, taken: Taken) -> Option<&'static str> {
+        let Taken { mut compartment, version, ticket } = taken;
+        let mut state = self.lock();
+        state.callers -= 1;
+        state.busy.retain(|busy| busy.ticket != ticket);
+        let closed =
+            state.closed.or((state.version != version).then_some("a grant that the guest was using"));
+        add(&mut state.taken, &mut compartment);
+        let spent = if closed.is_none() && compartment.runs(&state.program) {
+            state.idle.push(compartment);
+            None
+        } else {
+            Some(compartment)
+        };
+        drop(state);
+        self.0.freed.notify_all();
+        // Its end takes a moment, and nobody should wait for that with the lock.
+        drop(spent);
+        closed
+    }
+
+    fn recorded(&self, error: CallError) -> CallError {
+        match self.0.log.record(&event_of(&self.0.edge, &error)) {
+            Ok(()) => error,
+            Err(error) => CallError::Audit(error),
+        }
+    }
+
+    /// Guests that run are ended, and those that are in a call are told why; what follows begins with `change`.
+    fn renew(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        state.version += 1;
+        let idle = std::mem::take(&mut state.idle);
+        for busy in &state.busy {
+            busy.ender.end();
+        }
+        drop(state);
+        self.0.freed.notify_all();
+        drop(idle);
+    }
+
+    pub(crate) fn stop(&self) -> Result<(), StartError> {
+        self.renew(|state| state.closed = Some("the edge"));
+        Ok(self.0.log.record(&AuditEvent::Stopped { edge: self.0.edge.clone() })?)
+    }
+
+    pub(crate) fn revoke(&self) -> Result<(), StartError> {
+        self.renew(|state| state.closed = Some("the edge"));
+        Ok(self.0.log.record(&AuditEvent::Revoked { edge: self.0.edge.clone(), capability: None })?)
+    }
+
+    pub(crate) fn revoke_grant(&self, capability: &Capability) -> Result<(), StartError> {
+        self.renew(|state| state.plan.revoke(capability));
+        let (edge, capability) = (self.0.edge.clone(), Some(capability.to_string()));
+        Ok(self.0.log.record(&AuditEvent::Revoked { edge, capability })?)
+    }
+
+    /// Puts another program in the place of the one that runs. Calls that run finish on the old one.
+    pub(crate) fn replace(&self, program: &[u8]) -> Result<(), StartError> {
+        let digest = digest(program);
+        let plan = self.lock().plan.clone();
+        let program = Arc::new(load(&plan, program)?);
+        let (host, folder, log) = (&self.0.host, &self.0.folder, &self.0.log);
+        let first = ProcessCompartment::start_program(host, &plan, &program, folder, log, self.0.options)?;
+        let differences: Vec<String> = self
+            .0
+            .offers
+            .iter()
+            .filter(|offer| !first.offers().contains(offer))
+            .map(|offer| format!("- {}", offer.name))
+            .collect();
+        // Calls name functions by their place.
+        if !differences.is_empty() || first.offers().len() < self.0.offers.len() {
+            let (edge, world) = (self.0.edge.clone(), "the program that runs".to_owned());
+            return Err(StartError::DoesNotFit { edge, world, differences });
+        }
+        let mut state = self.lock();
+        state.program = program;
+        state.digest.clone_from(&digest);
+        let old = std::mem::replace(&mut state.idle, vec![first]);
+        drop(state);
+        self.0.freed.notify_all();
+        drop(old);
+        Ok(self.0.log.record(&AuditEvent::Replaced { edge: self.0.edge.clone(), digest })?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load(plan: &CompartmentPlan, program: &[u8]) -> Result<Program, StartError> {
+    Program::from_bytes(program).map_err(|message| {
+        let path = format!("the program of {}", plan.krate);
+        super::StartError::Program { edge: plan.edge(), path, message }.into()
+    })
+}
+
+fn add(taken: &mut Stdio, compartment: &mut ProcessCompartment) {
+    let stdio = compartment.take_stdio();
+    taken.stdout.extend(stdio.stdout);
+    taken.stderr.extend(stdio.stderr);
+}
+
+impl From<OwnError> for CallError {
+    fn from(error: OwnError) -> Self {
+        match error {
+            OwnError::Violation { edge, violation } => Self::Violation {
+                edge,
+                capability: violation.capability.as_deref().map(Capability::from_name),
+                attempt: violation.to_string(),
+                line: violation.line,
+            },
+            OwnError::Fault { edge, kind } => Self::Fault { edge, kind: kind.into() },
+            OwnError::Deadline { edge, deadline } => Self::Deadline { edge, deadline },
+            OwnError::Limit { edge, what } => Self::Limit { edge, what },
+            OwnError::UnknownFunction { edge, function, known } => {
+                Self::UnknownFunction { edge, function, known }
+            }
+            OwnError::Refused { edge, message } => {
+                Self::Usage { edge, message: format!("the guest refused the call: {message}") }
+            }
+            OwnError::Usage { edge, message } => Self::Usage { edge, message },
+            OwnError::NotRestarted { edge } => Self::Gone { edge },
+            OwnError::Restart { source, .. } => Self::Start(Box::new((*source).into())),
+            OwnError::Audit(error) => Self::Audit(error),
+        }
+    }
+}
+
+impl From<OwnFault> for FaultKind {
+    fn from(kind: OwnFault) -> Self {
+        match kind {
+            OwnFault::Panic(message) => Self::Panic(Some(message)),
+            OwnFault::OutOfMemory => Self::OutOfMemory,
+            OwnFault::StackOverflow => Self::StackOverflow,
+            OwnFault::Signal(number, words) => Self::Signal(number, words),
+            OwnFault::Exit(code) => Self::Exit(code),
+            OwnFault::Vanished => Self::Vanished,
+            OwnFault::Protocol(message) => Self::Protocol(message),
+        }
+    }
+}
