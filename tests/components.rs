@@ -36,7 +36,8 @@ fn tell(news: Progress<'_>) {
 }
 
 fn built(package: &str, backend: &'static str, toolchain: &Toolchain) -> Vec<u8> {
-    static BUILT: Mutex<Option<HashMap<(String, &'static str), Vec<u8>>>> = Mutex::new(None);
+    type Built = HashMap<(String, &'static str), Vec<u8>>;
+    static BUILT: Mutex<Option<Built>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let built = built.get_or_insert_default();
     let key = (package.to_owned(), backend);

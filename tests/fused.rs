@@ -300,8 +300,8 @@ fn what_one_end_has_and_the_other_has_not_is_a_violation_of_the_others_edge() {
     assert!(matches!(guest.call("own-seconds", &[]), Ok(Some(Val::U64(1_000_000_000..)))));
     let error = guest.call("far-seconds", &[]).expect_err("not granted to the inner end");
     let CallError::Violation { edge, capability, attempt, line } = &error else { panic!("{error:?}") };
-    assert_eq!((edge.as_str(), line.as_str()), ("relay -> reach", "clock = true"));
-    assert_eq!(*capability, Capability::host(HostCapability::Clock));
+    assert_eq!((edge.as_str(), line.as_deref()), ("relay -> reach", Some("clock = true")));
+    assert_eq!(*capability, Some(Capability::host(HostCapability::Clock)));
     assert!(attempt.starts_with("wasi:clocks/wall-clock@0.2.") && attempt.ends_with("#now"), "{attempt}");
     let event = r#""event":"violation","edge":"relay -> reach","capability":"clock""#;
     assert!(guest.log.text().contains(event), "{}", guest.log.text());
