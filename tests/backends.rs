@@ -3,15 +3,14 @@
 
 mod components;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ambient_authority::ambient_authority;
 use cofferdam::client::{CallError, FaultKind, StartError};
 use cofferdam::process::ProcessHost;
 use cofferdam::{AuditLog, EdgeName, Runtime, Source};
-use components::{component, program};
+use components::{component, launcher, program};
 
 mod counting {
     #![allow(missing_docs, unreachable_pub, dead_code, reason = "generated inside a test")]
@@ -35,34 +34,6 @@ use counting::shapes::Point;
 
 const BACKENDS: [&str; 2] = ["wasm", "process"];
 const EDGE: EdgeName<'_> = EdgeName { consumer: "app", krate: "counters" };
-
-/// The launcher that was built with this test, static as it is shipped.
-fn launcher() -> PathBuf {
-    static BUILT: Once = Once::new();
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = root.join("target/guests");
-    BUILT.call_once(|| {
-        let output = std::process::Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--target",
-                "x86_64-unknown-linux-gnu",
-                "-p",
-                "cofferdam-launcher",
-            ])
-            .arg("--target-dir")
-            .arg(&folder)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .current_dir(&root)
-            .output()
-            .expect("cargo runs the tests");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    });
-    folder.join("x86_64-unknown-linux-gnu/debug/cofferdam-launcher")
-}
 
 struct App {
     runtime: Runtime,

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
 use ambient_authority::ambient_authority;
 use cofferdam_toolchain::{
@@ -19,6 +19,35 @@ pub(crate) fn component(package: &str) -> Vec<u8> {
         report.unwrap_or_else(|error| panic!("{error}")).toolchain
     });
     built(package, "wasm", toolchain)
+}
+
+/// The launcher that was built with this test, static as it is shipped.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn launcher() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = root.join("target/guests");
+    BUILT.call_once(|| {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--target",
+                "x86_64-unknown-linux-gnu",
+                "-p",
+                "cofferdam-launcher",
+            ])
+            .arg("--target-dir")
+            .arg(&folder)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .current_dir(&root)
+            .output()
+            .expect("cargo runs the tests");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    folder.join("x86_64-unknown-linux-gnu/debug/cofferdam-launcher")
 }
 
 /// The program of a guest.

@@ -553,7 +553,10 @@ fn a_grant_revoked_during_a_call_is_dead_at_its_next_operation() {
     );
     // A later call has a fresh instance without it.
     let error = edge.call_untyped("now", &[]).expect_err("not granted any more");
-    assert!(matches!(&error, CallError::Violation { capability, .. } if *capability == Some(clock.clone())), "{error:?}");
+    assert!(
+        matches!(&error, CallError::Violation { capability, .. } if *capability == Some(clock.clone())),
+        "{error:?}"
+    );
     assert!(
         log.text().contains(r#""event":"revoked","edge":"app -> outer","capability":"clock""#),
         "{}",

@@ -32,8 +32,14 @@ pub(crate) enum Reason {
     TooMany { count: usize, what: &'static str, most: usize },
     #[error("has no {what}; WebAssembly components need one at least")]
     Empty { what: &'static str },
-    #[error("an interface that is exported by another name is not supported yet")]
+    #[error(
+        "an interface that is exported by another name, or both imported and exported, is not supported yet"
+    )]
     Renamed,
+    #[error("a function that is imported outside of an interface is not supported yet; put it into one")]
+    LooseImport,
+    #[error("a handle cannot leave the compartment that it is of, so no other can pass or take one")]
+    ImportedHandle,
     #[error("exports no function, so there is nothing to call")]
     NothingToCall,
 }

@@ -69,10 +69,10 @@ mod tests {
         assert_eq!(take::<String>(one).as_deref(), Some("a"));
         assert_eq!(take::<u32>(two), Some(2));
         assert_eq!(take::<u32>(two), None, "taken");
-        assert!(!super::drop(two));
+        assert!(!drop(two));
         let three = keep(3_u32);
         assert!(three.0 > two.0, "numbers are not given again");
-        assert!(super::drop(three) && !super::drop(three));
+        assert!(drop(three) && !drop(three));
     }
 
     #[test]

@@ -298,10 +298,13 @@ impl Runtime {
     /// A process compartment.
     fn process(&self, entries: &mut [Entry], index: usize) -> Result<ProcessEdge, StartError> {
         let plan = entries[index].plan.clone();
-        if inside(entries, plan.number).next().is_some() {
-            let what = "calls from a process to compartments of its own".to_owned();
+        let inner: Vec<usize> = inside(entries, plan.number).collect();
+        if let Some(fused) = inner.iter().find(|inner| is_fused(&entries[**inner])) {
+            let what = format!("`link = \"fused\"` on `{}`", entries[*fused].plan.edge());
             return Err(process::StartError::CannotEnforce { edge: plan.edge(), what }.into());
         }
+        let edges = inner.into_iter().map(|inner| self.started(entries, inner));
+        let edges = edges.collect::<Result<Vec<_>, _>>()?;
         let program = self.component(&plan)?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options);
         let start = process::Start {
@@ -309,6 +312,7 @@ impl Runtime {
             folder: self.0.folder.clone(),
             instances: options.instances,
             options: self.0.process_options.get(&plan.edge()).copied().unwrap_or_default(),
+            edges,
             threads: self.0.host.clone(),
             plan,
         };

@@ -103,12 +103,20 @@ impl<'a> Source<'a> {
         Self { bytes, at: 0, budget: DECODED_BYTES_MAX, depth: 0 }
     }
 
+    /// Ends the message: nothing may be left of it.
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        match self.left() {
+            0 => Ok(()),
+            left => Err(DecodeError::Trailing { left }),
+        }
+    }
+
     fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// The next `count` bytes.
-    fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let Some(missing) = count.checked_sub(self.left()).filter(|missing| *missing > 0) else {
             let taken = &self.bytes[self.at..self.at + count];
             self.at += count;
@@ -170,8 +178,9 @@ impl<'a> Source<'a> {
         decoded
     }
 
-    /// A list's count, after memory for it has been charged.
-    fn count(&mut self, bytes_min: usize, size: usize) -> Result<usize, DecodeError> {
+    /// A list's count, after memory for it has been charged: each element has at least `bytes_min` bytes in the message, and takes
+    /// `size` in memory.
+    pub fn count(&mut self, bytes_min: usize, size: usize) -> Result<usize, DecodeError> {
         let at = self.at;
         let count = u32::from_le_bytes(self.array()?);
         if count > LIST_ELEMENTS_MAX {
@@ -236,6 +245,14 @@ impl Decode for Resource {
     }
 }
 
+/// A digest of a function's types written out, by which the two sides of a conversation compare theirs: FNV-1a, 64 bits (RFC
+/// 9923). It finds mistakes, not lies: what the other side sends is checked when it is decoded.
+pub fn shape(written: &str) -> u64 {
+    written.bytes().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
+        (digest ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// A value's bytes, if they are few enough to send.
 pub fn encode<T: Encode + ?Sized>(value: &T) -> Result<Vec<u8>, TooLarge> {
     let mut out = Vec::new();
@@ -250,10 +267,7 @@ pub fn encode<T: Encode + ?Sized>(value: &T) -> Result<Vec<u8>, TooLarge> {
 pub fn decode<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut source = Source::new(bytes);
     let value = T::decode(&mut source)?;
-    match source.left() {
-        0 => Ok(value),
-        left => Err(DecodeError::Trailing { left }),
-    }
+    source.finish().map(|()| value)
 }
 
 macro_rules! numbers {

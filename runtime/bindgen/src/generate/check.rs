@@ -29,8 +29,12 @@ pub(crate) fn check(world: &World) -> Vec<Problem> {
     for span in &world.renamed {
         checker.refuse(*span, name(), Reason::Renamed);
     }
+    for function in &world.loose {
+        checker.refuse(function.span, format!("import `{}`", function.name), Reason::LooseImport);
+    }
     if world.renamed.is_empty()
         && world.functions.is_empty()
+        && world.loose.is_empty()
         && world.modules.iter().all(|module| module.client.is_none())
     {
         checker.refuse(world.resolve.worlds[world.id].span, name(), Reason::NothingToCall);
@@ -41,9 +45,15 @@ pub(crate) fn check(world: &World) -> Vec<Problem> {
     for function in &world.functions {
         checker.function(function);
     }
-    for module in world.modules.iter().filter(|module| module.exported.is_some()) {
+    for module in world.modules.iter().filter(|module| module.exported.is_some() || module.imported.is_some())
+    {
         for function in world.resolve.interfaces[module.interface].functions.values() {
             checker.function(function);
+            if module.imported.is_some()
+                && (function.parameter_and_result_types().any(|ty| world.has_handle(&ty)))
+            {
+                checker.refuse(function.span, format!("import `{}`", function.name), Reason::ImportedHandle);
+            }
         }
     }
     checker.found

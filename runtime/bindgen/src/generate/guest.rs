@@ -1,6 +1,7 @@
 //! Writes the guest's side of a world: types, the traits that an implementation has, and what serves it on each backend.
 
 mod component;
+mod imports;
 mod native;
 
 use proc_macro2::TokenStream;
@@ -58,6 +59,9 @@ pub(crate) fn guest(
 
 fn module(world: &World, at: usize) -> TokenStream {
     let module = &world.modules[at];
+    if module.imported.is_some() {
+        return imports::module(world, at);
+    }
     let place = Place::Module(module.interface);
     let (name, title) = (&module.name, &module.title);
     let interface = &world.resolve.interfaces[module.interface];

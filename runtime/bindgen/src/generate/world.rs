@@ -46,6 +46,8 @@ pub(crate) struct Module {
     pub(crate) name: Ident,
     /// `acme:text/filter@1.0.0` when the world exports it. Otherwise the module has only types.
     pub(crate) exported: Option<String>,
+    /// The same when a guest's world imports it, with its functions.
+    pub(crate) imported: Option<String>,
     /// What people call it.
     pub(crate) title: String,
     /// In the order of the WIT.
@@ -74,6 +76,8 @@ pub(crate) struct World<'r> {
     pub(crate) errors: HashSet<TypeId>,
     /// The first type that is larger than `TYPE_PARTS_MAX`, with its parts.
     pub(crate) oversized: Option<(TypeId, usize)>,
+    /// Functions that a guest's world imports outside of any interface.
+    pub(crate) loose: Vec<&'r Function>,
     /// Interfaces that are exported by a name that is not their own.
     pub(crate) renamed: Vec<wit_parser::Span>,
     names: HashMap<TypeId, Ident>,
@@ -97,6 +101,7 @@ impl<'r> World<'r> {
             functions: Vec::new(),
             errors: HashSet::new(),
             oversized: None,
+            loose: Vec::new(),
             renamed: Vec::new(),
             names: HashMap::new(),
         };
@@ -125,6 +130,9 @@ impl<'r> World<'r> {
                 }
             }
         }
+        if side == Side::Guest {
+            result.add_imports(&mut reached);
+        }
         for ty in reached.found {
             match resolve.types[ty].owner {
                 TypeOwner::Interface(id) => {
@@ -148,8 +156,47 @@ impl<'r> World<'r> {
 
     fn add_module(&mut self, interface: InterfaceId, title: String, exported: Option<String>) -> usize {
         let name = format_ident!("unnamed");
-        self.modules.push(Module { interface, name, exported, title, types: Vec::new(), client: None });
+        let imported = None;
+        self.modules.push(Module {
+            interface,
+            name,
+            exported,
+            imported,
+            title,
+            types: Vec::new(),
+            client: None,
+        });
         self.modules.len() - 1
+    }
+
+    /// What a guest calls of others: the functions of interfaces that its world imports. What WASI has, the standard library calls.
+    fn add_imports(&mut self, reached: &mut Reached<'_>) {
+        let resolve = self.resolve;
+        for (key, item) in &resolve.worlds[self.id].imports {
+            match item {
+                WorldItem::Interface { id, span, .. } => {
+                    let interface = &resolve.interfaces[*id];
+                    let name = resolve.name_world_key(key);
+                    if interface.functions.is_empty() || name.starts_with("wasi:") {
+                        continue;
+                    }
+                    if self.modules.iter().any(|module| module.interface == *id)
+                        || (matches!(key, WorldKey::Name(_)) && interface.name.is_some())
+                    {
+                        self.renamed.push(*span);
+                        continue;
+                    }
+                    let at = self.add_module(*id, name.clone(), None);
+                    self.modules[at].imported = Some(name);
+                    interface.types.values().for_each(|ty| {
+                        reached.visit(&Type::Id(*ty));
+                    });
+                    interface.functions.values().for_each(|function| reached.visit_function(function));
+                }
+                WorldItem::Function(function) => self.loose.push(function),
+                WorldItem::Type { .. } => {}
+            }
+        }
     }
 
     /// The interface's name; with its package, then with everything, where that is not unique.

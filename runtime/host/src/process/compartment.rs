@@ -326,6 +326,12 @@ impl ProcessCompartment {
         self.running.as_ref().map_or(&[], |running| &running.functions)
     }
 
+    /// What the guest that runs calls of its host's.
+    #[cfg(feature = "wasm")]
+    pub(super) fn imports(&self) -> &[Offer] {
+        self.running.as_ref().map_or(&[], |running| &running.imports)
+    }
+
     /// Which guest it is that runs; `None` when it is gone.
     pub(super) fn serial(&self) -> Option<u64> {
         self.running.as_ref().filter(|running| !running.is_gone()).map(|running| running.serial)

@@ -9,16 +9,17 @@ use capability_manifest::Capability;
 use cofferdam_wire::handshake::Offer;
 use cofferdam_wire::value::Resource;
 
-use super::compartment::{Ender, Imports, NoImports, ProcessCompartment, StartOptions, Subject};
+use super::bridge::{Bridge, Import, connect};
+use super::compartment::{Ender, ProcessCompartment, StartOptions, Subject};
 use super::host::ProcessHost;
 use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
-use crate::client::Key;
+use crate::client::{Compartment, Key};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{
-    CALL_DEADLINE_DEFAULT, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio, WasmHost,
-    digest, event_of,
+    CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio,
+    WasmHost, digest, event_of,
 };
 
 /// Numbers of compartments, above all that wasm compartments have.
@@ -42,6 +43,8 @@ struct Shared {
     deadline: Duration,
     /// What the program said of itself when it first started.
     offers: Vec<Offer>,
+    /// What it calls, over edges of its own.
+    imports: Vec<Import>,
     state: Mutex<State>,
     freed: Condvar,
     calls: AtomicU64,
@@ -70,6 +73,15 @@ struct Busy {
     ticket: u64,
 }
 
+/// What the compartments around one leave it for a call.
+#[derive(Debug, Clone, Copy, Default)]
+struct Around {
+    /// When the outermost call ends.
+    until: Option<Instant>,
+    /// How many there are.
+    depth: usize,
+}
+
 /// A guest that was taken for a call.
 struct Taken {
     compartment: ProcessCompartment,
@@ -84,6 +96,8 @@ pub(crate) struct Start {
     pub(crate) folder: PathBuf,
     pub(crate) instances: usize,
     pub(crate) options: StartOptions,
+    /// The compartments that it calls.
+    pub(crate) edges: Vec<Compartment>,
     /// Has the threads that are made for waiting.
     pub(crate) threads: WasmHost,
 }
@@ -91,11 +105,12 @@ pub(crate) struct Start {
 impl ProcessEdge {
     /// Starts the first guest.
     pub(crate) fn start(host: &Arc<ProcessHost>, start: Start, log: &AuditLog) -> Result<Self, StartError> {
-        let Start { plan, program, folder, instances, options, threads } = start;
+        let Start { plan, program, folder, instances, options, edges, threads } = start;
         let edge = plan.edge();
         let digest = digest(&program);
         let program = Arc::new(load(&plan, &program)?);
         let first = ProcessCompartment::start_program(host, &plan, &program, &folder, log, options)?;
+        let imports = connect(&edge, first.imports(), &edges)?;
         let limits = &plan.limits;
         let deadline =
             limits.call_deadline.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
@@ -111,6 +126,7 @@ impl ProcessEdge {
             callers_max: limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT),
             deadline,
             offers: first.offers().to_vec(),
+            imports,
             state: Mutex::new(State {
                 plan,
                 program,
@@ -193,30 +209,63 @@ impl ProcessEdge {
         let bytes = cofferdam_wire::encode(params)
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
         let offer = &self.0.offers[slot];
-        self.call_bytes(Subject::At(slot, offer), pinned, &bytes, None, &mut NoImports, |bytes| {
-            cofferdam_wire::decode(bytes)
-        })
+        let around = Around::default();
+        self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, cofferdam_wire::decode)
+    }
+
+    /// The place of a function with that name and those types.
+    pub(super) fn position(&self, offer: &Offer) -> Option<usize> {
+        self.0.offers.iter().position(|own| own == offer)
+    }
+
+    /// A function that a component imports, as bytes.
+    pub(crate) fn crossing(&self, name: &str, shape: u64) -> Option<usize> {
+        self.position(&Offer { name: name.to_owned(), shape })
+    }
+
+    /// Calls the function with this number for another compartment.
+    pub(crate) fn call_crossing(
+        &self,
+        slot: usize,
+        arguments: &[u8],
+        until: Option<Instant>,
+        depth: usize,
+    ) -> Result<Vec<u8>, CallError> {
+        let around = Around { until, depth };
+        let subject = Subject::At(slot, &self.0.offers[slot]);
+        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok(bytes.to_vec()))?.0)
+    }
+
+    /// The same for another process.
+    pub(super) fn call_at(
+        &self,
+        subject: Subject<'_>,
+        arguments: &[u8],
+        until: Instant,
+        depth: usize,
+    ) -> Result<Vec<u8>, CallError> {
+        let around = Around { until: Some(until), depth };
+        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok(bytes.to_vec()))?.0)
     }
 
     /// Lets a resource of a guest go. A guest that is gone has none.
     pub(crate) fn drop_resource(&self, serial: u64, resource: Resource) {
         let Ok(bytes) = cofferdam_wire::encode(&(vec![resource],)) else { return };
         // The audit log has what goes wrong; a destructor has no caller who could be told.
-        let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, None, &mut NoImports, |_| Ok(()));
+        let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, Around::default(), |_| Ok(()));
     }
 
-    /// Makes a call, waiting for a guest and for its answer together no longer than the compartment's deadline and `within`.
-    pub(crate) fn call_bytes<T>(
+    /// Makes a call, waiting for a guest and for its answer together no longer than the compartment's deadline and what is around it.
+    fn call_bytes<T>(
         &self,
         subject: Subject<'_>,
         pinned: Option<u64>,
         arguments: &[u8],
-        within: Option<Instant>,
-        imports: &mut dyn Imports,
+        around: Around,
         decode: impl FnOnce(&[u8]) -> Result<T, cofferdam_wire::DecodeError>,
     ) -> Result<(T, u64), CallError> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
-        let outcome = self.attempt(subject, pinned, arguments, within, imports, decode);
+        let outcome = self.attempt(subject, pinned, arguments, around, decode);
         if outcome.is_err() {
             self.0.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -228,17 +277,21 @@ impl ProcessEdge {
         subject: Subject<'_>,
         pinned: Option<u64>,
         arguments: &[u8],
-        within: Option<Instant>,
-        imports: &mut dyn Imports,
+        around: Around,
         decode: impl FnOnce(&[u8]) -> Result<T, cofferdam_wire::DecodeError>,
     ) -> Result<(T, u64), CallError> {
+        if around.depth > CALL_DEPTH_MAX {
+            let edge = self.0.edge.clone();
+            return Err(self.recorded(CallError::Limit { edge, what: "nested calls" }));
+        }
         let own = Instant::now() + self.0.deadline;
-        let until = within.map_or(own, |within| within.min(own));
+        let until = around.until.map_or(own, |around| around.min(own));
+        let mut bridge = Bridge::new(&self.0.imports, around.depth);
         let mut taken = self.take(pinned, until)?;
         let mut result = taken.compartment.buffer();
         let outcome = taken
             .compartment
-            .call_subject(subject, arguments, &mut result, Some(until), imports)
+            .call_subject(subject, arguments, &mut result, Some(until), &mut bridge)
             .map(|()| decode(&result));
         let serial = taken.compartment.serial().unwrap_or_default();
         let outcome = match outcome {
@@ -253,7 +306,7 @@ impl ProcessEdge {
         outcome.map_err(|error| match closed {
             // It was ended for that, whatever it looked like from here.
             Some(what) => CallError::Revoked { edge: self.0.edge.clone(), what },
-            None => error.into(),
+            None => bridge.explain(error.into()),
         })
     }
 

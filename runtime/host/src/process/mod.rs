@@ -9,6 +9,8 @@
 //! The launcher puts on namespaces, an empty root, limits, Landlock and the filter, in that order, and only then becomes the guest;
 //! see `docs/process-backend.md` for what each layer stops. Linux on x86-64; elsewhere the module has a host that cannot be found, and says so.
 
+#[cfg(feature = "wasm")]
+mod bridge;
 mod broker;
 mod compartment;
 mod doctor;

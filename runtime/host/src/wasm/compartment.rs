@@ -321,6 +321,16 @@ impl WasmCompartment {
         Ok(Untyped { name: function, index, arguments, results: ty.results().len() })
     }
 
+    /// Enters for another compartment, from a thread that may wait.
+    pub(super) fn enter_around<E: Entry>(&self, entry: E, around: Around) -> Result<E::Output, CallError> {
+        let entered = if self.0.waits {
+            self.0.host.runtime().block_on(self.enter_async(entry, None, around))
+        } else {
+            self.enter(entry, None, around)
+        };
+        Ok(entered?.0)
+    }
+
     /// Enters from a thread of the host program.
     pub(super) fn enter_from_host<E: Entry>(
         &self,
@@ -773,7 +783,7 @@ impl Call {
     }
 }
 
-fn find(
+pub(super) fn find(
     settled: &Settled,
     function: &str,
 ) -> Option<(ComponentItem, wasmtime::component::ComponentExportIndex)> {

@@ -15,6 +15,8 @@
 mod cache;
 mod clock;
 mod compartment;
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+mod crossing;
 mod entry;
 mod error;
 mod failure;
@@ -61,6 +63,8 @@ pub use stream::{Input, Output};
 pub use wasmtime::component::Val;
 
 pub(crate) use compartment::{Start, may_wait};
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use crossing::WasmFunction;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use failure::event_of;
 pub(crate) use inspect::digest;

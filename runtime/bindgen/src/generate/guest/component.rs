@@ -25,7 +25,7 @@ pub(super) fn component(world: &World, implementation: &Implementation<'_>) -> T
     let write = Write { world, path: implementation.path };
     let types: Vec<TypeId> =
         world.types.iter().chain(world.modules.iter().flat_map(|module| &module.types)).copied().collect();
-    let converted = types.iter().map(|ty| write.conversions(*ty));
+    let converted = types.iter().filter(|ty| !write.is_imported(**ty)).map(|ty| write.conversions(*ty));
     let groups = groups(world).into_iter().map(|group| write.group(&group));
     quote! {
         #[cfg(target_family = "wasm")]
@@ -33,12 +33,13 @@ pub(super) fn component(world: &World, implementation: &Implementation<'_>) -> T
             missing_docs, dead_code, unused, unsafe_code, unreachable_pub, unsafe_op_in_unsafe_fn, clippy::all, clippy::pedantic,
             reason = "written by a macro for a macro"
         )]
-        mod __component {
+        pub(crate) mod __component {
             #api::wit_bindgen::generate!({
                 #wit,
                 world: #title,
                 runtime_path: #runtime,
                 export_macro_name: "__export",
+                additional_derives: [PartialEq],
                 generate_all,
             });
             struct __Export;
@@ -67,45 +68,59 @@ impl Write<'_> {
             TypeDefKind::Option(ty) | TypeDefKind::List(ty) | TypeDefKind::Type(ty) => self.is_plain(ty),
             TypeDefKind::Tuple(tuple) => tuple.types.iter().all(|ty| self.is_plain(ty)),
             TypeDefKind::Result(parts) => parts.ok.iter().chain(&parts.err).all(|ty| self.is_plain(ty)),
-            _ => false,
+            _ => self.is_imported(*id),
         }
     }
 
-    /// The module that wit-bindgen gives an interface.
+    /// Whether a type is of an interface that the guest calls: there, both are the same.
+    fn is_imported(&self, id: TypeId) -> bool {
+        let TypeOwner::Interface(home) = self.world.resolve.types[self.world.behind(id)].owner else {
+            return false;
+        };
+        self.world.modules.iter().any(|module| module.interface == home && module.imported.is_some())
+    }
+
     fn home(&self, interface: InterfaceId) -> TokenStream {
-        let resolve = self.world.resolve;
-        let world = &resolve.worlds[self.world.id];
-        let exported = world.exports.iter().find(
-            |(_, item)| matches!(item, wit_parser::WorldItem::Interface { id, .. } if *id == interface),
-        );
-        let head = exported.is_some().then(|| quote!(exports::));
-        if let Some((WorldKey::Name(name), _)) = exported {
-            let name = ident(snake(name));
-            return quote!(#head #name);
-        }
-        let interface = &resolve.interfaces[interface];
-        let name = ident(snake(interface.name.as_deref().unwrap_or_default()));
-        let Some(package) = interface.package else { return quote!(#head #name) };
-        let space = ident(snake(&resolve.packages[package].name.namespace));
-        let package = self.package(package);
-        quote!(#head #space::#package::#name)
+        home(self.world, interface)
     }
+}
 
-    /// A package's name, with its version where there are several.
-    fn package(&self, id: PackageId) -> Ident {
-        let packages = &self.world.resolve.packages;
-        let name = &packages[id].name;
-        let same =
-            |other: &wit_parser::PackageName| other.namespace == name.namespace && other.name == name.name;
-        let base = snake(&name.name);
-        match &name.version {
-            Some(version) if packages.iter().filter(|(_, package)| same(&package.name)).count() > 1 => {
-                ident(format!("{base}{}", version.to_string().replace(['.', '-', '+'], "_")))
-            }
-            _ => ident(base),
-        }
+/// The module that wit-bindgen gives an interface.
+pub(super) fn home(of: &World, interface: InterfaceId) -> TokenStream {
+    let resolve = of.resolve;
+    let world = &resolve.worlds[of.id];
+    let exported = world
+        .exports
+        .iter()
+        .find(|(_, item)| matches!(item, wit_parser::WorldItem::Interface { id, .. } if *id == interface));
+    let head = exported.is_some().then(|| quote!(exports::));
+    if let Some((WorldKey::Name(name), _)) = exported {
+        let name = ident(snake(name));
+        return quote!(#head #name);
     }
+    let interface = &resolve.interfaces[interface];
+    let name = ident(snake(interface.name.as_deref().unwrap_or_default()));
+    let Some(package) = interface.package else { return quote!(#head #name) };
+    let space = ident(snake(&resolve.packages[package].name.namespace));
+    let package = package_name(of, package);
+    quote!(#head #space::#package::#name)
+}
 
+/// A package's name, with its version where there are several.
+fn package_name(of: &World, id: PackageId) -> Ident {
+    let packages = &of.resolve.packages;
+    let name = &packages[id].name;
+    let same = |other: &wit_parser::PackageName| other.namespace == name.namespace && other.name == name.name;
+    let base = snake(&name.name);
+    match &name.version {
+        Some(version) if packages.iter().filter(|(_, package)| same(&package.name)).count() > 1 => {
+            ident(format!("{base}{}", version.to_string().replace(['.', '-', '+'], "_")))
+        }
+        _ => ident(base),
+    }
+}
+
+impl Write<'_> {
     /// wit-bindgen's path of a named type.
     fn theirs(&self, id: TypeId) -> TokenStream {
         let definition = &self.world.resolve.types[id];

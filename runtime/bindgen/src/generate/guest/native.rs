@@ -7,6 +7,7 @@ use wit_parser::{Function, Handle, Type, TypeDefKind};
 use super::super::crossing::shape;
 use super::super::types::{Handles, Types};
 use super::super::world::{Place, World};
+use super::imports::imports;
 use super::{Group, Implementation, groups, map_shape};
 
 /// A function that serves calls until the host has had enough.
@@ -15,12 +16,14 @@ pub(super) fn native(world: &World, implementation: &Implementation<'_>) -> Toke
     let served = groups(world).into_iter().flat_map(|group| {
         (0..group.functions.len()).map(|at| serve(world, implementation, &group, at)).collect::<Vec<_>>()
     });
+    let (imported, shapes): (Vec<_>, Vec<_>) = imports(world).into_iter().unzip();
     quote! {
         #[doc(hidden)]
         #[cfg(not(target_family = "wasm"))]
         pub fn __serve() -> ::std::process::ExitCode {
             #api::Guest::new()
                 #(#served)*
+                .imports(&[#((#imported, #shapes)),*])
                 .resources(#api::resource::drop)
                 .serve()
         }

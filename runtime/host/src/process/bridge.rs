@@ -1,0 +1,107 @@
+//! A process guest's calls of other compartments: each over its own edge, through the host.
+
+use std::time::Instant;
+
+use cofferdam_wire::handshake::Offer;
+
+use super::compartment::{Imports, Subject};
+use super::edge::ProcessEdge;
+use crate::client::Compartment;
+use crate::wasm::{CallError, FaultKind, StartError, WasmCompartment, WasmFunction};
+
+/// A function that a guest imports, and the compartment that has it.
+#[derive(Debug, Clone)]
+pub(super) struct Import {
+    offer: Offer,
+    provider: Provider,
+}
+
+#[derive(Debug, Clone)]
+enum Provider {
+    Process { to: ProcessEdge, slot: usize },
+    Wasm { to: WasmCompartment, function: WasmFunction },
+}
+
+/// Finds for each import the one compartment that exports it with the same types.
+pub(super) fn connect(
+    edge: &str,
+    imports: &[Offer],
+    edges: &[Compartment],
+) -> Result<Vec<Import>, StartError> {
+    let mut connected = Vec::with_capacity(imports.len());
+    let mut missing = Vec::new();
+    for offer in imports {
+        let mut found: Vec<(&str, Provider)> = Vec::new();
+        for compartment in edges {
+            let provider = match compartment {
+                Compartment::Process(to) => {
+                    to.position(offer).map(|slot| Provider::Process { to: to.clone(), slot })
+                }
+                Compartment::Wasm(to) => to
+                    .crossing(&offer.name, offer.shape)
+                    .map(|function| Provider::Wasm { to: to.clone(), function }),
+            };
+            found.extend(provider.map(|provider| (compartment.edge(), provider)));
+        }
+        if found.len() > 1 {
+            return Err(StartError::AmbiguousImport {
+                edge: edge.to_owned(),
+                import: offer.name.clone(),
+                providers: found.iter().map(|(edge, _)| format!("`{edge}`")).collect(),
+            });
+        }
+        match found.pop() {
+            Some((_, provider)) => connected.push(Import { offer: offer.clone(), provider }),
+            None => missing.push(format!("`{}`", offer.name)),
+        }
+    }
+    if missing.is_empty() {
+        Ok(connected)
+    } else {
+        Err(StartError::UnknownImports { edge: edge.to_owned(), imports: missing })
+    }
+}
+
+/// What a guest's calls of its host lead to, during one call.
+pub(super) struct Bridge<'e> {
+    imports: &'e [Import],
+    /// Compartments around the guest's.
+    depth: usize,
+    failed: Option<CallError>,
+}
+
+impl<'e> Bridge<'e> {
+    pub(super) fn new(imports: &'e [Import], depth: usize) -> Self {
+        Self { imports, depth, failed: None }
+    }
+
+    /// What the guest's own failure comes from, when it ended because a call of its failed.
+    pub(super) fn explain(self, error: CallError) -> CallError {
+        match (error, self.failed) {
+            (CallError::Fault { edge, kind: FaultKind::Panic(_) }, Some(source)) => {
+                CallError::Callee { edge, source: Box::new(source) }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+impl Imports for Bridge<'_> {
+    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, String> {
+        let Some(import) = self.imports.iter().find(|known| known.offer == *import) else {
+            return Err(format!("nobody provides `{}` here", import.name));
+        };
+        let depth = self.depth + 1;
+        let outcome = match &import.provider {
+            Provider::Process { to, slot } => {
+                to.call_at(Subject::At(*slot, &import.offer), arguments, deadline, depth)
+            }
+            Provider::Wasm { to, function } => to.call_crossing(function, arguments, deadline, depth),
+        };
+        outcome.map_err(|error| {
+            let text = error.to_string();
+            self.failed = Some(error);
+            text
+        })
+    }
+}
