@@ -19,7 +19,8 @@ mod telling {
 use telling::Telling;
 use telling::teller::Teller;
 
-const ENDS: [(&str, &str); 3] = [("wasm", "wasm"), ("process", "process"), ("process", "wasm")];
+const ENDS: [(&str, &str); 4] =
+    [("wasm", "wasm"), ("process", "process"), ("process", "wasm"), ("wasm", "process")];
 
 struct App {
     runtime: Runtime,

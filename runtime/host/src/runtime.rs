@@ -335,13 +335,7 @@ impl Runtime {
         let plan = entries[index].plan.clone();
         let isolated = inside(entries, plan.number).filter(|inner| !is_fused(&entries[*inner]));
         let isolated: Vec<usize> = isolated.collect();
-        let edges = isolated.into_iter().map(|inner| match self.started(entries, inner)? {
-            Compartment::Wasm(inner) => Ok(inner),
-            Compartment::Process(inner) => {
-                let what = format!("calls from a component to the process behind `{}`", inner.edge());
-                Err(StartError::CannotEnforce { edge: plan.edge(), what })
-            }
-        });
+        let edges = isolated.into_iter().map(|inner| self.started(entries, inner));
         let edges = edges.collect::<Result<Vec<_>, _>>()?;
         let component = self.component(&plan)?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options).clone();

@@ -6,7 +6,7 @@ use crate::process::ProcessEdge;
 use crate::wasm::{CallError, Refusal, StartError, Stdio, Val, WasmCompartment};
 
 /// One compartment. Clones are of the same.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) enum Compartment {
     Wasm(WasmCompartment),
     Process(ProcessEdge),

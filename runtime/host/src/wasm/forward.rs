@@ -16,15 +16,17 @@ use super::failure::CalleeFailed;
 use super::host::WasmHost;
 use super::instance::Running;
 use super::link::Linking;
+use super::outward;
 use super::signature;
 use super::state::State;
+use crate::client::Compartment;
 
 /// A compartment that another may call, over an edge of the plan.
 #[derive(Debug, Clone)]
-pub(super) struct Route(WasmCompartment);
+pub(super) struct Route(Compartment);
 
 impl Route {
-    pub(super) fn new(to: WasmCompartment) -> Self {
+    pub(super) fn new(to: Compartment) -> Self {
         Self(to)
     }
 }
@@ -66,10 +68,16 @@ pub(super) fn add(
                 linker.instance(label).map_err(|error| StartError::not_a_component(linking.edge, &error))?;
             for (function, item) in instance.exports(engine) {
                 match item.ty {
-                    ComponentItem::ComponentFunc(ty) => {
-                        let far = far(&to, Some(&exported), function);
-                        join(&mut linked, linking, &far, (function, function), &ty)?;
-                    }
+                    ComponentItem::ComponentFunc(ty) => match &to {
+                        Compartment::Wasm(to) => {
+                            let far = far(to, Some(&exported), function);
+                            join(&mut linked, linking, &far, (function, function), &ty)?;
+                        }
+                        Compartment::Process(to) => {
+                            let far = format!("{exported}#{function}");
+                            outward::join(&mut linked, linking, to, (function, &far), &ty)?;
+                        }
+                    },
                     ComponentItem::Resource(_) => {
                         let (edge, function) = (linking.edge.to_owned(), format!("{name}#{function}"));
                         return Err(StartError::CannotCross { edge, function, what: "a resource" });
@@ -81,7 +89,14 @@ pub(super) fn add(
         }
         ComponentItem::ComponentFunc(ty) => {
             let Some((to, exported)) = provider(linking, name)? else { return Ok(false) };
-            join(&mut linker.root(), linking, &far(&to, None, &exported), (label, name), ty)?;
+            match &to {
+                Compartment::Wasm(to) => {
+                    join(&mut linker.root(), linking, &far(to, None, &exported), (label, name), ty)?;
+                }
+                Compartment::Process(to) => {
+                    outward::join(&mut linker.root(), linking, to, (label, &exported), ty)?;
+                }
+            }
             Ok(true)
         }
         _ => Ok(false),
@@ -89,7 +104,7 @@ pub(super) fn add(
 }
 
 /// The compartment that exports what is imported, and the name that it has there.
-fn provider(linking: &Linking<'_>, import: &str) -> Result<Option<(WasmCompartment, String)>, StartError> {
+fn provider(linking: &Linking<'_>, import: &str) -> Result<Option<(Compartment, String)>, StartError> {
     let mut found = offering(linking.host, linking.routes, import);
     match found.len() {
         0 | 1 => Ok(found.pop()),
@@ -102,17 +117,21 @@ fn provider(linking: &Linking<'_>, import: &str) -> Result<Option<(WasmCompartme
 }
 
 /// The compartments that export what is imported, with the name that it has there.
-pub(super) fn offering(host: &WasmHost, routes: &[Route], import: &str) -> Vec<(WasmCompartment, String)> {
-    let mut found: Vec<(WasmCompartment, String)> = Vec::new();
-    for Route(to) in routes {
-        let settled = to.settled();
-        let types = settled.component.component_type();
-        let mut names = types.exports(host.engine()).map(|(name, _)| name);
-        if let Some(name) = names.find(|name| compatible(import, name)) {
-            found.push((to.clone(), name.to_owned()));
+pub(super) fn offering(host: &WasmHost, routes: &[Route], import: &str) -> Vec<(Compartment, String)> {
+    let offered = |to: &Compartment| match to {
+        Compartment::Wasm(to) => {
+            let settled = to.settled();
+            let types = settled.component.component_type();
+            let mut names = types.exports(host.engine()).map(|(name, _)| name);
+            names.find(|name| compatible(import, name)).map(str::to_owned)
         }
-    }
-    found
+        // A process names its functions with their interface.
+        Compartment::Process(to) => to.exports().into_iter().find_map(|name| {
+            let item = name.split_once('#').map_or(name.as_str(), |(interface, _)| interface);
+            compatible(import, item).then(|| item.to_owned())
+        }),
+    };
+    routes.iter().filter_map(|Route(to)| Some((to.clone(), offered(to)?))).collect()
 }
 
 /// Whether an export serves an import: the same name, and of a version that semver says has at least as much.
@@ -224,7 +243,7 @@ fn dynamic(
 }
 
 /// An edge is part of what was granted: after a revocation it is as dead as a file.
-fn alive(state: &State) -> wasmtime::Result<()> {
+pub(super) fn alive(state: &State) -> wasmtime::Result<()> {
     if state.stands() {
         Ok(())
     } else {
@@ -247,6 +266,17 @@ fn answered(
     ty: &ComponentFunc,
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    give(far.from.as_deref(), answer, ty, results)
+}
+
+/// Gives a caller its answer, or the failure in the way that its interface has for it. `from` is the caller's edge, where that is
+/// a member of a unit which is called over another.
+pub(super) fn give(
+    from: Option<&str>,
+    answer: Result<Vec<Val>, CallError>,
+    ty: &ComponentFunc,
+    results: &mut [Val],
+) -> wasmtime::Result<()> {
     match answer {
         Ok(values) => {
             for (result, value) in results.iter_mut().zip(values) {
@@ -260,9 +290,9 @@ fn answered(
                     *place = Val::Result(Err(excuse));
                     Ok(())
                 }
-                None => Err(trap(far, error)),
+                None => Err(trap(from, error)),
             },
-            _ => Err(trap(far, error)),
+            _ => Err(trap(from, error)),
         },
     }
 }
@@ -291,10 +321,10 @@ fn excuse(ty: Option<&Type>, error: &CallError) -> Option<Option<Box<Val>>> {
     }
 }
 
-fn trap(far: &Far, error: CallError) -> wasmtime::Error {
-    let error = match &far.from {
+fn trap(from: Option<&str>, error: CallError) -> wasmtime::Error {
+    let error = match from {
         None => error,
-        Some(edge) => CallError::Callee { edge: edge.clone(), source: Box::new(error) },
+        Some(edge) => CallError::Callee { edge: edge.to_owned(), source: Box::new(error) },
     };
     let text = error.to_string();
     wasmtime::Error::new(CalleeFailed(std::sync::Mutex::new(Some(Box::new(error))), text))
@@ -347,7 +377,7 @@ where
     let far = far.clone();
     let settle = |far: &Far, answer: Result<(R, u64), CallError>| match answer {
         Ok((results, _)) => Ok(results),
-        Err(error) => R::excuse(&error).ok_or_else(|| trap(far, error)),
+        Err(error) => R::excuse(&error).ok_or_else(|| trap(far.from.as_deref(), error)),
     };
     let entry =
         |far: &Far, params: P| TypedForward { far: far.clone(), params, results: std::marker::PhantomData };

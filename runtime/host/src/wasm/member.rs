@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::compartment::{CompartmentOptions, WasmCompartment};
+use super::compartment::CompartmentOptions;
 use super::error::StartError;
 use super::forward::Route;
 use super::instance::{Quotas, quotas};
@@ -10,6 +10,7 @@ use super::limits::{CALL_DEADLINE_DEFAULT, CALLS_IN_FLIGHT_DEFAULT, HANDLES_DEFA
 use super::standing::Standing;
 use super::stream::{Sink, Which};
 use crate::audit::AuditLog;
+use crate::client::Compartment;
 use crate::plan::CompartmentPlan;
 
 /// What one member is started from.
@@ -20,7 +21,7 @@ pub(crate) struct MemberStart {
     /// The member that calls it, by its place in the unit; 0 for the first.
     pub(crate) inside: usize,
     /// The compartments that it may call over isolated edges.
-    pub(crate) edges: Vec<WasmCompartment>,
+    pub(crate) edges: Vec<Compartment>,
 }
 
 /// A member of a compartment that was started.

@@ -32,6 +32,8 @@ mod limits;
 mod link;
 mod member;
 mod names;
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+mod outward;
 mod places;
 mod pool;
 mod signature;
