@@ -123,7 +123,7 @@ fn write(ty: &Type, text: &mut String) -> Option<()> {
         text.push('{');
         match ty {
             Type::Record(record) => {
-                record.fields().try_for_each(|field| part(text, field.name, Some(&field.ty)))?
+                record.fields().try_for_each(|field| part(text, field.name, Some(&field.ty)))?;
             }
             Type::Variant(variant) => {
                 variant.cases().try_for_each(|case| part(text, case.name, case.ty.as_ref()))?;
