@@ -17,12 +17,15 @@ use cofferdam_wire::order::LayerReport;
 use cofferdam_wire::ring::{RingError, Wait};
 use cofferdam_wire::{Decode, Encode};
 
+use super::control::{Cause, Control, End};
 use super::error::{CallError, FaultKind, StartError};
 use super::host::ProcessHost;
+use super::launch::{Launch, Started};
 use super::limits::CALL_DEADLINE_DEFAULT;
 use super::lower::{Lowered, lower};
+use super::output::readable;
 use super::program::Program;
-use super::supervise::{Cause, Control, End, Launch, Started, readable, supervise};
+use super::supervise::supervise;
 use crate::audit::{AuditEvent, AuditLog};
 use crate::plan::CompartmentPlan;
 

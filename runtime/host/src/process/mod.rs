@@ -9,14 +9,20 @@
 //! The launcher puts on namespaces, an empty root, limits, Landlock and the filter, in that order, and only then becomes the guest;
 //! see `docs/process-backend.md` for what each layer stops. Linux on x86-64; elsewhere the module has a host that cannot be found, and says so.
 
+mod attempt;
 mod broker;
 mod compartment;
+mod control;
 mod doctor;
+mod ended;
 mod error;
 mod filter;
+mod greet;
 mod host;
+mod launch;
 pub mod limits;
 mod lower;
+mod output;
 mod program;
 mod supervise;
 
