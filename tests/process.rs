@@ -7,171 +7,26 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod lines;
+mod native;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
-use cofferdam::manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
+use cofferdam::AuditLog;
 use cofferdam::process::{
     CallError, FaultKind, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions, Tier,
     examine_ambient,
 };
-use cofferdam::{AuditLog, CompartmentPlan, plan};
-use lines::Lines;
+use native::{
+    Events, Guest, as_an_ordinary_user, folder_with_file, guest, host, is_root, launcher, planned, refused,
+    start, start_in, try_start, violation,
+};
 
 /// The fixture's interface, as it says itself.
 const INTERFACE: u64 = 0xC0FF_EE00_0000_0001;
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// Where the guests are. They are built once, statically, in a folder of their own.
-fn guest(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        if let Some(built) = std::env::var_os("COFFERDAM_TEST_GUESTS") {
-            return PathBuf::from(built);
-        }
-        let target = root().join("target/guests");
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "cofferdam-test-guests"])
-            .args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
-            .arg(&target)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .current_dir(root())
-            .output()
-            .expect("cargo runs the tests");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        target.join("x86_64-unknown-linux-gnu/debug")
-    });
-    folder.join(name)
-}
-
-fn launcher() -> PathBuf {
-    std::env::var_os("COFFERDAM_TEST_LAUNCHER")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cofferdam-launcher")), PathBuf::from)
-}
-
-fn host() -> &'static ProcessHost {
-    static HOST: OnceLock<ProcessHost> = OnceLock::new();
-    HOST.get_or_init(|| {
-        ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("cargo built the launcher")
-    })
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// What the log says, as values.
-trait Events {
-    /// The events of one kind.
-    fn events(&self, kind: &str) -> Vec<serde_json::Value>;
-}
-
-impl Events for Lines {
-    fn events(&self, kind: &str) -> Vec<serde_json::Value> {
-        let all = self.text();
-        let parsed = all.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-        parsed.filter(|event| event["event"] == kind).collect()
-    }
-}
-
-/// The plan of a compartment `guest` under `app`, with these grants and limits: through the whole pipeline.
-fn planned(grants: &str, limits: &str) -> CompartmentPlan {
-    let text = format!(
-        "[holds]\n{grants}\n[crates.app]\ndependencies = [\"guest\"]\n{}\n[crates.guest]\n\
-         compartment = {{ backend = \"process\", limits = {{ {limits} }} }}\n",
-        if grants.is_empty() { String::new() } else { format!("[crates.app.grants.guest]\n{grants}") },
-    );
-    let mut files = Files::default();
-    let file = files.add(ManifestText::from_bytes("capabilities.toml", text.into()).expect("small"));
-    let manifest =
-        parse(file, files.get(file), Form::Standalone).unwrap_or_else(|errors| panic!("{}", errors[0].kind));
-    let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
-    let resolution = resolve(&project);
-    let graph = resolution.granted(&project).unwrap_or_else(|| panic!("{}", resolution.denials()[0].kind));
-    plan(&project, &graph).expect("the pages are right").compartments.remove(0)
-}
-
-struct Guest {
-    compartment: ProcessCompartment,
-    log: Lines,
-    folder: tempfile::TempDir,
-}
-
-fn try_start(
-    program: &str,
-    grants: &str,
-    limits: &str,
-    folder: tempfile::TempDir,
-    options: StartOptions,
-) -> (Result<Guest, StartError>, Lines) {
-    let log = Lines::default();
-    let started = ProcessCompartment::start_with_ambient(
-        host(),
-        &planned(grants, limits),
-        &guest(program),
-        folder.path(),
-        &AuditLog::to_writer(log.clone()),
-        options,
-        ambient_authority(),
-    );
-    (started.map(|compartment| Guest { compartment, log: log.clone(), folder }), log)
-}
-
-fn start_in(folder: tempfile::TempDir, grants: &str, limits: &str) -> Guest {
-    let started = try_start("fixture", grants, limits, folder, StartOptions::default());
-    started.0.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn start(grants: &str, limits: &str) -> Guest {
-    start_in(tempfile::tempdir().expect("a folder"), grants, limits)
-}
-
-fn refused(grants: &str, limits: &str) -> StartError {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (started, log) = try_start("fixture", grants, limits, folder, StartOptions::default());
-    let error = started.err().expect("it does not start");
-    assert_eq!(log.events("refused").len(), 1, "{}", log.text());
-    error
-}
-
-impl Guest {
-    fn add(&mut self, a: u32, b: u32) -> Result<u32, CallError> {
-        self.compartment.call_typed("add", &(a, b))
-    }
-
-    fn call(&mut self, number: i64, arguments: &[u64]) -> Result<i64, CallError> {
-        self.compartment.call_typed("call", &(number, arguments))
-    }
-
-    /// The next call works, whatever became of the one before.
-    fn lives(&mut self) {
-        assert_eq!(self.add(2, 3).expect("the next call works"), 5);
-    }
-
-    /// A call of a function without arguments or result that must fail.
-    fn fails(&mut self, function: &str) -> CallError {
-        self.compartment.call_typed::<(), ()>(function, &()).expect_err("it fails")
-    }
-}
-
-/// What a violation says: the call's name, the capability and the line that would allow it.
-fn violation(error: CallError) -> (String, Option<String>, Option<String>) {
-    match error {
-        CallError::Violation { violation, .. } => {
-            (violation.call.clone(), violation.capability.clone(), violation.line.clone())
-        }
-        other => panic!("no violation: {other}"),
-    }
-}
 
 #[test]
 fn a_call_gives_its_result() {
@@ -546,25 +401,6 @@ fn calls_beyond_the_grants_are_violations() {
     assert_eq!(guest.log.events("violation").len(), calls.len());
 }
 
-/// Also while the machine is busy and the guest is ended at any moment: it never gets an answer, not even an error.
-#[test]
-fn a_violation_is_never_answered() {
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            std::thread::spawn(|| {
-                let mut guest = start("", "");
-                for _ in 0..40 {
-                    let (call, ..) = violation(guest.call(228, &[0, 0]).expect_err("nothing allows it"));
-                    assert_eq!(call, "clock_gettime");
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().expect("each a violation");
-    }
-}
-
 #[test]
 fn the_convention_of_32_bits_is_a_violation() {
     let mut guest = start("", "");
@@ -631,15 +467,6 @@ fn a_guest_has_five_descriptors_and_nobody_listens_on_the_third() {
 }
 
 // ---- grants
-
-/// A folder with a file of 20 bytes.
-fn folder_with_file() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(folder.path().join("data")).expect("a folder");
-    std::fs::write(folder.path().join("data/file"), "twenty bytes of text").expect("a file");
-    std::fs::write(folder.path().join("secret"), "not granted").expect("a file");
-    folder
-}
 
 type Read = Result<Vec<u8>, String>;
 
@@ -986,136 +813,6 @@ fn the_log_says_what_is_granted_and_what_holds_the_guest() {
     assert_eq!(guest.log.events("grant").len(), 1);
 }
 
-/// Our children, and what they have open.
-fn leftovers() -> (usize, usize) {
-    let own = std::process::id();
-    let children = std::fs::read_dir("/proc")
-        .expect("proc")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<u32>().ok())
-        .filter(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-                stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)) == Some(&own.to_string())
-            })
-        })
-        .count();
-    (children, std::fs::read_dir("/proc/self/fd").expect("proc").count())
-}
-
-/// Run alone, by the test below: other tests of this process start and end guests at the same time.
-#[test]
-fn alone_many_starts() {
-    // Only `many_starts_leave_nothing` runs it, in a process of its own.
-    if std::env::var_os(ALONE).is_none() {
-        return;
-    }
-    // What is opened once for all stays open.
-    start("", "").lives();
-    let before = leftovers();
-    for index in 0..300 {
-        let options = StartOptions { spare: index % 10 == 0, ..StartOptions::default() };
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut guest =
-            try_start("fixture", "", "", folder, options).0.unwrap_or_else(|error| panic!("{error}"));
-        guest.lives();
-        if index % 3 == 0 {
-            guest.fails("crash");
-        }
-    }
-    assert_eq!(leftovers(), before);
-}
-
-/// Prints the process numbers of a guest's launcher and waits.
-#[test]
-fn alone_wait_to_be_killed() {
-    // Only `a_guest_ends_with_its_host` runs it, in a process of its own.
-    if std::env::var_os(ALONE).is_none() {
-        return;
-    }
-    let mut guest = start("", "");
-    guest.lives();
-    writeln!(std::io::stdout(), "\nready").expect("a pipe");
-    std::thread::sleep(Duration::from_mins(1));
-}
-
-/// Set for a test that has its process to itself.
-const ALONE: &str = "COFFERDAM_TEST_ALONE";
-
-fn alone(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("a test has a program"));
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ALONE, "1");
-    command.env("COFFERDAM_TEST_GUESTS", guest("fixture").parent().expect("a folder"));
-    command
-}
-
-#[test]
-fn many_starts_leave_nothing() {
-    let output = alone("alone_many_starts").output().expect("a test has a program");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
-#[test]
-fn a_guest_ends_with_its_host() {
-    use std::io::BufRead;
-    let mut child = alone("alone_wait_to_be_killed")
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("a test has a program");
-    let lines = std::io::BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line == "ready"));
-    let descendants = |of: &[u32]| -> Vec<u32> {
-        std::fs::read_dir("/proc")
-            .expect("proc")
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<u32>().ok())
-            .filter(|pid| {
-                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                let parent = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)?.parse().ok());
-                parent.is_some_and(|parent| of.contains(&parent))
-            })
-            .collect()
-    };
-    let mut family = Vec::new();
-    let mut last = vec![child.id()];
-    while !last.is_empty() {
-        last = descendants(&last);
-        family.extend(last.clone());
-    }
-    assert_eq!(family.len(), 3, "the launcher, process 1 inside, and the guest");
-    for (index, pid) in family.iter().enumerate() {
-        let begun = Instant::now();
-        let holds = |line: &str| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
-            let found = status.lines().find(|found| found.split(':').next() == line.split(':').next());
-            found.is_some_and(|found| found.split_whitespace().eq(line.split_whitespace()))
-        };
-        let filtered = if index == 2 { "Seccomp: 2" } else { "Seccomp: 0" };
-        for line in [
-            "CapEff: 0000000000000000",
-            "CapPrm: 0000000000000000",
-            "CapBnd: 0000000000000000",
-            "NoNewPrivs: 1",
-            filtered,
-        ] {
-            // The processes that only wait give up theirs while the guest starts.
-            while !holds(line) {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                assert!(begun.elapsed() < Duration::from_secs(5), "process {index}: {line}: {status}");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-    child.kill().expect("ours");
-    child.wait().expect("ours");
-    let begun = Instant::now();
-    let alive = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(1)) != Some("Z"))
-    };
-    while family.iter().any(alive) {
-        assert!(begun.elapsed() < Duration::from_secs(2), "{family:?} outlive their host");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_missing_launcher_is_an_error_that_says_what_to_do() {
     let error = ProcessHost::from_path_ambient(Path::new("/nowhere"), ambient_authority())
@@ -1221,37 +918,5 @@ fn without_user_namespaces_nothing_starts_and_the_doctor_says_why() {
 /// All of the above as an ordinary user.
 #[test]
 fn everything_holds_for_an_ordinary_user_too() {
-    use std::os::unix::fs::PermissionsExt;
-    if !is_root() {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let open = |path: &Path| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
-    };
-    open(folder.path());
-    let copy = |from: &Path, name: &str| {
-        let to = folder.path().join(name);
-        std::fs::copy(from, &to).expect("copied");
-        open(&to);
-        to
-    };
-    let test = copy(&std::env::current_exe().expect("a test has a program"), "test");
-    let launcher = copy(&launcher(), "cofferdam-launcher");
-    for name in ["fixture", "liar", "mute"] {
-        copy(&guest(name), name);
-    }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
-        .arg(test)
-        .args(["--test-threads=2"])
-        .env("COFFERDAM_TEST_GUESTS", folder.path())
-        .env("COFFERDAM_TEST_LAUNCHER", launcher)
-        .env("TMPDIR", "/tmp")
-        .current_dir("/")
-        .output()
-        .expect("util-linux is everywhere");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    assert!(!text.contains("0 passed"), "{text}");
+    as_an_ordinary_user();
 }

@@ -117,6 +117,12 @@ fn main() -> ExitCode {
         .function("call", |(number, arguments): (i64, Vec<u64>)| {
             raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)))
         })
+        .function("call-and-mark", |(number, arguments, mark): (i64, Vec<u64>, String)| {
+            let result = raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)));
+            // Only a guest that goes on after the call gets here.
+            let _ = std::fs::write(mark, "it went on");
+            result
+        })
         .function("int80", |(number,): (u32,)| interrupt(number))
         .function("read", |(path,): (String,)| text(std::fs::read(path)))
         .function("write", |(path, bytes): (String, Vec<u8>)| text(std::fs::write(path, bytes)))
