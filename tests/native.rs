@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -221,8 +222,8 @@ pub(crate) fn as_an_ordinary_user() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
     assert!(!text.contains("0 passed"), "{text}");
-    println!("as an ordinary user:\n{text}");
+    writeln!(std::io::stdout(), "as an ordinary user:\n{text}").expect("a pipe");
 }
 
 /// The programs of `tests/native-guests`.
-const GUESTS: [&str; 4] = ["fixture", "liar", "mute", "slow-to-die"];
+const GUESTS: [&str; 5] = ["fixture", "liar", "mute", "slow-to-die", "program"];

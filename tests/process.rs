@@ -772,7 +772,6 @@ fn what_cannot_be_enforced_does_not_start() {
         "network = { listen = [\"127.0.0.1:80\"] }",
         "network = { dns = [\"example.org\"] }",
         "network = { unix = [\"data\"] }",
-        "process = { spawn = [\"data\"] }",
         "filesystem = { watch = [\"data\"] }",
         "filesystem = { write = [\"data\"], quota = \"1MiB\" }",
         "stdio = { streams = [\"stdin\"] }",

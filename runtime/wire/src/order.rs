@@ -45,6 +45,8 @@ record! {
         pub file: bool,
         /// Whether it may be changed.
         pub writable: bool,
+        /// Whether what is in it may be run, or mapped to be run.
+        pub executable: bool,
         /// Landlock rights below it, as the kernel's bits.
         pub rights: u64,
     }

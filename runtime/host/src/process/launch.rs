@@ -47,6 +47,8 @@ pub(super) struct Guest {
     pub(super) broker: Broker,
     /// The launcher has become the guest's program.
     pub(super) executed: bool,
+    /// The guest's own process, once it runs; programs that it starts have others.
+    pub(super) process: Option<u32>,
     /// The guest has said its first words.
     pub(super) greeted: bool,
 }
@@ -125,7 +127,14 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
     let listener = Listener::new(listeners.pop().expect("as many descriptors as were asked for"));
     let broker = Broker::new(edge(), launch.log.clone(), launch.lowered.hosts.clone());
     let listener = Arc::new(listener);
-    let guest =
-        Guest { socket, status: File::from(status), listener, broker, executed: false, greeted: false };
+    let guest = Guest {
+        socket,
+        status: File::from(status),
+        listener,
+        broker,
+        executed: false,
+        process: None,
+        greeted: false,
+    };
     Ok((guest, report.layers))
 }

@@ -22,6 +22,7 @@ mod host;
 mod launch;
 pub mod limits;
 mod lower;
+mod lower_mounts;
 mod output;
 mod program;
 mod supervise;

@@ -86,9 +86,23 @@ pub(super) fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(memory)
 }
 
-/// Whether it is a program for this platform that needs no loader: ELF, 64 bits, x86-64, without `PT_INTERP`.
+/// Whether it is a program for this platform that needs no loader.
 fn is_static(bytes: &[u8]) -> Result<(), String> {
+    match interpreter(bytes)? {
+        None => Ok(()),
+        Some(_) => {
+            Err("it needs a loader and shared libraries, which a compartment has not; build it statically, \
+                        with `-C target-feature=+crt-static`"
+                .to_owned())
+        }
+    }
+}
+
+/// The loader that a program for this platform names, if it needs one: ELF, 64 bits, x86-64, its `PT_INTERP`.
+pub(super) fn interpreter(bytes: &[u8]) -> Result<Option<String>, String> {
     const PT_INTERP: u32 = 3;
+    // `PATH_MAX` of the kernel.
+    const PATH_BYTES_MAX: usize = 4096;
     let wrong = "it is no program for Linux on x86-64".to_owned();
     let half = |at: usize| bytes.get(at..at + 2).map(|two| u16::from_le_bytes([two[0], two[1]]));
     if bytes.get(..6) != Some(b"\x7fELF\x02\x01".as_slice()) || half(18) != Some(62) {
@@ -101,15 +115,21 @@ fn is_static(bytes: &[u8]) -> Result<(), String> {
         let kind = at.and_then(|at| bytes.get(at..at.checked_add(4)?)).and_then(|four| four.first_chunk());
         match kind.map(|kind| u32::from_le_bytes(*kind)) {
             Some(PT_INTERP) => {
-                return Err("it needs a loader and shared libraries, which a compartment has not; build it statically, \
-                            with `-C target-feature=+crt-static`"
-                    .to_owned());
+                let word = |field: u64| {
+                    let at = usize::try_from(table + index * u64::from(size) + field).ok()?;
+                    let eight = bytes.get(at..at.checked_add(8)?)?.first_chunk()?;
+                    usize::try_from(u64::from_le_bytes(*eight)).ok()
+                };
+                let (offset, length) = (word(8), word(32).filter(|length| *length <= PATH_BYTES_MAX));
+                let name = offset.zip(length).and_then(|(at, length)| bytes.get(at..at.checked_add(length)?));
+                let name = name.and_then(|name| std::str::from_utf8(name).ok()).ok_or(wrong)?;
+                return Ok(Some(name.trim_end_matches('\0').to_owned()));
             }
             Some(_) => {}
             None => return Err(wrong),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]

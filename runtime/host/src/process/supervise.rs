@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::attempt::describe;
+use super::broker::process_of;
 use super::control::{Cause, End, lock, reap};
 use super::ended::finish;
 use super::error::{CallError, FaultKind, StartError};
@@ -123,13 +124,16 @@ fn notified(launch: &Launch, guest: &mut Guest) {
         // The one call that continues: the launcher's own last one. None of the guest's code has run, so nobody else could
         // have changed what it points to.
         guest.executed = true;
+        guest.process = Some(notification.pid);
         let _ = guest.listener.let_run(&notification);
         return;
     }
     let rules = &launch.lowered.rules;
     match rules.decide(arch, number, &arguments) {
         Decision::Violation => {
-            if let Some(error) = rules.at_startup(number).filter(|_| !guest.greeted && arch == ARCH) {
+            if let Some(error) =
+                rules.at_startup(number).filter(|_| arch == ARCH && starts_up(launch, guest, &notification))
+            {
                 let _ = guest.listener.refuse(&notification, Errno::from_raw_os_error(error.into()));
                 return;
             }
@@ -146,13 +150,22 @@ fn notified(launch: &Launch, guest: &mut Guest) {
         }
         Decision::Notify => guest.broker.answer(&guest.listener, notification),
         // The kernel answers these itself; one that comes here anyway is answered the same way, or fails.
-        Decision::Errno(error) => {
+        Decision::Errno(error) | Decision::ErrnoByHost(error) => {
             let _ = guest.listener.refuse(&notification, Errno::from_raw_os_error(error.into()));
         }
         Decision::Allow => {
             let _ = guest.listener.refuse(&notification, Errno::NOSYS);
         }
     }
+}
+
+/// Whether the call may be one that libraries make by themselves at the start of a program: the guest's own, or one that it started.
+fn starts_up(launch: &Launch, guest: &Guest, notification: &Notification) -> bool {
+    if !guest.greeted {
+        return true;
+    }
+    let process = || process_of(notification.pid).filter(|_| guest.listener.is_waiting(notification));
+    launch.lowered.programs && process().is_some_and(|process| Some(process) != guest.process)
 }
 
 /// `execveat` on x86-64.

@@ -1,7 +1,7 @@
 //! A guest that does what it is told, good and bad.
 
 use std::io::{Read, Write};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -74,6 +74,13 @@ fn open_descriptors() -> Vec<i32> {
         .collect()
 }
 
+/// Only a child comes here, and stays.
+fn park() -> std::cmp::Ordering {
+    loop {
+        std::thread::park();
+    }
+}
+
 fn threads(count: u32) -> u32 {
     let handles: Vec<_> = (0..count)
         .map_while(|_| {
@@ -122,6 +129,13 @@ fn main() -> ExitCode {
             // Only a guest that goes on after the call gets here.
             let _ = std::fs::write(mark, "it went on");
             result
+        })
+        .function("run", |(program, arguments): (String, Vec<String>)| {
+            let run = std::process::Command::new(program).args(arguments).stdin(Stdio::inherit()).output();
+            text(run.map(|output| (output.status.code().unwrap_or(-1), output.stdout)))
+        })
+        .function("fork-on-and-on", |(): ()| {
+            (0..100).take_while(|_| raw(57, [0; 6]).cmp(&0).then_with(park).is_gt()).count() as u64
         })
         .function("int80", |(number,): (u32,)| interrupt(number))
         .function("read", |(path,): (String,)| text(std::fs::read(path)))
