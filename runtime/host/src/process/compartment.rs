@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use cofferdam_wire::order::LayerReport;
 use cofferdam_wire::ring::{RingError, Wait};
 use cofferdam_wire::{Decode, Encode};
 
-use super::control::{Cause, Control, End};
+use super::control::{Cause, Control, End, lock};
 use super::error::{CallError, FaultKind, StartError};
 use super::host::ProcessHost;
 use super::launch::{Launch, Started};
@@ -73,7 +73,8 @@ pub struct ProcessCompartment {
     cpu_left: Option<Duration>,
     running: Option<Running>,
     spare: Option<JoinHandle<Result<Running, StartError>>>,
-    restarts: VecDeque<Instant>,
+    /// Shared by the compartments of a pool, which has one policy.
+    restarts: Arc<Mutex<VecDeque<Instant>>>,
     layers: Vec<LayerReport>,
     taken: Stdio,
 }
@@ -256,10 +257,45 @@ impl ProcessCompartment {
             cpu_left: plan.limits.cpu_time.map(|time| Duration::from_nanos(time.0)),
             running: None,
             spare: None,
-            restarts: VecDeque::new(),
+            restarts: Arc::default(),
             layers: Vec::new(),
             taken: Stdio::default(),
         })
+    }
+
+    /// The same compartment without a guest: what others of a pool are started from, with one restart policy and count for all.
+    pub(super) fn template(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            options: self.options,
+            deadline: self.deadline,
+            cpu_left: self.cpu_left,
+            running: None,
+            spare: None,
+            restarts: Arc::clone(&self.restarts),
+            layers: Vec::new(),
+            taken: Stdio::default(),
+        }
+    }
+
+    /// Starts a guest in a template.
+    pub(super) fn another(mut self) -> Result<Self, CallError> {
+        self.run_again().map(|()| self)
+    }
+
+    /// Ends the guest for what its caller found out about it.
+    pub(super) fn end_for(&mut self, kind: FaultKind) -> CallError {
+        self.stop(Cause::Fault(kind))
+    }
+
+    /// Longest time of one call.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether it will never be called again: its guest is gone, and stays so.
+    pub(super) fn is_over(&self) -> bool {
+        self.options.restart == Restart::Never && self.running.as_ref().is_none_or(Running::is_gone)
     }
 
     /// `consumer -> crate`.
@@ -346,12 +382,23 @@ impl ProcessCompartment {
         arguments: &[u8],
         result: &mut Vec<u8>,
     ) -> Result<(), CallError> {
+        self.call_within(function, arguments, result, self.deadline)
+    }
+
+    /// The same in less time than the compartment's own deadline.
+    pub(super) fn call_within(
+        &mut self,
+        function: &str,
+        arguments: &[u8],
+        result: &mut Vec<u8>,
+        deadline: Duration,
+    ) -> Result<(), CallError> {
         if arguments.len() > MESSAGE_BYTES_MAX as usize {
             let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
             return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
         self.ensure_running()?;
-        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline));
+        let deadline = self.cpu_left.map_or(deadline, |left| left.min(deadline));
         let begun = Instant::now();
         let outcome = self.exchange(function, arguments, result, begun + deadline);
         if let Some(left) = &mut self.cpu_left {
@@ -453,17 +500,21 @@ impl ProcessCompartment {
             return self.run_again();
         }
         let now = Instant::now();
-        self.restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
-        let allowed = match self.options.restart {
-            Restart::Never => false,
-            Restart::OnNextCall => true,
-            Restart::PerMinute(most) => self.restarts.len() < most as usize,
+        let allowed = {
+            let mut restarts = lock(&self.restarts);
+            restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
+            match self.options.restart {
+                Restart::Never => false,
+                Restart::OnNextCall => true,
+                Restart::PerMinute(most) if restarts.len() < most as usize => {
+                    restarts.push_back(now);
+                    true
+                }
+                Restart::PerMinute(_) => false,
+            }
         };
         if !allowed {
             return Err(CallError::NotRestarted { edge: edge() });
-        }
-        if matches!(self.options.restart, Restart::PerMinute(_)) {
-            self.restarts.push_back(now);
         }
         self.run_again()
     }

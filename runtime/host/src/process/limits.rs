@@ -17,6 +17,9 @@ pub const OUTPUT_BYTES_DEFAULT: u64 = 1 << 20;
 /// Most threads of a compartment whose grant of `thread` sets no number.
 pub const THREADS_DEFAULT: u64 = 64;
 
+/// Most guests of a pool.
+pub const INSTANCES_MAX: usize = 64;
+
 /// Most threads and processes together of a guest that may start programs, its own first thread included. Its memory is divided by
 /// this number, because the kernel bounds each process alone.
 pub const TASKS_WITH_PROGRAMS_MAX: u64 = 8;

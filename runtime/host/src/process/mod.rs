@@ -24,6 +24,7 @@ pub mod limits;
 mod lower;
 mod lower_mounts;
 mod output;
+mod pool;
 mod program;
 mod supervise;
 
@@ -32,3 +33,4 @@ pub use doctor::{Doctor, Finding, Tier, examine_ambient};
 pub use error::{CallError, FaultKind, StartError, Violation};
 pub use filter::RuleError;
 pub use host::{LAUNCHER_VARIABLE, ProcessHost};
+pub use pool::ProcessPool;

@@ -102,6 +102,10 @@ fn main() -> ExitCode {
         .function("add", |(a, b): (u32, u32)| a.wrapping_add(b))
         .function("echo", |(bytes,): (Vec<u8>,)| bytes)
         .function("count", |(): ()| COUNTER.fetch_add(1, Ordering::Relaxed) + 1)
+        .function("nap", |(milliseconds,): (u64,)| {
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            COUNTER.fetch_add(1, Ordering::Relaxed) + 1
+        })
         .function("panic", |(message,): (String,)| assert!(message.is_empty(), "{message}"))
         .function("abort", |(): ()| -> () { std::process::abort() })
         .function("exit", |(code,): (i32,)| -> () { std::process::exit(code) })
