@@ -360,6 +360,31 @@ fn a_violation_names_the_call_the_edge_the_path_and_the_line() {
 }
 
 #[test]
+fn a_violation_says_which_functions_led_to_it() {
+    let mut guest = start("", "");
+    for (call, through) in [
+        (true, &["fixture::raw", "fixture::main::", "Guest", "fixture::main"][..]),
+        (false, &["std::fs::read", "fixture::main::", "Guest", "fixture::main"]),
+    ] {
+        let error = if call {
+            guest.call(228, &[0, 0]).expect_err("nothing allows it")
+        } else {
+            let read = guest.compartment.call_typed::<_, Result<Vec<u8>, String>>("read", &("/etc/passwd",));
+            read.expect_err("nothing allows it")
+        };
+        let CallError::Violation { violation, .. } = error else { panic!("{error}") };
+        let names: Vec<String> = violation.backtrace.iter().map(ToString::to_string).collect();
+        let mut rest = names.iter();
+        for name in through {
+            assert!(rest.any(|found| found.contains(name)), "{name} in {names:#?}");
+        }
+        let logged = guest.log.events("violation").pop().expect("recorded");
+        assert_eq!(logged["backtrace"], serde_json::json!(names));
+    }
+    guest.lives();
+}
+
+#[test]
 fn calls_beyond_the_grants_are_violations() {
     let mut guest = start("", "");
     let calls: [(i64, &[u64], &str, Option<&str>); 26] = [

@@ -6,13 +6,14 @@ use std::os::unix::fs::FileExt;
 use capability_manifest::{Capability, example_scope, print};
 use cofferdam_wire::notification::Notification;
 
+use super::backtrace::backtrace;
 use super::error::Violation;
 use super::filter::{allowed_by, call_name};
-use super::launch::Guest;
+use super::launch::{Guest, Launch};
 use super::limits::REPORTED_TEXT_BYTES_MAX;
 
 /// Describes a call that nothing allows.
-pub(super) fn describe(guest: &Guest, notification: &Notification) -> Violation {
+pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notification) -> Violation {
     let Notification { arch, number, arguments, .. } = *notification;
     let call = call_name(arch, number);
     let capability = allowed_by(arch, number, &arguments).map(Capability::host);
@@ -29,6 +30,10 @@ pub(super) fn describe(guest: &Guest, notification: &Notification) -> Violation 
         capability: capability.map(|capability| capability.to_string()),
         line,
         instruction: notification.instruction,
+        // Read of a process that may be another by now, if the caller died meanwhile.
+        backtrace: backtrace(&launch.program, notification)
+            .filter(|_| guest.listener.is_waiting(notification))
+            .unwrap_or_default(),
     }
 }
 

@@ -77,6 +77,7 @@ impl Broker {
                                 edge,
                                 capability: HostCapability::NetworkConnect.name().to_owned(),
                                 attempt: format!("connect to {address}"),
+                                backtrace: Vec::new(),
                             };
                             // Recorded or not, it is refused.
                             let _ = log.record(&event);

@@ -113,7 +113,7 @@ impl Source {
         let control = Arc::new(Control::new(Arc::clone(&memory)));
         let launch = Launch {
             launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
-            program: self.program.memory.try_clone().map_err(|error| failed(&error))?,
+            program: Arc::clone(&self.program),
             shared,
             lowered: Arc::clone(&self.lowered),
             control: Arc::clone(&control),

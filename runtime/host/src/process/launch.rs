@@ -17,13 +17,13 @@ use super::control::{Control, lock};
 use super::error::StartError;
 use super::lower::Lowered;
 use super::output::{Output, Stream};
-use super::program::seal;
+use super::program::{Program, seal};
 use crate::audit::AuditLog;
 
 /// What a start needs.
 pub(super) struct Launch {
     pub(super) launcher: OwnedFd,
-    pub(super) program: OwnedFd,
+    pub(super) program: Arc<Program>,
     pub(super) shared: OwnedFd,
     pub(super) lowered: Arc<Lowered>,
     pub(super) control: Arc<Control>,
@@ -87,7 +87,7 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         .spawn()
         .map_err(|error| host(&format!("the launcher: {error}")))?;
     *lock(&launch.control.child) = Some(child);
-    let descriptors = [&order, &launch.shared, &launch.program, &stdin, &stdout, &stderr, &status_end];
+    let descriptors = [&order, &launch.shared, &launch.program.memory, &stdin, &stdout, &stderr, &status_end];
     packet::send(&socket, b"order", &descriptors.map(AsFd::as_fd)).map_err(|error| host(&error))?;
     // The other ends are the guest's alone, so that their end is its end.
     drop((order, stdin, stdout, stderr, status_end));

@@ -48,5 +48,17 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most mounts of a compartment.
 pub const MOUNTS_MAX: usize = 256;
 
+/// Most functions of a backtrace.
+pub const FRAMES_MAX: usize = 32;
+
+/// How much of a guest's stack is copied for a backtrace, bytes.
+pub const STACK_COPY_BYTES_MAX: usize = 64 << 10;
+
+/// Largest program whose tables are read for a backtrace, bytes.
+pub const UNWOUND_PROGRAM_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest name of a function in a backtrace, characters.
+pub const FUNCTION_NAME_MAX: usize = 256;
+
 /// Longest text that is read out of a guest's memory for a report, bytes: a path.
 pub const REPORTED_TEXT_BYTES_MAX: usize = 4096;

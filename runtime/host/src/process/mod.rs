@@ -10,6 +10,7 @@
 //! see `docs/process-backend.md` for what each layer stops. Linux on x86-64; elsewhere the module has a host that cannot be found, and says so.
 
 mod attempt;
+mod backtrace;
 mod broker;
 mod compartment;
 mod control;
@@ -27,10 +28,11 @@ mod output;
 mod pool;
 mod program;
 mod supervise;
+mod symbols;
 
 pub use compartment::{ProcessCompartment, Restart, StartOptions, Stdio};
 pub use doctor::{Doctor, Finding, Tier, examine_ambient};
-pub use error::{CallError, FaultKind, StartError, Violation};
+pub use error::{CallError, FaultKind, Frame, StartError, Violation};
 pub use filter::RuleError;
 pub use host::{LAUNCHER_VARIABLE, ProcessHost};
 pub use pool::ProcessPool;

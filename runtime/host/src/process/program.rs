@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::limits::PROGRAM_BYTES_MAX;
+use super::limits::{PROGRAM_BYTES_MAX, UNWOUND_PROGRAM_BYTES_MAX};
+use super::symbols::Symbols;
 
 /// A program that nobody can change any more.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Program {
     pub(super) memory: OwnedFd,
     /// Its size, bytes.
     pub(super) length: u64,
+    /// What backtraces need of it, read when the first is wanted.
+    symbols: OnceLock<Option<Symbols>>,
 }
 
 /// Programs that were read before. A file that was changed since is another.
@@ -60,6 +63,19 @@ impl Program {
         Self::from_bytes(&bytes)
     }
 
+    /// Its tables, if it has any and is not too large.
+    pub(super) fn symbols(&self) -> Option<&Symbols> {
+        let read = || {
+            let length = usize::try_from(self.length).ok()?;
+            let mut bytes = vec![0; (self.length <= UNWOUND_PROGRAM_BYTES_MAX).then_some(length)?];
+            let file = File::from(self.memory.try_clone().ok()?);
+            // At a place of its own: the descriptor's is shared with the guest's start.
+            file.read_exact_at(&mut bytes, 0).ok()?;
+            Symbols::read(&bytes)
+        };
+        self.symbols.get_or_init(read).as_ref()
+    }
+
     /// Copies bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() as u64 > PROGRAM_BYTES_MAX {
@@ -67,7 +83,7 @@ impl Program {
         }
         is_static(bytes)?;
         let memory = seal(bytes).map_err(|error| error.to_string())?;
-        Ok(Self { memory, length: bytes.len() as u64 })
+        Ok(Self { memory, length: bytes.len() as u64, symbols: OnceLock::new() })
     }
 }
 

@@ -137,11 +137,12 @@ fn notified(launch: &Launch, guest: &mut Guest) {
                 let _ = guest.listener.refuse(&notification, Errno::from_raw_os_error(error.into()));
                 return;
             }
-            let violation = describe(guest, &notification);
+            let violation = describe(launch, guest, &notification);
+            let backtrace = violation.backtrace.iter().map(ToString::to_string).collect();
             let attempt = violation.to_string();
             let capability = violation.capability.clone().unwrap_or_else(|| "none".to_owned());
             let edge = launch.lowered.edge.clone();
-            let recorded = launch.log.record(&AuditEvent::Violation { edge, capability, attempt });
+            let recorded = launch.log.record(&AuditEvent::Violation { edge, capability, attempt, backtrace });
             if recorded.is_err() {
                 // The end is recorded again, and that tells the caller.
                 launch.control.end(Cause::Fault(FaultKind::Protocol("a violation".to_owned())));
