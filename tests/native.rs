@@ -74,9 +74,14 @@ impl Events for Lines {
 
 /// The plan of a compartment `guest` under `app`, with these grants and limits: through the whole pipeline.
 pub(crate) fn planned(grants: &str, limits: &str) -> CompartmentPlan {
+    planned_with(grants, limits, "")
+}
+
+/// The same with more lines of the workspace's.
+pub(crate) fn planned_with(grants: &str, limits: &str, workspace: &str) -> CompartmentPlan {
     let text = format!(
         "[holds]\n{grants}\n[crates.app]\ndependencies = [\"guest\"]\n{}\n[crates.guest]\n\
-         compartment = {{ backend = \"process\", limits = {{ {limits} }} }}\n",
+         compartment = {{ backend = \"process\", limits = {{ {limits} }} }}\n{workspace}",
         if grants.is_empty() { String::new() } else { format!("[crates.app.grants.guest]\n{grants}") },
     );
     let mut files = Files::default();

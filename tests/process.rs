@@ -908,37 +908,6 @@ fn the_doctor_finds_every_layer_here() {
     assert!(found.findings.iter().all(|finding| finding.mend.is_none()), "{found}");
 }
 
-/// With user namespaces forbidden by the kernel, in a namespace of our own where that setting is ours.
-#[test]
-fn without_user_namespaces_nothing_starts_and_the_doctor_says_why() {
-    if std::env::var_os("COFFERDAM_TEST_WITHOUT_NAMESPACES").is_some() {
-        let found = examine_ambient(host(), ambient_authority()).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(found.tier, Tier::WithoutNamespaces, "{found}");
-        assert!(found.to_string().contains("sudo sysctl -w user.max_user_namespaces="), "{found}");
-        let folder = tempfile::tempdir().expect("a folder");
-        let started = try_start("fixture", "", "", folder, StartOptions::default()).0;
-        let error = started.err().expect("it does not start");
-        assert!(
-            matches!(error, StartError::Layer { .. }) && error.to_string().contains("namespaces"),
-            "{error}"
-        );
-        return;
-    }
-    let test = "without_user_namespaces_nothing_starts_and_the_doctor_says_why";
-    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .arg(std::env::current_exe().expect("a test has a program"))
-        .args(["--exact", test, "--nocapture"])
-        .env("COFFERDAM_TEST_WITHOUT_NAMESPACES", "1")
-        .env("COFFERDAM_TEST_GUESTS", guest("fixture").parent().expect("a folder"))
-        .output()
-        .expect("util-linux is everywhere");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
 /// All of the above as an ordinary user.
 #[test]
 fn everything_holds_for_an_ordinary_user_too() {

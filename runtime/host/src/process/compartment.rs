@@ -13,7 +13,7 @@ use cofferdam_wire::channel::{Channel, ChannelError};
 use cofferdam_wire::frame::FrameKind;
 use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use cofferdam_wire::memory::Memory;
-use cofferdam_wire::order::LayerReport;
+use cofferdam_wire::order::{Layer, LayerReport, Order};
 use cofferdam_wire::ring::{RingError, Wait};
 use cofferdam_wire::{Decode, Encode};
 
@@ -102,8 +102,28 @@ struct Running {
 }
 
 impl Source {
-    /// Starts a guest.
+    /// Starts a guest: with all layers or, where namespaces cannot be had and the workspace accepts that, without those.
     fn start(&self) -> Result<Running, StartError> {
+        let error = match self.start_with(self.lowered.order.clone()) {
+            Err(error) => error,
+            started => return started,
+        };
+        let StartError::Layer { layer: Layer::Namespaces | Layer::Identity | Layer::Root, .. } = error else {
+            return Err(error);
+        };
+        let Some(weaker) = &self.lowered.weaker else { return Err(error) };
+        let edge = self.lowered.edge.clone();
+        match &weaker.order {
+            Err(what) => Err(StartError::CannotEnforce { edge, what: what.clone() }),
+            Ok(order) => {
+                let reason = format!("no namespaces ({error}); accepted: {}", weaker.reason);
+                self.log.record(&AuditEvent::Weakening { edge, reason })?;
+                self.start_with(order.clone())
+            }
+        }
+    }
+
+    fn start_with(&self, order: Order) -> Result<Running, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Host {
             edge: self.lowered.edge.clone(),
             message: error.to_string(),
@@ -119,6 +139,7 @@ impl Source {
             control: Arc::clone(&control),
             log: self.log.clone(),
             interface: self.interface,
+            order,
             spin_pauses: self.spin_pauses,
         };
         let (tell, told) = mpsc::channel();
@@ -504,13 +525,12 @@ impl ProcessCompartment {
             let mut restarts = lock(&self.restarts);
             restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
             match self.options.restart {
-                Restart::Never => false,
                 Restart::OnNextCall => true,
                 Restart::PerMinute(most) if restarts.len() < most as usize => {
                     restarts.push_back(now);
                     true
                 }
-                Restart::PerMinute(_) => false,
+                Restart::Never | Restart::PerMinute(_) => false,
             }
         };
         if !allowed {

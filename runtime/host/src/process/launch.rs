@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use cofferdam_wire::limits::ORDER_BYTES_MAX;
 use cofferdam_wire::notification::Listener;
-use cofferdam_wire::order::{Layer, LayerReport, Outcome, Report};
+use cofferdam_wire::order::{Layer, LayerReport, Order, Outcome, Report};
 use cofferdam_wire::packet;
 use rustix::fs::{Mode, OFlags};
 
@@ -29,6 +29,8 @@ pub(super) struct Launch {
     pub(super) control: Arc<Control>,
     pub(super) log: AuditLog,
     pub(super) interface: Option<u64>,
+    /// The order that is carried out: the whole one, or one without namespaces.
+    pub(super) order: Order,
     pub(super) spin_pauses: u32,
 }
 
@@ -58,7 +60,7 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
     let edge = || launch.lowered.edge.clone();
     let host = |error: &dyn std::fmt::Display| StartError::Host { edge: edge(), message: error.to_string() };
     let (socket, theirs) = packet::pair().map_err(|error| host(&error))?;
-    let mut order = launch.lowered.order.clone();
+    let mut order = launch.order.clone();
     order.host = std::process::id();
     let order = cofferdam_wire::encode(&order).map_err(|error| host(&error))?;
     if order.len() as u64 > ORDER_BYTES_MAX {
@@ -94,7 +96,7 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
 
     let (bytes, _) = packet::receive(&socket, 0, Some(deadline))
         .map_err(|error| host(&format!("the launcher did not report: {error}")))?;
-    let report: Report =
+    let mut report: Report =
         cofferdam_wire::decode(&bytes).map_err(|error| host(&format!("the launcher's report: {error}")))?;
     let failed = |report: &LayerReport| StartError::Layer {
         edge: edge(),
@@ -109,6 +111,9 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         let found = report.layers.iter().find(|report| report.layer == *layer).map(|report| report.outcome);
         let may_lack = match layer {
             Layer::WriteExecute => !launch.lowered.order.deny_write_execute,
+            Layer::Namespaces | Layer::Identity | Layer::Root => {
+                !launch.order.namespaces && found == Some(Outcome::NotAsked)
+            }
             Layer::Speculation => found == Some(Outcome::NotApplicable),
             _ => false,
         };
@@ -136,5 +141,11 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         process: None,
         greeted: false,
     };
+    if let Some(weaker) = launch.lowered.weaker.as_ref().filter(|_| !launch.order.namespaces) {
+        let without = [Layer::Namespaces, Layer::Identity, Layer::Root];
+        for one in report.layers.iter_mut().filter(|one| without.contains(&one.layer)) {
+            one.detail = format!("WEAKENED: {}", weaker.reason);
+        }
+    }
     Ok((guest, report.layers))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use capability_manifest::scope::{HostPattern, HostPort, NamePattern, PatternSet, Scope, Stream};
-use capability_manifest::{Backend, Capability, HostCapability, Stage};
+use capability_manifest::{Backend, Capability, HostCapability, Stage, Weakening};
 use cofferdam_wire::limits::MEMORY_BYTES;
 use cofferdam_wire::order::Order;
 
@@ -24,6 +24,8 @@ pub(super) struct Lowered {
     pub(super) edge: String,
     /// The order; the host's number is filled in at each start.
     pub(super) order: Order,
+    /// What to do where there are no namespaces, if the workspace accepts that.
+    pub(super) weaker: Option<Weaker>,
     /// The rules of the filter.
     pub(super) rules: Rules,
     /// Most bytes of standard output, if it is granted.
@@ -47,7 +49,7 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
     let rules =
         Rules::new(&plan.syscalls).map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
     let filter = rules.program().map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
-    let Paths { mounts, paths, largest_program } = lower_mounts(plan, folder)?;
+    let Paths { mounts, held, largest_program } = lower_mounts(plan, folder)?;
     let granted = |capability| plan.scope(capability);
     let threads = match granted(HostCapability::Thread) {
         None => 0,
@@ -66,15 +68,18 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         version: cofferdam_wire::VERSION,
         probe: false,
         host: 0,
+        namespaces: true,
         mounts,
         limits: limits(plan, program.length.max(largest_program), threads),
         environment: environment(plan),
         deny_write_execute: granted(HostCapability::MmapExecutable).is_none(),
         filter,
     };
+    let weaker = weaker(plan, &order);
     Ok(Lowered {
         edge,
         order,
+        weaker,
         rules,
         hosts: match granted(HostCapability::NetworkConnect) {
             Some(Scope::Hosts(hosts)) => hosts.clone(),
@@ -84,7 +89,7 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         stderr: stream(Stream::Stderr),
         threads: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
         programs: granted(HostCapability::ProcessSpawn).is_some(),
-        _paths: paths,
+        _paths: held,
     })
 }
 
@@ -157,6 +162,47 @@ fn programs_can_be_bounded(plan: &CompartmentPlan) -> Result<(), String> {
     Ok(())
 }
 
+/// A confinement without namespaces.
+#[derive(Debug)]
+pub(super) struct Weaker {
+    /// Why the workspace accepts it.
+    pub(super) reason: String,
+    /// The order, or what of the plan only namespaces can hold.
+    pub(super) order: Result<Order, String>,
+}
+
+/// The order without namespaces, if the workspace accepts that. Without a root of its own a guest sees every path by its metadata,
+/// and without a user of its own it is counted with the host's user, so what needs either is refused.
+fn weaker(plan: &CompartmentPlan, order: &Order) -> Option<Weaker> {
+    const ENOUGH: [HostCapability; 8] = [
+        HostCapability::Clock,
+        HostCapability::Entropy,
+        HostCapability::EnvironmentRead,
+        HostCapability::MmapAnonymous,
+        HostCapability::MmapExecutable,
+        HostCapability::NetworkConnect,
+        HostCapability::ProcessExit,
+        HostCapability::Stdio,
+    ];
+    let accepted = plan.weakenings.iter().find(|one| one.name == Weakening::Namespaces.name())?;
+    let names = ENOUGH.map(HostCapability::name);
+    let too_much =
+        plan.syscalls.iter().map(|rule| rule.because_of.as_str()).find(|name| !names.contains(name));
+    let order = match too_much {
+        Some(name) => Err(format!("`{name}` without namespaces")),
+        None => Ok(Order {
+            namespaces: false,
+            // It would count every process of the host's user, and the filter lets the guest make none.
+            limits: order.limits.iter().copied().filter(|(resource, _)| *resource != PROCESSES).collect(),
+            ..order.clone()
+        }),
+    };
+    Some(Weaker { reason: accepted.reason.clone(), order })
+}
+
+/// The resource of processes, of one user.
+const PROCESSES: u32 = 6;
+
 /// The resource of processor time, whole seconds.
 pub(super) const CPU: u32 = 0;
 
@@ -164,7 +210,6 @@ pub(super) const CPU: u32 = 0;
 fn limits(plan: &CompartmentPlan, program_bytes: u64, threads: u64) -> Vec<(u32, u64)> {
     const STACK: u32 = 3;
     const CORE: u32 = 4;
-    const PROCESSES: u32 = 6;
     const DESCRIPTORS: u32 = 7;
     const LOCKED: u32 = 8;
     const ADDRESS_SPACE: u32 = 9;

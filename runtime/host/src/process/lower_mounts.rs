@@ -20,14 +20,14 @@ pub(super) struct Paths {
     /// Outer paths before inner ones.
     pub(super) mounts: Vec<MountOrder>,
     /// Keeps them from becoming others under the same number.
-    pub(super) paths: Vec<File>,
+    pub(super) held: Vec<File>,
     /// Bytes of the largest program among them, or 0.
     pub(super) largest_program: u64,
 }
 
 /// Lowers every path of a plan.
 pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Paths, StartError> {
-    let mut all = Paths { mounts: Vec::new(), paths: Vec::new(), largest_program: 0 };
+    let mut all = Paths { mounts: Vec::new(), held: Vec::new(), largest_program: 0 };
     let mut found = Vec::new();
     for mount in &plan.mounts {
         let wrong = |message| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
@@ -37,7 +37,7 @@ pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Path
             all.largest_program = all.largest_program.max(length);
         }
         all.mounts.push(order);
-        all.paths.push(file);
+        all.held.push(file);
         found.push(path);
     }
     // Who may write what it may run, runs what it likes.
