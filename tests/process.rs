@@ -11,7 +11,6 @@ mod native;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;

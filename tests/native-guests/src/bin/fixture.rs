@@ -95,9 +95,27 @@ fn threads(count: u32) -> u32 {
     made
 }
 
+/// What has effects beside the call: files, and other processes.
+fn beyond_calls(guest: Guest) -> Guest {
+    guest
+        .function("call-and-mark", |(number, arguments, mark): (i64, Vec<u64>, String)| {
+            let result = raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)));
+            // Only a guest that goes on after the call gets here.
+            let _ = std::fs::write(mark, "it went on");
+            result
+        })
+        .function("run", |(program, arguments): (String, Vec<String>)| {
+            let run = std::process::Command::new(program).args(arguments).stdin(Stdio::inherit()).output();
+            text(run.map(|output| (output.status.code().unwrap_or(-1), output.stdout)))
+        })
+        .function("fork-on-and-on", |(): ()| {
+            (0..100).take_while(|_| raw(57, [0; 6]).cmp(&0).then_with(park).is_gt()).count() as u64
+        })
+}
+
 fn main() -> ExitCode {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    Guest::new()
+    beyond_calls(Guest::new())
         .interface(0xC0FF_EE00_0000_0001)
         .function("add", |(a, b): (u32, u32)| a.wrapping_add(b))
         .function("echo", |(bytes,): (Vec<u8>,)| bytes)
@@ -127,19 +145,6 @@ fn main() -> ExitCode {
         })
         .function("call", |(number, arguments): (i64, Vec<u64>)| {
             raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)))
-        })
-        .function("call-and-mark", |(number, arguments, mark): (i64, Vec<u64>, String)| {
-            let result = raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)));
-            // Only a guest that goes on after the call gets here.
-            let _ = std::fs::write(mark, "it went on");
-            result
-        })
-        .function("run", |(program, arguments): (String, Vec<String>)| {
-            let run = std::process::Command::new(program).args(arguments).stdin(Stdio::inherit()).output();
-            text(run.map(|output| (output.status.code().unwrap_or(-1), output.stdout)))
-        })
-        .function("fork-on-and-on", |(): ()| {
-            (0..100).take_while(|_| raw(57, [0; 6]).cmp(&0).then_with(park).is_gt()).count() as u64
         })
         .function("int80", |(number,): (u32,)| interrupt(number))
         .function("read", |(path,): (String,)| text(std::fs::read(path)))
