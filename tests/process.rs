@@ -7,171 +7,25 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod lines;
+mod native;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
-use cofferdam::manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
+use cofferdam::AuditLog;
 use cofferdam::process::{
     CallError, FaultKind, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions, Tier,
     examine_ambient,
 };
-use cofferdam::{AuditLog, CompartmentPlan, plan};
-use lines::Lines;
+use native::{
+    Events, Guest, as_an_ordinary_user, folder_with_file, guest, host, is_root, launcher, planned, refused,
+    start, start_in, try_start, violation,
+};
 
 /// The fixture's interface, as it says itself.
 const INTERFACE: u64 = 0xC0FF_EE00_0000_0001;
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// Where the guests are. They are built once, statically, in a folder of their own.
-fn guest(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        if let Some(built) = std::env::var_os("COFFERDAM_TEST_GUESTS") {
-            return PathBuf::from(built);
-        }
-        let target = root().join("target/guests");
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "cofferdam-test-guests"])
-            .args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
-            .arg(&target)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .current_dir(root())
-            .output()
-            .expect("cargo runs the tests");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        target.join("x86_64-unknown-linux-gnu/debug")
-    });
-    folder.join(name)
-}
-
-fn launcher() -> PathBuf {
-    std::env::var_os("COFFERDAM_TEST_LAUNCHER")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cofferdam-launcher")), PathBuf::from)
-}
-
-fn host() -> &'static ProcessHost {
-    static HOST: OnceLock<ProcessHost> = OnceLock::new();
-    HOST.get_or_init(|| {
-        ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("cargo built the launcher")
-    })
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// What the log says, as values.
-trait Events {
-    /// The events of one kind.
-    fn events(&self, kind: &str) -> Vec<serde_json::Value>;
-}
-
-impl Events for Lines {
-    fn events(&self, kind: &str) -> Vec<serde_json::Value> {
-        let all = self.text();
-        let parsed = all.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
-        parsed.filter(|event| event["event"] == kind).collect()
-    }
-}
-
-/// The plan of a compartment `guest` under `app`, with these grants and limits: through the whole pipeline.
-fn planned(grants: &str, limits: &str) -> CompartmentPlan {
-    let text = format!(
-        "[holds]\n{grants}\n[crates.app]\ndependencies = [\"guest\"]\n{}\n[crates.guest]\n\
-         compartment = {{ backend = \"process\", limits = {{ {limits} }} }}\n",
-        if grants.is_empty() { String::new() } else { format!("[crates.app.grants.guest]\n{grants}") },
-    );
-    let mut files = Files::default();
-    let file = files.add(ManifestText::from_bytes("capabilities.toml", text.into()).expect("small"));
-    let manifest =
-        parse(file, files.get(file), Form::Standalone).unwrap_or_else(|errors| panic!("{}", errors[0].kind));
-    let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
-    let resolution = resolve(&project);
-    let graph = resolution.granted(&project).unwrap_or_else(|| panic!("{}", resolution.denials()[0].kind));
-    plan(&project, &graph).expect("the pages are right").compartments.remove(0)
-}
-
-struct Guest {
-    compartment: ProcessCompartment,
-    log: Lines,
-    folder: tempfile::TempDir,
-}
-
-fn try_start(
-    program: &str,
-    grants: &str,
-    limits: &str,
-    folder: tempfile::TempDir,
-    options: StartOptions,
-) -> (Result<Guest, StartError>, Lines) {
-    let log = Lines::default();
-    let started = ProcessCompartment::start_with_ambient(
-        host(),
-        &planned(grants, limits),
-        &guest(program),
-        folder.path(),
-        &AuditLog::to_writer(log.clone()),
-        options,
-        ambient_authority(),
-    );
-    (started.map(|compartment| Guest { compartment, log: log.clone(), folder }), log)
-}
-
-fn start_in(folder: tempfile::TempDir, grants: &str, limits: &str) -> Guest {
-    let started = try_start("fixture", grants, limits, folder, StartOptions::default());
-    started.0.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn start(grants: &str, limits: &str) -> Guest {
-    start_in(tempfile::tempdir().expect("a folder"), grants, limits)
-}
-
-fn refused(grants: &str, limits: &str) -> StartError {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (started, log) = try_start("fixture", grants, limits, folder, StartOptions::default());
-    let error = started.err().expect("it does not start");
-    assert_eq!(log.events("refused").len(), 1, "{}", log.text());
-    error
-}
-
-impl Guest {
-    fn add(&mut self, a: u32, b: u32) -> Result<u32, CallError> {
-        self.compartment.call_typed("add", &(a, b))
-    }
-
-    fn call(&mut self, number: i64, arguments: &[u64]) -> Result<i64, CallError> {
-        self.compartment.call_typed("call", &(number, arguments))
-    }
-
-    /// The next call works, whatever became of the one before.
-    fn lives(&mut self) {
-        assert_eq!(self.add(2, 3).expect("the next call works"), 5);
-    }
-
-    /// A call of a function without arguments or result that must fail.
-    fn fails(&mut self, function: &str) -> CallError {
-        self.compartment.call_typed::<(), ()>(function, &()).expect_err("it fails")
-    }
-}
-
-/// What a violation says: the call's name, the capability and the line that would allow it.
-fn violation(error: CallError) -> (String, Option<String>, Option<String>) {
-    match error {
-        CallError::Violation { violation, .. } => {
-            (violation.call.clone(), violation.capability.clone(), violation.line.clone())
-        }
-        other => panic!("no violation: {other}"),
-    }
-}
 
 #[test]
 fn a_call_gives_its_result() {
@@ -505,6 +359,31 @@ fn a_violation_names_the_call_the_edge_the_path_and_the_line() {
 }
 
 #[test]
+fn a_violation_says_which_functions_led_to_it() {
+    let mut guest = start("", "");
+    for (call, through) in [
+        (true, &["fixture::raw", "fixture::main::", "Guest", "fixture::main"][..]),
+        (false, &["std::fs::read", "fixture::main::", "Guest", "fixture::main"]),
+    ] {
+        let error = if call {
+            guest.call(228, &[0, 0]).expect_err("nothing allows it")
+        } else {
+            let read = guest.compartment.call_typed::<_, Result<Vec<u8>, String>>("read", &("/etc/passwd",));
+            read.expect_err("nothing allows it")
+        };
+        let CallError::Violation { violation, .. } = error else { panic!("{error}") };
+        let names: Vec<String> = violation.backtrace.iter().map(ToString::to_string).collect();
+        let mut rest = names.iter();
+        for name in through {
+            assert!(rest.any(|found| found.contains(name)), "{name} in {names:#?}");
+        }
+        let logged = guest.log.events("violation").pop().expect("recorded");
+        assert_eq!(logged["backtrace"], serde_json::json!(names));
+    }
+    guest.lives();
+}
+
+#[test]
 fn calls_beyond_the_grants_are_violations() {
     let mut guest = start("", "");
     let calls: [(i64, &[u64], &str, Option<&str>); 26] = [
@@ -544,25 +423,6 @@ fn calls_beyond_the_grants_are_violations() {
         guest.lives();
     }
     assert_eq!(guest.log.events("violation").len(), calls.len());
-}
-
-/// Also while the machine is busy and the guest is ended at any moment: it never gets an answer, not even an error.
-#[test]
-fn a_violation_is_never_answered() {
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            std::thread::spawn(|| {
-                let mut guest = start("", "");
-                for _ in 0..40 {
-                    let (call, ..) = violation(guest.call(228, &[0, 0]).expect_err("nothing allows it"));
-                    assert_eq!(call, "clock_gettime");
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().expect("each a violation");
-    }
 }
 
 #[test]
@@ -631,15 +491,6 @@ fn a_guest_has_five_descriptors_and_nobody_listens_on_the_third() {
 }
 
 // ---- grants
-
-/// A folder with a file of 20 bytes.
-fn folder_with_file() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(folder.path().join("data")).expect("a folder");
-    std::fs::write(folder.path().join("data/file"), "twenty bytes of text").expect("a file");
-    std::fs::write(folder.path().join("secret"), "not granted").expect("a file");
-    folder
-}
 
 type Read = Result<Vec<u8>, String>;
 
@@ -945,7 +796,6 @@ fn what_cannot_be_enforced_does_not_start() {
         "network = { listen = [\"127.0.0.1:80\"] }",
         "network = { dns = [\"example.org\"] }",
         "network = { unix = [\"data\"] }",
-        "process = { spawn = [\"data\"] }",
         "filesystem = { watch = [\"data\"] }",
         "filesystem = { write = [\"data\"], quota = \"1MiB\" }",
         "stdio = { streams = [\"stdin\"] }",
@@ -984,136 +834,6 @@ fn the_log_says_what_is_granted_and_what_holds_the_guest() {
     }
     assert!(layers.iter().any(|layer| layer.starts_with("Landlock: enforced (ABI ")), "{layers:?}");
     assert_eq!(guest.log.events("grant").len(), 1);
-}
-
-/// Our children, and what they have open.
-fn leftovers() -> (usize, usize) {
-    let own = std::process::id();
-    let children = std::fs::read_dir("/proc")
-        .expect("proc")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<u32>().ok())
-        .filter(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-                stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)) == Some(&own.to_string())
-            })
-        })
-        .count();
-    (children, std::fs::read_dir("/proc/self/fd").expect("proc").count())
-}
-
-/// Run alone, by the test below: other tests of this process start and end guests at the same time.
-#[test]
-fn alone_many_starts() {
-    // Only `many_starts_leave_nothing` runs it, in a process of its own.
-    if std::env::var_os(ALONE).is_none() {
-        return;
-    }
-    // What is opened once for all stays open.
-    start("", "").lives();
-    let before = leftovers();
-    for index in 0..300 {
-        let options = StartOptions { spare: index % 10 == 0, ..StartOptions::default() };
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut guest =
-            try_start("fixture", "", "", folder, options).0.unwrap_or_else(|error| panic!("{error}"));
-        guest.lives();
-        if index % 3 == 0 {
-            guest.fails("crash");
-        }
-    }
-    assert_eq!(leftovers(), before);
-}
-
-/// Prints the process numbers of a guest's launcher and waits.
-#[test]
-fn alone_wait_to_be_killed() {
-    // Only `a_guest_ends_with_its_host` runs it, in a process of its own.
-    if std::env::var_os(ALONE).is_none() {
-        return;
-    }
-    let mut guest = start("", "");
-    guest.lives();
-    writeln!(std::io::stdout(), "\nready").expect("a pipe");
-    std::thread::sleep(Duration::from_mins(1));
-}
-
-/// Set for a test that has its process to itself.
-const ALONE: &str = "COFFERDAM_TEST_ALONE";
-
-fn alone(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("a test has a program"));
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ALONE, "1");
-    command.env("COFFERDAM_TEST_GUESTS", guest("fixture").parent().expect("a folder"));
-    command
-}
-
-#[test]
-fn many_starts_leave_nothing() {
-    let output = alone("alone_many_starts").output().expect("a test has a program");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
-#[test]
-fn a_guest_ends_with_its_host() {
-    use std::io::BufRead;
-    let mut child = alone("alone_wait_to_be_killed")
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("a test has a program");
-    let lines = std::io::BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line == "ready"));
-    let descendants = |of: &[u32]| -> Vec<u32> {
-        std::fs::read_dir("/proc")
-            .expect("proc")
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse::<u32>().ok())
-            .filter(|pid| {
-                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                let parent = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)?.parse().ok());
-                parent.is_some_and(|parent| of.contains(&parent))
-            })
-            .collect()
-    };
-    let mut family = Vec::new();
-    let mut last = vec![child.id()];
-    while !last.is_empty() {
-        last = descendants(&last);
-        family.extend(last.clone());
-    }
-    assert_eq!(family.len(), 3, "the launcher, process 1 inside, and the guest");
-    for (index, pid) in family.iter().enumerate() {
-        let begun = Instant::now();
-        let holds = |line: &str| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
-            let found = status.lines().find(|found| found.split(':').next() == line.split(':').next());
-            found.is_some_and(|found| found.split_whitespace().eq(line.split_whitespace()))
-        };
-        let filtered = if index == 2 { "Seccomp: 2" } else { "Seccomp: 0" };
-        for line in [
-            "CapEff: 0000000000000000",
-            "CapPrm: 0000000000000000",
-            "CapBnd: 0000000000000000",
-            "NoNewPrivs: 1",
-            filtered,
-        ] {
-            // The processes that only wait give up theirs while the guest starts.
-            while !holds(line) {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                assert!(begun.elapsed() < Duration::from_secs(5), "process {index}: {line}: {status}");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-    child.kill().expect("ours");
-    child.wait().expect("ours");
-    let begun = Instant::now();
-    let alive = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(1)) != Some("Z"))
-    };
-    while family.iter().any(alive) {
-        assert!(begun.elapsed() < Duration::from_secs(2), "{family:?} outlive their host");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -1187,71 +907,8 @@ fn the_doctor_finds_every_layer_here() {
     assert!(found.findings.iter().all(|finding| finding.mend.is_none()), "{found}");
 }
 
-/// With user namespaces forbidden by the kernel, in a namespace of our own where that setting is ours.
-#[test]
-fn without_user_namespaces_nothing_starts_and_the_doctor_says_why() {
-    if std::env::var_os("COFFERDAM_TEST_WITHOUT_NAMESPACES").is_some() {
-        let found = examine_ambient(host(), ambient_authority()).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(found.tier, Tier::WithoutNamespaces, "{found}");
-        assert!(found.to_string().contains("sudo sysctl -w user.max_user_namespaces="), "{found}");
-        let folder = tempfile::tempdir().expect("a folder");
-        let started = try_start("fixture", "", "", folder, StartOptions::default()).0;
-        let error = started.err().expect("it does not start");
-        assert!(
-            matches!(error, StartError::Layer { .. }) && error.to_string().contains("namespaces"),
-            "{error}"
-        );
-        return;
-    }
-    let test = "without_user_namespaces_nothing_starts_and_the_doctor_says_why";
-    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .arg(std::env::current_exe().expect("a test has a program"))
-        .args(["--exact", test, "--nocapture"])
-        .env("COFFERDAM_TEST_WITHOUT_NAMESPACES", "1")
-        .env("COFFERDAM_TEST_GUESTS", guest("fixture").parent().expect("a folder"))
-        .output()
-        .expect("util-linux is everywhere");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
 /// All of the above as an ordinary user.
 #[test]
 fn everything_holds_for_an_ordinary_user_too() {
-    use std::os::unix::fs::PermissionsExt;
-    if !is_root() {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let open = |path: &Path| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
-    };
-    open(folder.path());
-    let copy = |from: &Path, name: &str| {
-        let to = folder.path().join(name);
-        std::fs::copy(from, &to).expect("copied");
-        open(&to);
-        to
-    };
-    let test = copy(&std::env::current_exe().expect("a test has a program"), "test");
-    let launcher = copy(&launcher(), "cofferdam-launcher");
-    for name in ["fixture", "liar", "mute"] {
-        copy(&guest(name), name);
-    }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
-        .arg(test)
-        .args(["--test-threads=2"])
-        .env("COFFERDAM_TEST_GUESTS", folder.path())
-        .env("COFFERDAM_TEST_LAUNCHER", launcher)
-        .env("TMPDIR", "/tmp")
-        .current_dir("/")
-        .output()
-        .expect("util-linux is everywhere");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    assert!(!text.contains("0 passed"), "{text}");
+    as_an_ordinary_user();
 }

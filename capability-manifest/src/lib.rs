@@ -58,6 +58,7 @@ mod resolve;
 pub mod scope;
 mod suggest;
 mod text;
+mod weakening;
 
 pub use authority::Authority;
 pub use capability::{Backend, Capability, HostCapability, ParameterKind, Stage, is_capability_name};
@@ -87,3 +88,4 @@ pub fn example_scope(capability: &Capability) -> scope::Scope {
 pub use scope::is_deceptive;
 pub use suggest::nearest;
 pub use text::{FileId, Files, Located, Location, ManifestText, TextError};
+pub use weakening::Weakening;

@@ -12,6 +12,7 @@ use crate::capability::{Backend, Capability};
 use crate::link::Link;
 use crate::scope::{ByteCount, Nanoseconds, NormalPath, PathPattern, Scope};
 use crate::text::{FileId, Located};
+use crate::weakening::Weakening;
 
 /// One file's tables.
 #[derive(Debug, Clone)]
@@ -147,6 +148,8 @@ pub struct Compartment {
     pub world: Option<Located<WorldRef>>,
     /// Bounds on the running compartment.
     pub limits: Limits,
+    /// What may be missing, with the reason. Only the workspace says so: a crate does not loosen its own confinement.
+    pub weakenings: Vec<(Located<Weakening>, String)>,
 }
 
 /// A world in a WIT file.

@@ -246,6 +246,12 @@ fn compartment_lines(compartment: &Compartment) -> String {
             limits.iter().map(|(name, value)| format!("{name} = {}", limit_value(value))).collect();
         lines.push(format!("limits = {{ {} }}", limits.join(", ")));
     }
+    if !compartment.weakenings.is_empty() {
+        let each = compartment.weakenings.iter();
+        let each: Vec<String> =
+            each.map(|(one, reason)| format!("{} = {}", one.value.name(), string(reason))).collect();
+        lines.push(format!("weakenings = {{ {} }}", each.join(", ")));
+    }
     lines.join("\n")
 }
 

@@ -286,6 +286,12 @@ impl Project {
         })
     }
 
+    /// What the workspace accepts to be missing around the crate, with the reasons.
+    pub fn weakenings(&self, index: CrateIndex) -> &[(Located<crate::weakening::Weakening>, String)] {
+        let overriding = self.overrides[index.0 as usize].map(|at| &self.workspace.compartments[at].1);
+        overriding.map_or(&[], |compartment| compartment.weakenings.as_slice())
+    }
+
     fn compartments(&self, index: CrateIndex) -> impl Iterator<Item = &Compartment> {
         let overriding = self.overrides[index.0 as usize].map(|at| &self.workspace.compartments[at].1);
         let own = self.tables[index.0 as usize].as_ref().and_then(|tables| tables.compartment.as_ref());

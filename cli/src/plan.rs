@@ -69,6 +69,14 @@ fn say_one(
         let limits: Vec<String> = limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
         writeln!(out, "   limits  {}", limits.join(", "))?;
     }
+    for weakening in &compartment.weakenings {
+        writeln!(
+            out,
+            "   WEAKER  may run without {}: {}",
+            weakening.name,
+            render::printable(&weakening.reason)
+        )?;
+    }
     if compartment.grants.is_empty() {
         writeln!(out, "   grants  nothing")?;
     }

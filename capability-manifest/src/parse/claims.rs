@@ -12,10 +12,12 @@ use crate::manifest::{Compartment, Consume, Export, Limits, WorldRef};
 use crate::scope::{ByteCount, Nanoseconds, NormalPath};
 use crate::suggest::nearest;
 use crate::text::Located;
+use crate::weakening::Weakening;
 
 const CONSUME_KEYS: &[&str] = &["reason", "optional"];
 const EXPORT_KEYS: &[&str] = &["items", "reason"];
-const COMPARTMENT_KEYS: &[&str] = &["backend", "component", "world", "limits"];
+const COMPARTMENT_KEYS: &[&str] = &["backend", "component", "world", "limits", "weakenings"];
+const WEAKENING_KEYS: &[&str] = &[Weakening::Namespaces.name()];
 const LIMIT_KEYS: &[&str] = &["memory", "call-deadline", "cpu-time", "output", "handles", "calls-in-flight"];
 
 /// The entries of a claims table, flattened: `filesystem.read = "..."` and `"filesystem.read" = "..."` are one.
@@ -180,7 +182,7 @@ fn bounded<T>(reader: &mut Reader, value: &Value<'_>, list: Vec<T>) -> Vec<T> {
 }
 
 /// `backend`, `component`, `world` and `limits`.
-pub(super) fn compartment(reader: &mut Reader, value: &Value<'_>) -> Compartment {
+pub(super) fn compartment(reader: &mut Reader, value: &Value<'_>, by: By) -> Compartment {
     let Some(table) = reader.table(value, "`compartment`") else { return Compartment::default() };
     reader.only_keys(table, "`compartment`", COMPARTMENT_KEYS);
     Compartment {
@@ -188,7 +190,43 @@ pub(super) fn compartment(reader: &mut Reader, value: &Value<'_>) -> Compartment
         component: table.get("component").and_then(|value| component(reader, value)),
         world: table.get("world").and_then(|value| world(reader, value)),
         limits: table.get("limits").map(|value| limits(reader, value)).unwrap_or_default(),
+        weakenings: table.get("weakenings").map(|value| weakenings(reader, value, by)).unwrap_or_default(),
     }
+}
+
+/// Who wrote a table about a compartment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The crate that runs in it.
+    Crate,
+    /// The people who ship the program.
+    Workspace,
+}
+
+/// `{ namespaces = "why" }`.
+fn weakenings(reader: &mut Reader, value: &Value<'_>, by: By) -> Vec<(Located<Weakening>, String)> {
+    let Some(table) = reader.table(value, "`weakenings`") else { return Vec::new() };
+    if by == By::Crate {
+        let kind = ManifestErrorKind::MisplacedKey {
+            key: "weakenings".to_owned(),
+            table: "a crate's own `compartment`",
+            belongs: "the workspace's `compartments`: who ships the program accepts them, not the crate that they loosen",
+        };
+        reader.error(reader.at(value), kind);
+        return Vec::new();
+    }
+    reader.only_keys(table, "`weakenings`", WEAKENING_KEYS);
+    if table.is_empty() {
+        reader.error(reader.at(value), ManifestErrorKind::EmptyList { what: "`weakenings`".to_owned() });
+    }
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let named = Weakening::ALL.into_iter().find(|one| one.name() == key.get_ref().as_ref());
+        if let Some((weakening, reason)) = named.zip(reader.reason(value, key.get_ref())) {
+            found.push((Located { value: weakening, at: reader.at(key) }, reason));
+        }
+    }
+    found
 }
 
 fn backend(reader: &mut Reader, value: &Value<'_>) -> Option<Located<Backend>> {

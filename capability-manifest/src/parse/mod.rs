@@ -234,7 +234,7 @@ fn crate_tables(reader: &mut Reader, table: &DeTable<'_>, tables: &mut CrateTabl
         tables.exports = claims::exports(reader, value);
     }
     if let Some(value) = table.get("compartment") {
-        tables.compartment = Some(claims::compartment(reader, value));
+        tables.compartment = Some(claims::compartment(reader, value, claims::By::Crate));
     }
     let Some(grants) = table.get("grants").and_then(|value| reader.table(value, "`grants`")) else { return };
     for (key, value) in grants {
@@ -295,7 +295,7 @@ fn workspace_tables(reader: &mut Reader, table: &DeTable<'_>) -> WorkspaceTables
     {
         for (key, value) in compartments {
             let Some(name) = key_spec(reader, key) else { continue };
-            workspace.compartments.push((name, claims::compartment(reader, value)));
+            workspace.compartments.push((name, claims::compartment(reader, value, claims::By::Workspace)));
         }
     }
     workspace

@@ -42,6 +42,9 @@ pub enum AuditEvent {
         capability: String,
         /// What it called.
         attempt: String,
+        /// Where in its program, innermost first, as far as that could be found out; empty if not. The guest's own word.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        backtrace: Vec<String>,
     },
     /// A guest asked for what its edge does not grant, was told no, and went on.
     Refusal {

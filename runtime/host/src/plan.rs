@@ -58,6 +58,18 @@ pub struct CompartmentPlan {
     pub syscalls: Vec<SyscallPlan>,
     /// Landlock rights on its mounts and ports (process).
     pub landlock: Vec<LandlockPlan>,
+    /// What may be missing where the machine does not have it (process).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weakenings: Vec<WeakeningPlan>,
+}
+
+/// Something that the workspace accepts to be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WeakeningPlan {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A component that was built elsewhere.
@@ -211,6 +223,11 @@ fn lower(
         wasm_imports: Vec::new(),
         syscalls: Vec::new(),
         landlock: Vec::new(),
+        weakenings: project
+            .weakenings(krate)
+            .iter()
+            .map(|(one, reason)| WeakeningPlan { name: one.value.name().to_owned(), reason: reason.clone() })
+            .collect(),
     };
     for grant in grants {
         if let Capability::Host(Stage::Run, host) = grant.capability() {

@@ -97,6 +97,17 @@ fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) 
     });
     reports.keep(Layer::ParentDeath, parent)?;
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if order.namespaces {
+        make_namespaces(user, group, reports)?;
+    } else {
+        reports.keep(Layer::Namespaces, Ok(Done::NotAsked))?;
+        reports.keep(Layer::Identity, Ok(Done::NotAsked))?;
+    }
+    continue_inside(received, socket, reports)
+}
+
+/// User, process, mount, IPC, host-name, network and cgroup namespaces, and who one is in them.
+fn make_namespaces(user: u32, group: u32, reports: &mut Reports) -> Result<(), Stop> {
     let namespaces = UnshareFlags::NEWUSER
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWNS
@@ -115,6 +126,15 @@ fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) 
         let needs = Failure { what: "needs namespaces".to_owned(), errno: Errno::PERM };
         reports.keep(Layer::Identity, Err(needs))?;
     }
+    Ok(())
+}
+
+/// The second process; this one waits for it.
+fn continue_inside(
+    received: Received,
+    socket: BorrowedFd<'_>,
+    reports: &mut Reports,
+) -> Result<ExitCode, Stop> {
     let (alive, lives) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .named("making a pipe")
         .map_err(|failure| drop(reports.keep(Layer::Identity, Err(failure))))
@@ -242,6 +262,9 @@ fn prepare_root(order: &Order, alive: &OwnedFd, reports: &mut Reports) -> Result
     if let Err(failure) = set_dumpable_behavior(DumpableBehavior::NotDumpable).named("becoming not dumpable")
     {
         reports.keep(Layer::Session, Err(failure))?;
+    }
+    if !order.namespaces {
+        return reports.keep(Layer::Root, Ok(Done::NotAsked));
     }
     if !reports.has(Layer::Identity) {
         let needs = Failure { what: "needs namespaces".to_owned(), errno: Errno::PERM };

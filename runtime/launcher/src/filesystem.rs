@@ -44,7 +44,7 @@ pub(crate) fn enter_root(mounts: &[MountOrder]) -> Result<(), Failure> {
         attach(&root, mount, tree)?;
     }
     // Not what was attached below it: that keeps its own attributes.
-    sys::restrict_mount(&root, false, false).named("making the root read-only")?;
+    sys::restrict_mount(&root, false, false, false).named("making the root read-only")?;
     rustix::process::fchdir(&root).named("entering the root")?;
     rustix::process::pivot_root(".", ".").named("exchanging the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).named("leaving the old root")?;
@@ -70,7 +70,8 @@ fn clone_tree(mount: &MountOrder) -> Result<OwnedFd, Failure> {
         | OpenTreeFlags::AT_EMPTY_PATH
         | OpenTreeFlags::AT_RECURSIVE;
     let tree = rustix::mount::open_tree(found.as_fd(), "", flags).named(format!("binding `{shown}`"))?;
-    sys::restrict_mount(&tree, mount.writable, true).named(format!("restricting the mount of `{shown}`"))?;
+    sys::restrict_mount(&tree, mount.writable, mount.executable, true)
+        .named(format!("restricting the mount of `{shown}`"))?;
     Ok(tree)
 }
 

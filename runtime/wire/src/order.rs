@@ -16,6 +16,8 @@ record! {
         pub probe: bool,
         /// The host's process. The launcher ends if this is not its parent.
         pub host: u32,
+        /// Whether to make namespaces, and the empty root in them. False only where a manifest accepts that weakening.
+        pub namespaces: bool,
         /// What the guest sees of the file system, outer paths before inner ones.
         pub mounts: Vec<MountOrder>,
         /// `(resource, value)`: soft and hard limit alike.
@@ -45,6 +47,8 @@ record! {
         pub file: bool,
         /// Whether it may be changed.
         pub writable: bool,
+        /// Whether what is in it may be run, or mapped to be run.
+        pub executable: bool,
         /// Landlock rights below it, as the kernel's bits.
         pub rights: u64,
     }

@@ -77,6 +77,7 @@ impl Broker {
                                 edge,
                                 capability: HostCapability::NetworkConnect.name().to_owned(),
                                 attempt: format!("connect to {address}"),
+                                backtrace: Vec::new(),
                             };
                             // Recorded or not, it is refused.
                             let _ = log.record(&event);
@@ -251,13 +252,17 @@ fn read(pid: u32, address: u64, length: u64, most: usize) -> Result<Vec<u8>, Err
     Ok(bytes)
 }
 
+/// The process that a thread belongs to.
+pub(super) fn process_of(thread: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+}
+
 /// The guest's descriptor, as the host's own.
 fn descriptor_of(pid: u32, descriptor: i32) -> Result<OwnedFd, Errno> {
     // Threads share their process's table, and only a process has a descriptor of itself on older kernels.
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::SRCH)?;
-    let process =
-        status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|id| id.trim().parse().ok());
-    let process = process.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let process = process_of(pid).and_then(|process| i32::try_from(process).ok()).and_then(Pid::from_raw);
+    let process = process.ok_or(Errno::SRCH)?;
     let process = pidfd_open(process, PidfdFlags::empty())?;
     pidfd_getfd(&process, descriptor, PidfdGetfdFlags::empty())
 }

@@ -14,16 +14,19 @@ use cofferdam_wire::frame::{Frame, FrameKind};
 use cofferdam_wire::handshake::{DROP, Offer};
 use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use cofferdam_wire::memory::Memory;
-use cofferdam_wire::order::LayerReport;
+use cofferdam_wire::order::{Layer, LayerReport, Order};
 use cofferdam_wire::ring::{RingError, Wait};
 use cofferdam_wire::{Decode, Encode};
 
+use super::control::{Cause, Control, End, lock};
 use super::error::{CallError, FaultKind, StartError};
 use super::host::ProcessHost;
+use super::launch::{Launch, Started};
 use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
 use super::lower::{Lowered, lower};
+use super::output::readable;
 use super::program::Program;
-use super::supervise::{Cause, Control, End, Launch, Started, readable, supervise};
+use super::supervise::supervise;
 use crate::audit::{AuditEvent, AuditLog};
 use crate::plan::CompartmentPlan;
 
@@ -71,7 +74,8 @@ pub struct ProcessCompartment {
     cpu_left: Option<Duration>,
     running: Option<Running>,
     spare: Option<JoinHandle<Result<Running, StartError>>>,
-    restarts: VecDeque<Instant>,
+    /// Shared by the compartments of a pool, which has one policy.
+    restarts: Arc<Mutex<VecDeque<Instant>>>,
     layers: Vec<LayerReport>,
     taken: Stdio,
     ender: Ender,
@@ -119,8 +123,28 @@ struct Running {
 }
 
 impl Source {
-    /// Starts a guest.
+    /// Starts a guest: with all layers or, where namespaces cannot be had and the workspace accepts that, without those.
     fn start(&self) -> Result<Running, StartError> {
+        let error = match self.start_with(self.lowered.order.clone()) {
+            Err(error) => error,
+            started => return started,
+        };
+        let StartError::Layer { layer: Layer::Namespaces | Layer::Identity | Layer::Root, .. } = error else {
+            return Err(error);
+        };
+        let Some(weaker) = &self.lowered.weaker else { return Err(error) };
+        let edge = self.lowered.edge.clone();
+        match &weaker.order {
+            Err(what) => Err(StartError::CannotEnforce { edge, what: what.clone() }),
+            Ok(order) => {
+                let reason = format!("no namespaces ({error}); accepted: {}", weaker.reason);
+                self.log.record(&AuditEvent::Weakening { edge, reason })?;
+                self.start_with(order.clone())
+            }
+        }
+    }
+
+    fn start_with(&self, order: Order) -> Result<Running, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Host {
             edge: self.lowered.edge.clone(),
             message: error.to_string(),
@@ -130,12 +154,13 @@ impl Source {
         let control = Arc::new(Control::new(Arc::clone(&memory)));
         let launch = Launch {
             launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
-            program: self.program.memory.try_clone().map_err(|error| failed(&error))?,
+            program: Arc::clone(&self.program),
             shared,
             lowered: Arc::clone(&self.lowered),
             control: Arc::clone(&control),
             log: self.log.clone(),
             interface: self.interface,
+            order,
             spin_pauses: self.spin_pauses,
         };
         let (tell, told) = mpsc::channel();
@@ -298,12 +323,49 @@ impl ProcessCompartment {
             cpu_left: plan.limits.cpu_time.map(|time| Duration::from_nanos(time.0)),
             running: None,
             spare: None,
-            restarts: VecDeque::new(),
+            restarts: Arc::default(),
             layers: Vec::new(),
             taken: Stdio::default(),
             ender: Ender::default(),
             buffer: Vec::new(),
         })
+    }
+
+    /// The same compartment without a guest: what others of a pool are started from, with one restart policy and count for all.
+    pub(super) fn template(&self) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            options: self.options,
+            deadline: self.deadline,
+            cpu_left: self.cpu_left,
+            running: None,
+            spare: None,
+            restarts: Arc::clone(&self.restarts),
+            layers: Vec::new(),
+            taken: Stdio::default(),
+            ender: Ender::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Starts a guest in a template.
+    pub(super) fn another(mut self) -> Result<Self, CallError> {
+        self.run_again().map(|()| self)
+    }
+
+    /// Ends the guest for what its caller found out about it.
+    pub(super) fn end_for(&mut self, kind: FaultKind) -> CallError {
+        self.stop(Cause::Fault(kind))
+    }
+
+    /// Longest time of one call.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether it will never be called again: its guest is gone, and stays so.
+    pub(super) fn is_over(&self) -> bool {
+        self.options.restart == Restart::Never && self.running.as_ref().is_none_or(Running::is_gone)
     }
 
     /// `consumer -> crate`.
@@ -357,11 +419,6 @@ impl ProcessCompartment {
         if buffer.capacity() <= BUFFER_BYTES_MAX {
             self.buffer = buffer;
         }
-    }
-
-    /// The guest broke the rules: it is ended.
-    pub(super) fn broke(&mut self, how: String) -> CallError {
-        self.stop(Cause::Fault(FaultKind::Protocol(how)))
     }
 
     /// What was written to the granted streams since the last time.
@@ -421,7 +478,7 @@ impl ProcessCompartment {
         let bytes = cofferdam_wire::encode(arguments)
             .map_err(|error| CallError::Usage { edge: edge(), message: error.to_string() })?;
         let result = self.call(function, &bytes)?;
-        cofferdam_wire::decode(&result).map_err(|error| self.broke(error.to_string()))
+        cofferdam_wire::decode(&result).map_err(|error| self.end_for(FaultKind::Protocol(error.to_string())))
     }
 
     /// Calls a function by name; its result replaces what is in `result`, and takes no new memory where that has enough.
@@ -434,8 +491,20 @@ impl ProcessCompartment {
         arguments: &[u8],
         result: &mut Vec<u8>,
     ) -> Result<(), CallError> {
+        self.call_within(function, arguments, result, self.deadline)
+    }
+
+    /// The same in less time than the compartment's own deadline.
+    pub(super) fn call_within(
+        &mut self,
+        function: &str,
+        arguments: &[u8],
+        result: &mut Vec<u8>,
+        deadline: Duration,
+    ) -> Result<(), CallError> {
         self.ensure_running()?;
-        self.call_subject(Subject::Named(function), arguments, result, None, &mut NoImports)
+        let within = Instant::now().checked_add(deadline);
+        self.call_subject(Subject::Named(function), arguments, result, within, &mut NoImports)
     }
 
     /// Makes a call on the guest that runs; the caller saw to it that there is one. `within` is a deadline beside the
@@ -586,17 +655,20 @@ impl ProcessCompartment {
             return self.run_again();
         }
         let now = Instant::now();
-        self.restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
-        let allowed = match self.options.restart {
-            Restart::Never => false,
-            Restart::OnNextCall => true,
-            Restart::PerMinute(most) => self.restarts.len() < most as usize,
+        let allowed = {
+            let mut restarts = lock(&self.restarts);
+            restarts.retain(|restart| now.duration_since(*restart) < Duration::from_mins(1));
+            match self.options.restart {
+                Restart::OnNextCall => true,
+                Restart::PerMinute(most) if restarts.len() < most as usize => {
+                    restarts.push_back(now);
+                    true
+                }
+                Restart::Never | Restart::PerMinute(_) => false,
+            }
         };
         if !allowed {
             return Err(CallError::NotRestarted { edge: edge() });
-        }
-        if matches!(self.options.restart, Restart::PerMinute(_)) {
-            self.restarts.push_back(now);
         }
         self.run_again()
     }

@@ -23,7 +23,7 @@ use super::program::seal;
 pub enum Tier {
     /// Every layer. Process compartments start here.
     Full,
-    /// No namespaces, but Landlock and seccomp. Compartments do not start: this release accepts no weaker tier.
+    /// No namespaces, but Landlock and seccomp. Compartments start only where the workspace accepts that weakening by name.
     WithoutNamespaces,
     /// Less than that.
     Insufficient,
@@ -34,7 +34,8 @@ impl fmt::Display for Tier {
         f.write_str(match self {
             Self::Full => "full: process compartments start here",
             Self::WithoutNamespaces => {
-                "Landlock and seccomp without namespaces: process compartments do not start here"
+                "Landlock and seccomp without namespaces: process compartments start here only where the workspace accepts it: \
+                 compartments.NAME.weakenings = { namespaces = \"why\" }"
             }
             Self::Insufficient => "insufficient: process compartments do not start here",
         })
@@ -77,6 +78,7 @@ pub fn examine_ambient(host: &ProcessHost, _: AmbientAuthority) -> Result<Doctor
         version: cofferdam_wire::VERSION,
         probe: true,
         host: std::process::id(),
+        namespaces: true,
         mounts: Vec::new(),
         limits: Vec::new(),
         environment: Vec::new(),

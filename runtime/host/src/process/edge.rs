@@ -12,6 +12,7 @@ use cofferdam_wire::value::Resource;
 use super::bridge::{Bridge, Import, connect};
 use super::compartment::{Ender, ProcessCompartment, StartOptions, Subject};
 use super::host::ProcessHost;
+use super::limits::INSTANCES_MAX;
 use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
@@ -58,6 +59,8 @@ struct State {
     digest: String,
     /// Raised when guests of before are not to be used again.
     version: u64,
+    /// What further guests are made from, with one restart policy for all; none after the plan has changed.
+    template: Option<ProcessCompartment>,
     idle: Vec<ProcessCompartment>,
     /// Guests that are in a call.
     busy: Vec<Busy>,
@@ -107,6 +110,16 @@ impl ProcessEdge {
     pub(crate) fn start(host: &Arc<ProcessHost>, start: Start, log: &AuditLog) -> Result<Self, StartError> {
         let Start { plan, program, folder, instances, options, edges, threads } = start;
         let edge = plan.edge();
+        let cannot = |what: String| super::StartError::CannotEnforce { edge: plan.edge(), what };
+        if instances > INSTANCES_MAX {
+            return Err(cannot(format!(
+                "{instances} guests of one compartment (1 to {INSTANCES_MAX} can be)"
+            ))
+            .into());
+        }
+        if instances > 1 && plan.limits.cpu_time.is_some() {
+            return Err(cannot("`cpu-time` of several guests together".to_owned()).into());
+        }
         let digest = digest(&program);
         let program = Arc::new(load(&plan, &program)?);
         let first = ProcessCompartment::start_program(host, &plan, &program, &folder, log, options)?;
@@ -132,6 +145,7 @@ impl ProcessEdge {
                 program,
                 digest,
                 version: 0,
+                template: Some(first.template()),
                 idle: vec![first],
                 busy: Vec::new(),
                 callers: 0,
@@ -299,7 +313,7 @@ impl ProcessEdge {
                 taken.compartment.keep_buffer(result);
                 Ok((value, serial))
             }
-            Ok(Err(error)) => Err(taken.compartment.broke(error.to_string())),
+            Ok(Err(error)) => Err(taken.compartment.end_for(OwnFault::Protocol(error.to_string()))),
             Err(error) => Err(error),
         };
         let closed = self.give(taken);
@@ -357,12 +371,23 @@ impl ProcessEdge {
                 }
                 None if state.busy.len() < shared.instances => {
                     let (plan, program) = (state.plan.clone(), Arc::clone(&state.program));
+                    let template = state.template.as_ref().map(ProcessCompartment::template);
                     let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
                     state.busy.push(Busy { serial: None, ender: Ender::default(), ticket });
                     drop(state);
                     let (host, folder, log) = (&shared.host, &shared.folder, &shared.log);
-                    let started =
-                        ProcessCompartment::start_program(host, &plan, &program, folder, log, shared.options);
+                    let started = match template {
+                        Some(template) => template.another().map_err(CallError::from),
+                        None => ProcessCompartment::start_program(
+                            host,
+                            &plan,
+                            &program,
+                            folder,
+                            log,
+                            shared.options,
+                        )
+                        .map_err(|error| CallError::Start(Box::new(error.into()))),
+                    };
                     state = self.lock();
                     match started {
                         Ok(compartment) => {
@@ -370,12 +395,15 @@ impl ProcessEdge {
                                 busy.serial = compartment.serial();
                                 busy.ender = compartment.ender();
                             }
+                            if state.version == version {
+                                state.template = Some(compartment.template());
+                            }
                             break Ok(Taken { compartment, version, ticket });
                         }
                         Err(error) => {
                             state.busy.retain(|busy| busy.ticket != ticket);
                             shared.freed.notify_all();
-                            break Err(CallError::Start(Box::new(error.into())));
+                            break Err(error);
                         }
                     }
                 }
@@ -431,6 +459,7 @@ impl ProcessEdge {
         let mut state = self.lock();
         change(&mut state);
         state.version += 1;
+        state.template = None;
         let idle = std::mem::take(&mut state.idle);
         for busy in &state.busy {
             busy.ender.end();
@@ -477,6 +506,7 @@ impl ProcessEdge {
         }
         let mut state = self.lock();
         state.program = program;
+        state.template = Some(first.template());
         state.digest.clone_from(&digest);
         let old = std::mem::replace(&mut state.idle, vec![first]);
         drop(state);

@@ -79,6 +79,29 @@ pub struct Violation {
     pub line: Option<String>,
     /// Where in the guest's program it was made.
     pub instruction: u64,
+    /// The functions that led there, innermost first, at most [`super::limits::FRAMES_MAX`]. Found by unwinding a copy of the guest's
+    /// stack with the tables of its own program: a hint for people, as a hostile guest can make it say anything. Empty when nothing
+    /// could be found, or when it was made by a program that the guest had started.
+    pub backtrace: Vec<Frame>,
+}
+
+/// One function of a backtrace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Frame {
+    /// The address in the program's file, as tools that read symbols take it.
+    pub address: u64,
+    /// The function's name, if the program has symbols.
+    pub function: Option<String>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.function {
+            Some(function) => write!(f, "{function} ({:#x})", self.address),
+            None => write!(f, "{:#x}", self.address),
+        }
+    }
 }
 
 impl fmt::Display for Violation {

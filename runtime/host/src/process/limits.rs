@@ -20,6 +20,16 @@ pub const OUTPUT_BYTES_DEFAULT: u64 = 1 << 20;
 /// Most threads of a compartment whose grant of `thread` sets no number.
 pub const THREADS_DEFAULT: u64 = 64;
 
+/// Most guests of a pool.
+pub const INSTANCES_MAX: usize = 64;
+
+/// Most threads and processes together of a guest that may start programs, its own first thread included. Its memory is divided by
+/// this number, because the kernel bounds each process alone.
+pub const TASKS_WITH_PROGRAMS_MAX: u64 = 8;
+
+/// How much of a granted program is looked at for its kind, bytes. Its headers are at the beginning.
+pub const PROGRAM_HEADERS_BYTES_MAX: u64 = 64 << 10;
+
 /// Most descriptors of a guest, its own five included.
 pub const DESCRIPTORS_MAX: u64 = 64;
 
@@ -40,6 +50,18 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most mounts of a compartment.
 pub const MOUNTS_MAX: usize = 256;
+
+/// Most functions of a backtrace.
+pub const FRAMES_MAX: usize = 32;
+
+/// How much of a guest's stack is copied for a backtrace, bytes.
+pub const STACK_COPY_BYTES_MAX: usize = 64 << 10;
+
+/// Largest program whose tables are read for a backtrace, bytes.
+pub const UNWOUND_PROGRAM_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest name of a function in a backtrace, characters.
+pub const FUNCTION_NAME_MAX: usize = 256;
 
 /// Longest text that is read out of a guest's memory for a report, bytes: a path.
 pub const REPORTED_TEXT_BYTES_MAX: usize = 4096;

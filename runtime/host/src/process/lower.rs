@@ -1,22 +1,21 @@
 //! A compartment's plan as an order for the launcher. What cannot be enforced is an error, never left out.
 
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use capability_manifest::scope::{HostPattern, HostPort, NamePattern, PatternSet, Scope, Stream};
-use capability_manifest::{Backend, Capability, HostCapability, Stage};
+use capability_manifest::{Backend, Capability, HostCapability, Stage, Weakening};
 use cofferdam_wire::limits::MEMORY_BYTES;
-use cofferdam_wire::order::{MountOrder, Order};
-use rustix::fs::{Mode, OFlags};
+use cofferdam_wire::order::Order;
 
 use super::error::StartError;
 use super::filter::Rules;
 use super::limits::{
-    DESCRIPTORS_MAX, MEMORY_BYTES_DEFAULT, MOUNTS_MAX, OUTPUT_BYTES_DEFAULT, STACK_BYTES_MAX, THREADS_DEFAULT,
+    DESCRIPTORS_MAX, MEMORY_BYTES_DEFAULT, MOUNTS_MAX, OUTPUT_BYTES_DEFAULT, STACK_BYTES_MAX,
+    TASKS_WITH_PROGRAMS_MAX, THREADS_DEFAULT,
 };
+use super::lower_mounts::{Paths, lower_mounts};
 use super::program::Program;
-use crate::plan::{CompartmentPlan, MountPlan};
+use crate::plan::CompartmentPlan;
 
 /// Everything that a start needs and that does not change from one to the next.
 #[derive(Debug)]
@@ -25,6 +24,8 @@ pub(super) struct Lowered {
     pub(super) edge: String,
     /// The order; the host's number is filled in at each start.
     pub(super) order: Order,
+    /// What to do where there are no namespaces, if the workspace accepts that.
+    pub(super) weaker: Option<Weaker>,
     /// The rules of the filter.
     pub(super) rules: Rules,
     /// Most bytes of standard output, if it is granted.
@@ -35,8 +36,10 @@ pub(super) struct Lowered {
     pub(super) hosts: PatternSet<HostPort>,
     /// Threads that can run at a time: what processor time is charged for.
     pub(super) threads: u32,
+    /// It may start programs.
+    pub(super) programs: bool,
     /// Keeps the granted paths from becoming others under the same number.
-    _paths: Vec<rustix::fd::OwnedFd>,
+    _paths: Vec<std::fs::File>,
 }
 
 /// Lowers a plan.
@@ -46,18 +49,7 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
     let rules =
         Rules::new(&plan.syscalls).map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
     let filter = rules.program().map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
-    let (mut mounts, mut paths) = (Vec::new(), Vec::new());
-    for mount in &plan.mounts {
-        let (order, path) = lower_mount(plan, mount, folder).map_err(|message| StartError::Path {
-            edge: edge.clone(),
-            path: mount.host.clone(),
-            message,
-        })?;
-        mounts.push(order);
-        paths.push(path);
-    }
-    // Outer paths first: what is mounted inside them comes on top.
-    mounts.sort_by(|a, b| a.at.cmp(&b.at));
+    let Paths { mounts, held, largest_program } = lower_mounts(plan, folder)?;
     let granted = |capability| plan.scope(capability);
     let threads = match granted(HostCapability::Thread) {
         None => 0,
@@ -76,15 +68,18 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         version: cofferdam_wire::VERSION,
         probe: false,
         host: 0,
+        namespaces: true,
         mounts,
-        limits: limits(plan, program, threads),
+        limits: limits(plan, program.length.max(largest_program), threads),
         environment: environment(plan),
         deny_write_execute: granted(HostCapability::MmapExecutable).is_none(),
         filter,
     };
+    let weaker = weaker(plan, &order);
     Ok(Lowered {
         edge,
         order,
+        weaker,
         rules,
         hosts: match granted(HostCapability::NetworkConnect) {
             Some(Scope::Hosts(hosts)) => hosts.clone(),
@@ -93,7 +88,8 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         stdout: stream(Stream::Stdout),
         stderr: stream(Stream::Stderr),
         threads: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
-        _paths: paths,
+        programs: granted(HostCapability::ProcessSpawn).is_some(),
+        _paths: held,
     })
 }
 
@@ -113,7 +109,6 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
                 HostCapability::NetworkListen
                 | HostCapability::NetworkDns
                 | HostCapability::NetworkUnix
-                | HostCapability::ProcessSpawn
                 | HostCapability::FilesystemWatch,
                 _,
             ) => return cannot(format!("`{}`", grant.capability)),
@@ -137,6 +132,7 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
                         .to_owned(),
                 );
             }
+            (HostCapability::ProcessSpawn, _) => programs_can_be_bounded(plan).or_else(cannot)?,
             // The kernel does not count the processes of its own root user, whatever namespace they are in.
             (HostCapability::Thread, Scope::Count(Some(_))) if rustix::process::getuid().is_root() => {
                 return cannot(
@@ -149,14 +145,71 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Whether the limits of a guest still mean something when it starts programs; if not, why.
+fn programs_can_be_bounded(plan: &CompartmentPlan) -> Result<(), String> {
+    // The kernel does not count the processes of its own root user, so neither their number nor their memory would be bounded.
+    if rustix::process::getuid().is_root() {
+        return Err("`process.spawn` when the host runs as root (run it as another user)".to_owned());
+    }
+    if plan.limits.cpu_time.is_some() {
+        return Err("`cpu-time` beside `process.spawn` (the kernel counts each process alone)".to_owned());
+    }
+    if let Some(Scope::Count(Some(_))) = plan.scope(HostCapability::Thread) {
+        return Err("a number of threads beside `process.spawn` (the kernel counts threads and processes \
+                    together)"
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// A confinement without namespaces.
+#[derive(Debug)]
+pub(super) struct Weaker {
+    /// Why the workspace accepts it.
+    pub(super) reason: String,
+    /// The order, or what of the plan only namespaces can hold.
+    pub(super) order: Result<Order, String>,
+}
+
+/// The order without namespaces, if the workspace accepts that. Without a root of its own a guest sees every path by its metadata,
+/// and without a user of its own it is counted with the host's user, so what needs either is refused.
+fn weaker(plan: &CompartmentPlan, order: &Order) -> Option<Weaker> {
+    const ENOUGH: [HostCapability; 8] = [
+        HostCapability::Clock,
+        HostCapability::Entropy,
+        HostCapability::EnvironmentRead,
+        HostCapability::MmapAnonymous,
+        HostCapability::MmapExecutable,
+        HostCapability::NetworkConnect,
+        HostCapability::ProcessExit,
+        HostCapability::Stdio,
+    ];
+    let accepted = plan.weakenings.iter().find(|one| one.name == Weakening::Namespaces.name())?;
+    let names = ENOUGH.map(HostCapability::name);
+    let too_much =
+        plan.syscalls.iter().map(|rule| rule.because_of.as_str()).find(|name| !names.contains(name));
+    let order = match too_much {
+        Some(name) => Err(format!("`{name}` without namespaces")),
+        None => Ok(Order {
+            namespaces: false,
+            // It would count every process of the host's user, and the filter lets the guest make none.
+            limits: order.limits.iter().copied().filter(|(resource, _)| *resource != PROCESSES).collect(),
+            ..order.clone()
+        }),
+    };
+    Some(Weaker { reason: accepted.reason.clone(), order })
+}
+
+/// The resource of processes, of one user.
+const PROCESSES: u32 = 6;
+
 /// The resource of processor time, whole seconds.
 pub(super) const CPU: u32 = 0;
 
 /// `(resource, value)`, with the numbers of `asm-generic/resource.h`.
-fn limits(plan: &CompartmentPlan, program: &Program, threads: u64) -> Vec<(u32, u64)> {
+fn limits(plan: &CompartmentPlan, program_bytes: u64, threads: u64) -> Vec<(u32, u64)> {
     const STACK: u32 = 3;
     const CORE: u32 = 4;
-    const PROCESSES: u32 = 6;
     const DESCRIPTORS: u32 = 7;
     const LOCKED: u32 = 8;
     const ADDRESS_SPACE: u32 = 9;
@@ -166,9 +219,13 @@ fn limits(plan: &CompartmentPlan, program: &Program, threads: u64) -> Vec<(u32, 
     const REAL_TIME: u32 = 14;
     let memory = plan.limits.memory.map_or(MEMORY_BYTES_DEFAULT, |bytes| bytes.0);
     // What is there before the guest takes any: its program, mapped in segments, the ring, and libc's first pages.
-    let before = 2 * program.length + MEMORY_BYTES as u64 + (1 << 20);
+    let before = 2 * program_bytes + MEMORY_BYTES as u64 + (1 << 20);
     // The launcher's two processes are in the same namespace as the guest's.
-    let processes = 3 + threads;
+    let (processes, memory) = if plan.scope(HostCapability::ProcessSpawn).is_some() {
+        (2 + TASKS_WITH_PROGRAMS_MAX, memory / TASKS_WITH_PROGRAMS_MAX)
+    } else {
+        (3 + threads, memory)
+    };
     let mut limits = vec![
         (ADDRESS_SPACE, memory.saturating_add(before)),
         // 0 would leave core dumps to a program of the host's; 1 is taken for "none" by files and programs alike (core(5)).
@@ -196,68 +253,4 @@ fn environment(plan: &CompartmentPlan) -> Vec<(String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| granted.covers_pattern(&NamePattern::Exact(name.clone())))
         .collect()
-}
-
-fn lower_mount(
-    plan: &CompartmentPlan,
-    mount: &MountPlan,
-    folder: &Path,
-) -> Result<(MountOrder, rustix::fd::OwnedFd), String> {
-    let path = std::fs::canonicalize(folder.join(&mount.host)).map_err(|error| error.to_string())?;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| error.to_string())?;
-    let found = std::fs::File::from(opened);
-    let kind = found.metadata().map_err(|error| error.to_string())?;
-    if mount.file != kind.is_file() || (!mount.file && !kind.is_dir()) {
-        let wanted = if mount.file { "a file" } else { "a folder" };
-        return Err(format!("it is not {wanted}"));
-    }
-    // A path of the host's that is granted under its own name is relative to the workspace, and so is its name inside.
-    let at = mount.at.trim_start_matches('/').to_owned();
-    if at.is_empty() || at == "." {
-        return Err("it would be the whole root; grant what is in it, or place it with `at`".to_owned());
-    }
-    let writable = mount.capabilities.iter().any(|name| name == HostCapability::FilesystemWrite.name());
-    let mut rights = 0;
-    for rule in &plan.landlock {
-        if mount.capabilities.contains(&rule.because_of)
-            || (writable && rule.because_of == HostCapability::FilesystemRead.name())
-        {
-            rights |= landlock_bit(&rule.right)
-                .ok_or_else(|| format!("no Landlock right is named `{}`", rule.right))?;
-        }
-    }
-    let order = MountOrder {
-        at,
-        path: path.as_os_str().as_bytes().to_vec(),
-        device: kind.dev(),
-        inode: kind.ino(),
-        file: mount.file,
-        writable,
-        rights,
-    };
-    Ok((order, found.into()))
-}
-
-/// The bit of a right on files, by its place in `linux/landlock.h`.
-fn landlock_bit(right: &str) -> Option<u64> {
-    const RIGHTS: [&str; 16] = [
-        "fs.execute",
-        "fs.write-file",
-        "fs.read-file",
-        "fs.read-dir",
-        "fs.remove-dir",
-        "fs.remove-file",
-        "fs.make-char",
-        "fs.make-dir",
-        "fs.make-reg",
-        "fs.make-sock",
-        "fs.make-fifo",
-        "fs.make-block",
-        "fs.make-sym",
-        "fs.refer",
-        "fs.truncate",
-        "fs.ioctl-dev",
-    ];
-    RIGHTS.iter().position(|name| *name == right).map(|place| 1 << place)
 }

@@ -9,20 +9,30 @@
 //! The launcher puts on namespaces, an empty root, limits, Landlock and the filter, in that order, and only then becomes the guest;
 //! see `docs/process-backend.md` for what each layer stops. Linux on x86-64; elsewhere the module has a host that cannot be found, and says so.
 
+mod attempt;
+mod backtrace;
 #[cfg(feature = "wasm")]
 mod bridge;
 mod broker;
 mod compartment;
+mod control;
 mod doctor;
 #[cfg(feature = "wasm")]
 mod edge;
+mod ended;
 mod error;
 mod filter;
+mod greet;
 mod host;
+mod launch;
 pub mod limits;
 mod lower;
+mod lower_mounts;
+mod output;
+mod pool;
 mod program;
 mod supervise;
+mod symbols;
 
 pub use compartment::{ProcessCompartment, Restart, StartOptions, Stdio};
 pub use doctor::{Doctor, Finding, Tier, examine_ambient};
@@ -30,6 +40,7 @@ pub use doctor::{Doctor, Finding, Tier, examine_ambient};
 pub(crate) use edge::{ProcessEdge, Start};
 #[cfg(feature = "wasm")]
 pub(crate) use error::write_signal;
-pub use error::{CallError, FaultKind, StartError, Violation};
+pub use error::{CallError, FaultKind, Frame, StartError, Violation};
 pub use filter::RuleError;
 pub use host::{LAUNCHER_VARIABLE, ProcessHost};
+pub use pool::ProcessPool;

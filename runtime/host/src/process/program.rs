@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use super::limits::PROGRAM_BYTES_MAX;
+use super::limits::{PROGRAM_BYTES_MAX, UNWOUND_PROGRAM_BYTES_MAX};
+use super::symbols::Symbols;
 
 /// A program that nobody can change any more.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Program {
     pub(super) memory: OwnedFd,
     /// Its size, bytes.
     pub(super) length: u64,
+    /// What backtraces need of it, read when the first is wanted.
+    symbols: OnceLock<Option<Symbols>>,
 }
 
 /// Programs that were read before. A file that was changed since is another.
@@ -60,6 +63,19 @@ impl Program {
         Self::from_bytes(&bytes)
     }
 
+    /// Its tables, if it has any and is not too large.
+    pub(super) fn symbols(&self) -> Option<&Symbols> {
+        let read = || {
+            let length = usize::try_from(self.length).ok()?;
+            let mut bytes = vec![0; (self.length <= UNWOUND_PROGRAM_BYTES_MAX).then_some(length)?];
+            let file = File::from(self.memory.try_clone().ok()?);
+            // At a place of its own: the descriptor's is shared with the guest's start.
+            file.read_exact_at(&mut bytes, 0).ok()?;
+            Symbols::read(&bytes)
+        };
+        self.symbols.get_or_init(read).as_ref()
+    }
+
     /// Copies bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() as u64 > PROGRAM_BYTES_MAX {
@@ -67,7 +83,7 @@ impl Program {
         }
         is_static(bytes)?;
         let memory = seal(bytes).map_err(|error| error.to_string())?;
-        Ok(Self { memory, length: bytes.len() as u64 })
+        Ok(Self { memory, length: bytes.len() as u64, symbols: OnceLock::new() })
     }
 }
 
@@ -86,9 +102,23 @@ pub(super) fn seal(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(memory)
 }
 
-/// Whether it is a program for this platform that needs no loader: ELF, 64 bits, x86-64, without `PT_INTERP`.
+/// Whether it is a program for this platform that needs no loader.
 fn is_static(bytes: &[u8]) -> Result<(), String> {
+    match interpreter(bytes)? {
+        None => Ok(()),
+        Some(_) => {
+            Err("it needs a loader and shared libraries, which a compartment has not; build it statically, \
+                        with `-C target-feature=+crt-static`"
+                .to_owned())
+        }
+    }
+}
+
+/// The loader that a program for this platform names, if it needs one: ELF, 64 bits, x86-64, its `PT_INTERP`.
+pub(super) fn interpreter(bytes: &[u8]) -> Result<Option<String>, String> {
     const PT_INTERP: u32 = 3;
+    // `PATH_MAX` of the kernel.
+    const PATH_BYTES_MAX: usize = 4096;
     let wrong = "it is no program for Linux on x86-64".to_owned();
     let half = |at: usize| bytes.get(at..at + 2).map(|two| u16::from_le_bytes([two[0], two[1]]));
     if bytes.get(..6) != Some(b"\x7fELF\x02\x01".as_slice()) || half(18) != Some(62) {
@@ -101,15 +131,21 @@ fn is_static(bytes: &[u8]) -> Result<(), String> {
         let kind = at.and_then(|at| bytes.get(at..at.checked_add(4)?)).and_then(|four| four.first_chunk());
         match kind.map(|kind| u32::from_le_bytes(*kind)) {
             Some(PT_INTERP) => {
-                return Err("it needs a loader and shared libraries, which a compartment has not; build it statically, \
-                            with `-C target-feature=+crt-static`"
-                    .to_owned());
+                let word = |field: u64| {
+                    let at = usize::try_from(table + index * u64::from(size) + field).ok()?;
+                    let eight = bytes.get(at..at.checked_add(8)?)?.first_chunk()?;
+                    usize::try_from(u64::from_le_bytes(*eight)).ok()
+                };
+                let (offset, length) = (word(8), word(32).filter(|length| *length <= PATH_BYTES_MAX));
+                let name = offset.zip(length).and_then(|(at, length)| bytes.get(at..at.checked_add(length)?));
+                let name = name.and_then(|name| std::str::from_utf8(name).ok()).ok_or(wrong)?;
+                return Ok(Some(name.trim_end_matches('\0').to_owned()));
             }
             Some(_) => {}
             None => return Err(wrong),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]

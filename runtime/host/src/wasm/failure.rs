@@ -115,6 +115,7 @@ pub(crate) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
             edge: edge.clone(),
             capability: capability.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
             attempt: attempt.clone(),
+            backtrace: Vec::new(),
         },
         CallError::Fault { kind, .. } if matches!(kind.itself(), FaultKind::Exit(_)) => {
             fault("exit", kind.to_string())

@@ -137,12 +137,18 @@ pub(crate) fn control_speculation() -> Result<Done, Failure> {
     })
 }
 
-/// Restricts a mount, or with `below` also every mount below it: no devices, no programs, no set-user-ID, and no writing unless
-/// `writable`.
-pub(crate) fn restrict_mount(mount: &OwnedFd, writable: bool, below: bool) -> Result<(), Errno> {
+/// Restricts a mount, or with `below` also every mount below it: no devices, no set-user-ID, no programs unless `executable`, and
+/// no writing unless `writable`.
+pub(crate) fn restrict_mount(
+    mount: &OwnedFd,
+    writable: bool,
+    executable: bool,
+    below: bool,
+) -> Result<(), Errno> {
     let read_only = if writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let no_programs = if executable { 0 } else { libc::MOUNT_ATTR_NOEXEC };
     let attributes = libc::mount_attr {
-        attr_set: read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
+        attr_set: read_only | no_programs | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,

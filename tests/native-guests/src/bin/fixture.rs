@@ -1,7 +1,7 @@
 //! A guest that does what it is told, good and bad.
 
 use std::io::{Read, Write};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -74,6 +74,13 @@ fn open_descriptors() -> Vec<i32> {
         .collect()
 }
 
+/// Only a child comes here, and stays.
+fn park() -> std::cmp::Ordering {
+    loop {
+        std::thread::park();
+    }
+}
+
 fn threads(count: u32) -> u32 {
     let handles: Vec<_> = (0..count)
         .map_while(|_| {
@@ -88,13 +95,35 @@ fn threads(count: u32) -> u32 {
     made
 }
 
+/// What has effects beside the call: files, and other processes.
+fn beyond_calls(guest: Guest) -> Guest {
+    guest
+        .function("call-and-mark", |(number, arguments, mark): (i64, Vec<u64>, String)| {
+            let result = raw(number, std::array::from_fn(|index| arguments.get(index).copied().unwrap_or(0)));
+            // Only a guest that goes on after the call gets here.
+            let _ = std::fs::write(mark, "it went on");
+            result
+        })
+        .function("run", |(program, arguments): (String, Vec<String>)| {
+            let run = std::process::Command::new(program).args(arguments).stdin(Stdio::inherit()).output();
+            text(run.map(|output| (output.status.code().unwrap_or(-1), output.stdout)))
+        })
+        .function("fork-on-and-on", |(): ()| {
+            (0..100).take_while(|_| raw(57, [0; 6]).cmp(&0).then_with(park).is_gt()).count() as u64
+        })
+}
+
 fn main() -> ExitCode {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    Guest::new()
+    beyond_calls(Guest::new())
         .interface(0xC0FF_EE00_0000_0001)
         .function("add", |(a, b): (u32, u32)| a.wrapping_add(b))
         .function("echo", |(bytes,): (Vec<u8>,)| bytes)
         .function("count", |(): ()| COUNTER.fetch_add(1, Ordering::Relaxed) + 1)
+        .function("nap", |(milliseconds,): (u64,)| {
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            COUNTER.fetch_add(1, Ordering::Relaxed) + 1
+        })
         .function("panic", |(message,): (String,)| assert!(message.is_empty(), "{message}"))
         .function("abort", |(): ()| -> () { std::process::abort() })
         .function("exit", |(code,): (i32,)| -> () { std::process::exit(code) })

@@ -1,0 +1,73 @@
+//! What a guest tried: a notified call as a report for people, read out of a process that waits and is not trusted.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use capability_manifest::{Capability, example_scope, print};
+use cofferdam_wire::notification::Notification;
+
+use super::backtrace::backtrace;
+use super::error::Violation;
+use super::filter::{allowed_by, call_name};
+use super::launch::{Guest, Launch};
+use super::limits::REPORTED_TEXT_BYTES_MAX;
+
+/// Describes a call that nothing allows.
+pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notification) -> Violation {
+    let Notification { arch, number, arguments, .. } = *notification;
+    let call = call_name(arch, number);
+    let capability = allowed_by(arch, number, &arguments).map(Capability::host);
+    let line = capability.as_ref().map(|capability| print::clause(capability, &example_scope(capability)));
+    let path = path_argument(&call).and_then(|index| {
+        let text = read_text(notification.pid, arguments[index])?;
+        // Read before it was known that the process is still the one that called; checked after.
+        guest.listener.is_waiting(notification).then_some(text)
+    });
+    Violation {
+        call,
+        arguments,
+        path,
+        capability: capability.map(|capability| capability.to_string()),
+        line,
+        instruction: notification.instruction,
+        // Read of a process that may be another by now, if the caller died meanwhile.
+        backtrace: backtrace(&launch.program, notification)
+            .filter(|_| guest.listener.is_waiting(notification))
+            .unwrap_or_default(),
+    }
+}
+
+/// Which argument names a path.
+fn path_argument(call: &str) -> Option<usize> {
+    match call {
+        "open" | "stat" | "lstat" | "access" | "execve" | "creat" | "mkdir" | "rmdir" | "unlink"
+        | "rename" | "link" | "symlink" | "chmod" | "chown" | "lchown" | "truncate" | "chdir" | "chroot"
+        | "statfs" | "readlink" | "mknod" | "setxattr" | "getxattr" | "mount" | "umount2" | "pivot_root"
+        | "swapon" | "acct" => Some(0),
+        "openat" | "openat2" | "newfstatat" | "statx" | "faccessat" | "faccessat2" | "execveat"
+        | "mkdirat" | "unlinkat" | "renameat" | "renameat2" | "linkat" | "fchmodat" | "fchownat"
+        | "utimensat" | "mknodat" | "inotify_add_watch" | "name_to_handle_at" | "open_tree" => Some(1),
+        _ => None,
+    }
+}
+
+fn read_text(pid: u32, address: u64) -> Option<String> {
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let mut bytes = Vec::new();
+    // A page at a time: the text may end just before memory that is not there.
+    while bytes.len() < REPORTED_TEXT_BYTES_MAX {
+        let at = address.checked_add(bytes.len() as u64)?;
+        let mut page = [0; 256];
+        let to_boundary = usize::try_from(256 - at % 256).ok()?;
+        let count = memory.read_at(&mut page[..to_boundary], at).ok()?;
+        let (end, done) = match page[..count].iter().position(|byte| *byte == 0) {
+            Some(end) => (end, true),
+            None => (count, count == 0),
+        };
+        bytes.extend_from_slice(&page[..end]);
+        if done {
+            break;
+        }
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,124 @@
+//! What callers and the supervisor share about one guest, and why it ends.
+
+use std::process::Child;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cofferdam_wire::memory::Memory;
+
+use super::error::{CallError, FaultKind, Violation};
+use super::output::{Output, Stream, readable};
+
+/// Why a guest is ended by its host.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// Nobody needs it any more.
+    Dropped,
+    /// A call took too long.
+    Deadline(Duration),
+    /// It failed, or did what a guest may not.
+    Fault(FaultKind),
+    /// It tried what nothing allows. Recorded already.
+    Violation(Box<Violation>),
+    /// It took too much.
+    Limit(&'static str),
+    /// It did not start.
+    NotStarted,
+}
+
+/// How a guest ended, after that was recorded.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) cause: Cause,
+    pub(super) recorded: std::io::Result<()>,
+}
+
+impl End {
+    /// What the caller of a function is told.
+    pub(super) fn error(self, edge: &str) -> CallError {
+        if let Err(error) = self.recorded {
+            return CallError::Audit(error);
+        }
+        let edge = edge.to_owned();
+        match self.cause {
+            Cause::Deadline(deadline) => CallError::Deadline { edge, deadline },
+            Cause::Fault(kind) => CallError::Fault { edge, kind },
+            Cause::Violation(violation) => CallError::Violation { edge, violation },
+            Cause::Limit(what) => CallError::Limit { edge, what },
+            Cause::Dropped | Cause::NotStarted => CallError::Fault { edge, kind: FaultKind::Vanished },
+        }
+    }
+}
+
+/// What callers and the supervisor share about one guest.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) memory: Arc<Memory>,
+    pub(super) ended: AtomicBool,
+    pub(super) cause: Mutex<Option<Cause>>,
+    pub(super) child: Mutex<Option<Child>>,
+    pub(super) output: Mutex<Output>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Control {
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            memory,
+            ended: AtomicBool::new(false),
+            cause: Mutex::new(None),
+            child: Mutex::new(None),
+            output: Mutex::default(),
+        }
+    }
+
+    /// Ends the guest. The first cause counts.
+    pub(super) fn end(&self, cause: Cause) {
+        lock(&self.cause).get_or_insert(cause);
+        if let Some(child) = lock(&self.child).as_mut() {
+            // It may be gone already; its number is not reused before it is waited for, under the same lock.
+            let _ = child.kill();
+        }
+    }
+
+    /// Takes what was written to the granted streams.
+    pub(super) fn take_output(&self) -> (Vec<u8>, Vec<u8>) {
+        self.drain();
+        let mut output = lock(&self.output);
+        let mut take = |stream: fn(&mut Output) -> &mut Option<Stream>| {
+            stream(&mut output).as_mut().map(|stream| std::mem::take(&mut stream.kept)).unwrap_or_default()
+        };
+        (take(|output| &mut output.stdout), take(|output| &mut output.stderr))
+    }
+
+    /// Reads what is in the pipes, and ends a guest that wrote too much.
+    pub(super) fn drain(&self) {
+        let within = {
+            let mut output = lock(&self.output);
+            let Output { stdout, stderr } = &mut *output;
+            // Both, whatever the first says.
+            let within = [stdout, stderr].map(|stream| stream.as_mut().is_none_or(Stream::drain));
+            within == [true, true]
+        };
+        if !within {
+            self.end(Cause::Limit("output"));
+        }
+    }
+
+    pub(super) fn last_words(&self) -> String {
+        let output = lock(&self.output);
+        let bytes: Vec<u8> = output.stderr.iter().flat_map(|stream| stream.last.iter().copied()).collect();
+        readable(&bytes)
+    }
+}
+
+/// Waits for the launcher, so that nothing of it is left.
+pub(super) fn reap(control: &Control) {
+    if let Some(mut child) = lock(&control.child).take() {
+        let _ = child.wait();
+    }
+}

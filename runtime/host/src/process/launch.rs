@@ -1,0 +1,152 @@
+//! Running the launcher until the filter is in force.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cofferdam_wire::handshake::Hello;
+use cofferdam_wire::limits::ORDER_BYTES_MAX;
+use cofferdam_wire::notification::Listener;
+use cofferdam_wire::order::{Layer, LayerReport, Order, Outcome, Report};
+use cofferdam_wire::packet;
+use rustix::fs::{Mode, OFlags};
+
+use super::broker::Broker;
+use super::control::{Control, lock};
+use super::error::StartError;
+use super::lower::Lowered;
+use super::output::{Output, Stream};
+use super::program::{Program, seal};
+use crate::audit::AuditLog;
+
+/// What a start needs.
+pub(super) struct Launch {
+    pub(super) launcher: OwnedFd,
+    pub(super) program: Arc<Program>,
+    pub(super) shared: OwnedFd,
+    pub(super) lowered: Arc<Lowered>,
+    pub(super) control: Arc<Control>,
+    pub(super) log: AuditLog,
+    pub(super) interface: Option<u64>,
+    /// The order that is carried out: the whole one, or one without namespaces.
+    pub(super) order: Order,
+    pub(super) spin_pauses: u32,
+}
+
+/// A guest that said its first words.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) hello: Hello,
+    pub(super) layers: Vec<LayerReport>,
+}
+
+/// What is open while a guest runs.
+pub(super) struct Guest {
+    pub(super) socket: OwnedFd,
+    pub(super) status: File,
+    pub(super) listener: Arc<Listener>,
+    pub(super) broker: Broker,
+    /// The launcher has become the guest's program.
+    pub(super) executed: bool,
+    /// The guest's own process, once it runs; programs that it starts have others.
+    pub(super) process: Option<u32>,
+    /// The guest has said its first words.
+    pub(super) greeted: bool,
+}
+
+/// Runs the launcher until the filter is in force.
+pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<LayerReport>), StartError> {
+    let edge = || launch.lowered.edge.clone();
+    let host = |error: &dyn std::fmt::Display| StartError::Host { edge: edge(), message: error.to_string() };
+    let (socket, theirs) = packet::pair().map_err(|error| host(&error))?;
+    let mut order = launch.order.clone();
+    order.host = std::process::id();
+    let order = cofferdam_wire::encode(&order).map_err(|error| host(&error))?;
+    if order.len() as u64 > ORDER_BYTES_MAX {
+        return Err(host(&"the paths that it is granted are too long together"));
+    }
+    let order = seal(&order).map_err(|error| host(&error))?;
+    let nothing = |flags| rustix::fs::open("/dev/null", flags | OFlags::CLOEXEC, Mode::empty());
+    let stdin = nothing(OFlags::RDONLY).map_err(|error| host(&error))?;
+    let (out, stdout) = match launch.lowered.stdout {
+        Some(cap) => Stream::pipe(Some(cap)).map(|(stream, end)| (Some(stream), end)),
+        None => nothing(OFlags::WRONLY).map(|end| (None, end)),
+    }
+    .map_err(|error| host(&error))?;
+    let (err, stderr) = Stream::pipe(launch.lowered.stderr).map_err(|error| host(&error))?;
+    *lock(&launch.control.output) = Output { stdout: out, stderr: Some(err) };
+    let (status, status_end) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| host(&error))?;
+
+    // The child's table of descriptors is a copy of this one until the launcher runs, so the number means the same there.
+    let child = Command::new(format!("/proc/self/fd/{}", launch.launcher.as_raw_fd()))
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| host(&format!("the launcher: {error}")))?;
+    *lock(&launch.control.child) = Some(child);
+    let descriptors = [&order, &launch.shared, &launch.program.memory, &stdin, &stdout, &stderr, &status_end];
+    packet::send(&socket, b"order", &descriptors.map(AsFd::as_fd)).map_err(|error| host(&error))?;
+    // The other ends are the guest's alone, so that their end is its end.
+    drop((order, stdin, stdout, stderr, status_end));
+
+    let (bytes, _) = packet::receive(&socket, 0, Some(deadline))
+        .map_err(|error| host(&format!("the launcher did not report: {error}")))?;
+    let mut report: Report =
+        cofferdam_wire::decode(&bytes).map_err(|error| host(&format!("the launcher's report: {error}")))?;
+    let failed = |report: &LayerReport| StartError::Layer {
+        edge: edge(),
+        layer: report.layer,
+        detail: report.detail.clone(),
+        source: (report.errno != 0).then(|| std::io::Error::from_raw_os_error(report.errno)),
+    };
+    if let Some(report) = report.layers.iter().find(|report| report.outcome == Outcome::Failed) {
+        return Err(failed(report));
+    }
+    for layer in &Layer::ALL[..Layer::Filter as usize] {
+        let found = report.layers.iter().find(|report| report.layer == *layer).map(|report| report.outcome);
+        let may_lack = match layer {
+            Layer::WriteExecute => !launch.lowered.order.deny_write_execute,
+            Layer::Namespaces | Layer::Identity | Layer::Root => {
+                !launch.order.namespaces && found == Some(Outcome::NotAsked)
+            }
+            Layer::Speculation => found == Some(Outcome::NotApplicable),
+            _ => false,
+        };
+        if found != Some(Outcome::Enforced) && !may_lack {
+            let detail = "the launcher did not put it on".to_owned();
+            return Err(StartError::Layer { edge: edge(), layer: *layer, detail, source: None });
+        }
+    }
+    let (_, mut listeners) =
+        packet::receive(&socket, 1, Some(deadline)).map_err(|error| StartError::Layer {
+            edge: edge(),
+            layer: Layer::Filter,
+            detail: format!("the launcher sent no listener: {error}"),
+            source: None,
+        })?;
+    let listener = Listener::new(listeners.pop().expect("as many descriptors as were asked for"));
+    let broker = Broker::new(edge(), launch.log.clone(), launch.lowered.hosts.clone());
+    let listener = Arc::new(listener);
+    let guest = Guest {
+        socket,
+        status: File::from(status),
+        listener,
+        broker,
+        executed: false,
+        process: None,
+        greeted: false,
+    };
+    if let Some(weaker) = launch.lowered.weaker.as_ref().filter(|_| !launch.order.namespaces) {
+        let without = [Layer::Namespaces, Layer::Identity, Layer::Root];
+        for one in report.layers.iter_mut().filter(|one| without.contains(&one.layer)) {
+            one.detail = format!("WEAKENED: {}", weaker.reason);
+        }
+    }
+    Ok((guest, report.layers))
+}

@@ -1,0 +1,152 @@
+//! The paths that a compartment sees, as an order for the launcher: found once, and what may be run among them looked at.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use capability_manifest::HostCapability;
+use cofferdam_wire::order::MountOrder;
+use rustix::fs::{Mode, OFlags};
+
+use super::error::StartError;
+use super::limits::PROGRAM_HEADERS_BYTES_MAX;
+use super::program::interpreter;
+use crate::plan::{CompartmentPlan, MountPlan};
+
+/// The paths of a compartment.
+pub(super) struct Paths {
+    /// Outer paths before inner ones.
+    pub(super) mounts: Vec<MountOrder>,
+    /// Keeps them from becoming others under the same number.
+    pub(super) held: Vec<File>,
+    /// Bytes of the largest program among them, or 0.
+    pub(super) largest_program: u64,
+}
+
+/// Lowers every path of a plan.
+pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Paths, StartError> {
+    let mut all = Paths { mounts: Vec::new(), held: Vec::new(), largest_program: 0 };
+    let mut found = Vec::new();
+    for mount in &plan.mounts {
+        let wrong = |message| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
+        let (order, file, path) = lower_mount(plan, mount, folder).map_err(wrong)?;
+        if is_program(mount) {
+            let length = check_program(plan, &path).map_err(wrong)?;
+            all.largest_program = all.largest_program.max(length);
+        }
+        all.mounts.push(order);
+        all.held.push(file);
+        found.push(path);
+    }
+    // Who may write what it may run, runs what it likes.
+    let order = |index: usize| &all.mounts[index];
+    for (index, mount) in plan.mounts.iter().enumerate().filter(|(_, mount)| is_program(mount)) {
+        let writable =
+            (0..found.len()).any(|other| order(other).writable && found[index].starts_with(&found[other]));
+        if writable {
+            let message = "it may be run, and written as well".to_owned();
+            return Err(StartError::Path { edge: plan.edge(), path: mount.host.clone(), message });
+        }
+    }
+    // What is mounted inside others comes on top of them.
+    all.mounts.sort_by(|a, b| a.at.cmp(&b.at));
+    Ok(all)
+}
+
+fn names(mount: &MountPlan, capability: HostCapability) -> bool {
+    mount.capabilities.iter().any(|name| name == capability.name())
+}
+
+fn is_program(mount: &MountPlan) -> bool {
+    names(mount, HostCapability::ProcessSpawn)
+}
+
+/// Whether a granted program can run with what is granted beside it; gives its size.
+fn check_program(plan: &CompartmentPlan, path: &Path) -> Result<u64, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut start = Vec::new();
+    file.take(PROGRAM_HEADERS_BYTES_MAX).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    let Some(loader) = interpreter(&start)? else { return Ok(length) };
+    let loader_granted = plan.mounts.iter().any(|mount| is_program(mount) && mount.at == loader);
+    if loader_granted && plan.scope(HostCapability::MmapExecutable).is_some() {
+        return Ok(length);
+    }
+    Err(format!(
+        "it is linked dynamically, so it also needs `mmap = {{ executable = true }}`, its loader `{loader}` in `process.spawn`, and \
+         its libraries in `filesystem.read`; or build it statically"
+    ))
+}
+
+fn lower_mount(
+    plan: &CompartmentPlan,
+    mount: &MountPlan,
+    folder: &Path,
+) -> Result<(MountOrder, File, PathBuf), String> {
+    let path = std::fs::canonicalize(folder.join(&mount.host)).map_err(|error| error.to_string())?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| error.to_string())?;
+    let found = File::from(opened);
+    let kind = found.metadata().map_err(|error| error.to_string())?;
+    // Programs are named one by one, and a path without more says folder.
+    let file = mount.file || is_program(mount);
+    if file != kind.is_file() || (!file && !kind.is_dir()) {
+        let wanted = if file { "a file" } else { "a folder" };
+        return Err(format!("it is not {wanted}"));
+    }
+    // A path of the host's that is granted under its own name is relative to the workspace, and so is its name inside.
+    let at = mount.at.trim_start_matches('/').to_owned();
+    if at.is_empty() || at == "." {
+        return Err("it would be the whole root; grant what is in it, or place it with `at`".to_owned());
+    }
+    let writable = names(mount, HostCapability::FilesystemWrite);
+    // A loader maps libraries to run them. Which programs may be started is still Landlock's to say.
+    let granted = |capability| plan.scope(capability).is_some();
+    let libraries =
+        granted(HostCapability::ProcessSpawn) && granted(HostCapability::MmapExecutable) && !writable;
+    let mut rights = 0;
+    for rule in &plan.landlock {
+        if mount.capabilities.contains(&rule.because_of)
+            || (writable && rule.because_of == HostCapability::FilesystemRead.name())
+        {
+            rights |= landlock_bit(&rule.right)
+                .ok_or_else(|| format!("no Landlock right is named `{}`", rule.right))?;
+        }
+    }
+    let order = MountOrder {
+        at,
+        path: path.as_os_str().as_bytes().to_vec(),
+        device: kind.dev(),
+        inode: kind.ino(),
+        file,
+        writable,
+        executable: libraries || is_program(mount),
+        rights,
+    };
+    Ok((order, found, path))
+}
+
+/// The bit of a right on files, by its place in `linux/landlock.h`.
+fn landlock_bit(right: &str) -> Option<u64> {
+    const RIGHTS: [&str; 16] = [
+        "fs.execute",
+        "fs.write-file",
+        "fs.read-file",
+        "fs.read-dir",
+        "fs.remove-dir",
+        "fs.remove-file",
+        "fs.make-char",
+        "fs.make-dir",
+        "fs.make-reg",
+        "fs.make-sock",
+        "fs.make-fifo",
+        "fs.make-block",
+        "fs.make-sym",
+        "fs.refer",
+        "fs.truncate",
+        "fs.ioctl-dev",
+    ];
+    RIGHTS.iter().position(|name| *name == right).map(|place| 1 << place)
+}
