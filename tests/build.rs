@@ -1,11 +1,13 @@
 //! `build` and `setup` as a user meets them: crates in, components out that run, and a denial for what was not asked for.
 
+mod guest_sources;
 mod harness;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
+use guest_sources::copy_guests;
 use harness::{Run, Workspace, root};
 use serde_json::Value;
 
@@ -69,38 +71,21 @@ fn cofferdam(workspace: &Workspace, arguments: &[&str]) -> Run {
 /// The guests of this folder in a workspace with the program, and with `more` in the program's manifest.
 fn workspace(more: &str) -> Workspace {
     let workspace = Workspace::new(&[]);
-    let guests = root().join("tests/guests");
-    copy(&guests, workspace.path());
+    copy_guests(&root(), workspace.path());
     let manifest = workspace.read("Cargo.toml").replace("members = [", "members = [\"app\", ");
     workspace.write("Cargo.toml", &(manifest + HOLDS));
     workspace.write("app/Cargo.toml", &(APP.to_owned() + more));
     workspace.write("app/src/lib.rs", "");
     workspace.write("docs/a.txt", "from a file");
-    // `stopwatch` takes a power unasked; only the test about it has it in its graph.
-    let manifest = workspace
-        .read("Cargo.toml")
-        .replace(", \"stopwatch\"", "")
-        .replace("\"reach\", ", "")
-        .replace(", \"reach\"", "")
-        .replace("\"relay\", ", "")
-        .replace(", \"relay\"", "");
+    // `stopwatch` takes a power unasked; only the test about it has it in its graph. The others are for other tests.
+    let mut manifest = workspace.read("Cargo.toml");
+    for name in ["counters", "ledger", "reach", "relay", "stopwatch", "teller"] {
+        manifest = manifest.replace(&format!(", \"{name}\""), "");
+    }
     workspace.write("Cargo.toml", &manifest);
     // A program is no library that others can depend on.
     workspace.write("hello/src/lib.rs", "");
     workspace
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("writable");
-    for entry in std::fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() && entry.file_name() != "target" {
-            copy(&from, &to);
-        } else if from.is_file() {
-            std::fs::copy(from, to).expect("copied");
-        }
-    }
 }
 
 fn json(run: &Run) -> Value {

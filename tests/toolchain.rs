@@ -3,6 +3,8 @@
 //! These tests need a compiler for guests, and fetch one when the machine has none: some minutes and 165 MB, once, into the
 //! user's cache folder.
 
+mod guest_sources;
+
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use cofferdam_toolchain::{
     CargoOutput, GuestArtifact, GuestCrate, GuestKind, GuestTarget, Origin, Programs, Progress, Settings,
     SetupReport, SetupRequest, Toolchain, ToolchainError, build_guest_ambient, setup_ambient,
 };
+use guest_sources::copy_guests;
 use sha2::{Digest as _, Sha256};
 
 fn root() -> PathBuf {
@@ -68,7 +71,7 @@ impl Guests {
         if workspace.exists() {
             std::fs::remove_dir_all(&workspace).expect("removable");
         }
-        copy(&root().join("tests/guests"), &workspace);
+        copy_guests(&root(), &workspace);
         Self { _turn: turn, workspace, output: scratch.join("guests-output") }
     }
 
@@ -93,23 +96,6 @@ impl Guests {
 
     fn build(&self, toolchain: &Toolchain, package: &str) -> GuestArtifact {
         self.try_build(toolchain, package).unwrap_or_else(|error| panic!("{error}"))
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("writable");
-    for entry in std::fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let name = entry.file_name();
-        if name == "target" {
-            continue;
-        }
-        let (from, to) = (entry.path(), to.join(name));
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            std::fs::copy(from, to).expect("copied");
-        }
     }
 }
 
