@@ -158,6 +158,13 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// A text, where it stands in the message.
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let count = self.count(1, 1)?;
+        let at = self.at;
+        std::str::from_utf8(self.take(count)?).map_err(|_| DecodeError::NotText { at })
+    }
+
     fn number(&mut self, bytes: usize) -> Result<u32, DecodeError> {
         let mut number = [0; 4];
         number[..bytes].copy_from_slice(self.take(bytes)?);
@@ -358,10 +365,7 @@ impl Decode for String {
     const BYTES_MIN: usize = 4;
 
     fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
-        let count = from.count(1, 1)?;
-        let at = from.at;
-        let text = std::str::from_utf8(from.take(count)?).map_err(|_| DecodeError::NotText { at })?;
-        Ok(text.to_owned())
+        from.text().map(str::to_owned)
     }
 }
 

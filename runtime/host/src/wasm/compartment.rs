@@ -11,10 +11,9 @@ use capability_manifest::scope::{Scope, Stream};
 use capability_manifest::{Backend, Capability, HostCapability, Link};
 use tracing::Instrument as _;
 use wasmtime::Trap;
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Type, Val};
 
-use super::cache;
 use super::entry::{Dropping, Entry, Untyped};
 use super::error::{CallError, StartError};
 use super::failure::{Failure, LimitHit};
@@ -30,6 +29,7 @@ use super::standing::{Objection, Refusal};
 use super::state::State;
 use super::stream::{Input, Output};
 use super::unit::{self, Imports, Piece};
+use super::{cache, forward, signature};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::client::Key;
 use crate::plan::CompartmentPlan;
@@ -78,6 +78,8 @@ struct Inner {
     timed: bool,
     settled: RwLock<Arc<Settled>>,
     functions: RwLock<Vec<(TypeId, Key)>>,
+    /// What other compartments call, with its types.
+    passing: RwLock<Vec<(String, ComponentFunc)>>,
     pool: Pool,
     closed: AtomicBool,
     log: AuditLog,
@@ -188,6 +190,7 @@ impl WasmCompartment {
             timed: waits || calls_on || limits.cpu_time.is_some(),
             members,
             functions: RwLock::default(),
+            passing: RwLock::default(),
             pool: Pool::default(),
             closed: AtomicBool::new(false),
             call_deadline: limits
@@ -319,6 +322,21 @@ impl WasmCompartment {
             return Err(CallError::Usage { edge: self.0.edge.clone(), message });
         }
         Ok(Untyped { name: function, index, arguments, results: ty.results().len() })
+    }
+
+    /// The number of a function for other compartments' calls; or what is there in its place, if anything.
+    pub(super) fn passing_slot(&self, name: &str, wanted: &ComponentFunc) -> Result<usize, Option<String>> {
+        let settled = self.settled();
+        let Some((ComponentItem::ComponentFunc(found), _)) = find(&settled, name) else { return Err(None) };
+        if !forward::same_types(wanted, &found) {
+            return Err(Some(signature::function(&found, self.0.host.engine())));
+        }
+        let mut passing = self.0.passing.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = passing.iter().position(|(known, _)| known == name) {
+            return Ok(slot);
+        }
+        passing.push((name.to_owned(), found));
+        Ok(passing.len() - 1)
     }
 
     /// Enters for another compartment, from a thread that may wait.
@@ -749,8 +767,21 @@ impl WasmCompartment {
     fn still_fits(&self, new: Settled) -> Result<Settled, StartError> {
         let functions = self.0.functions.read().unwrap_or_else(PoisonError::into_inner);
         let differences = |key: &Key| super::typed::difference(&new, self.0.host.engine(), key);
-        let differences: Vec<String> =
+        let mut differences: Vec<String> =
             functions.iter().filter_map(|(_, key)| differences(key)).flatten().collect();
+        let passing = self.0.passing.read().unwrap_or_else(PoisonError::into_inner);
+        for (name, wanted) in passing.iter() {
+            let text = |function| signature::function(function, self.0.host.engine());
+            match find(&new, name) {
+                Some((ComponentItem::ComponentFunc(found), _)) if forward::same_types(wanted, &found) => {}
+                found => {
+                    differences.push(format!("- {name}: {}", text(wanted)));
+                    if let Some((ComponentItem::ComponentFunc(found), _)) = found {
+                        differences.push(format!("+ {name}: {}", text(&found)));
+                    }
+                }
+            }
+        }
         if differences.is_empty() {
             return Ok(new);
         }

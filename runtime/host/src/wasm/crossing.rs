@@ -1,21 +1,22 @@
-//! Values between a component and a process: dynamic ones here, bytes of `cofferdam-wire` there.
+//! Messages between components and processes: bytes of `cofferdam-wire` on both sides, since that is what compartments speak.
 
 use std::time::Instant;
 
-use cofferdam_wire::value::{Source, bits_bytes, case_bytes, put_bits, put_case, shape};
-use cofferdam_wire::{Decode, DecodeError, Encode};
+use cofferdam_wire::value::{Source, bits_bytes, case_bytes, shape};
+use cofferdam_wire::{Decode as _, DecodeError};
+use wasmtime::component::Type;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Type, Val};
 
 use super::compartment::{Around, WasmCompartment, find};
-use super::error::{CallError, FaultKind};
+use super::error::CallError;
+use super::forward::Passing;
 
 /// A function of a component, as a process calls it.
 #[derive(Debug, Clone)]
 pub(crate) struct WasmFunction {
     name: String,
-    params: Vec<Type>,
-    result: Option<Type>,
+    slot: usize,
+    params: Vec<Shape>,
 }
 
 impl WasmCompartment {
@@ -23,11 +24,12 @@ impl WasmCompartment {
     pub(crate) fn crossing(&self, name: &str, shape: u64) -> Option<WasmFunction> {
         let settled = self.settled();
         let (ComponentItem::ComponentFunc(function), _) = find(&settled, name)? else { return None };
-        (shape_of(&function) == Some(shape)).then(|| WasmFunction {
-            name: name.to_owned(),
-            params: function.params().map(|(_, ty)| ty).collect(),
-            result: function.results().next(),
-        })
+        if shape_of(&function) != Some(shape) {
+            return None;
+        }
+        let slot = self.passing_slot(name, &function).ok()?;
+        let params = function.params().map(|(_, ty)| Shape::of(&ty)).collect::<Option<_>>()?;
+        Some(WasmFunction { name: name.to_owned(), slot, params })
     }
 
     /// Calls it for a process, with its arguments and result as bytes.
@@ -38,26 +40,20 @@ impl WasmCompartment {
         until: Instant,
         depth: usize,
     ) -> Result<Vec<u8>, CallError> {
-        let edge = || self.edge().to_owned();
-        let arguments = decode_all(&function.params, arguments).map_err(|error| CallError::Usage {
-            edge: edge(),
+        // What a process sends is checked before the component is entered: a lie is not the component's fault.
+        Shape::check(&function.params, arguments).map_err(|error| CallError::Usage {
+            edge: self.edge().to_owned(),
             message: format!("the arguments of `{}` do not fit: {error}", function.name),
         })?;
         let around = Around { until: Some(until), depth };
-        let call = || self.enter_around(self.untyped(&function.name, &arguments)?, around);
+        let passing = Passing { slot: function.slot, name: &function.name, message: arguments };
         // A thread that runs an executor may not wait in another.
-        let results = if tokio::runtime::Handle::try_current().is_ok() {
-            std::thread::scope(|scope| scope.spawn(call).join())
+        if tokio::runtime::Handle::try_current().is_ok() {
+            std::thread::scope(|scope| scope.spawn(|| self.enter_around(passing, around)).join())
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         } else {
-            call()
-        }?;
-        let mut bytes = Vec::new();
-        if let (Some(value), Some(ty)) = (results.first(), &function.result) {
-            let broke = |message| CallError::Fault { edge: edge(), kind: FaultKind::Protocol(message) };
-            encode(value, ty, &mut bytes).map_err(broke)?;
+            self.enter_around(passing, around)
         }
-        Ok(bytes)
     }
 }
 
@@ -144,171 +140,96 @@ fn write(ty: &Type, text: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Appends a value's bytes. The component's own types decide: the engine has checked the value against them.
-pub(super) fn encode(value: &Val, ty: &Type, out: &mut Vec<u8>) -> Result<(), String> {
-    let unfit = || format!("{value:?} is not of its type");
-    match (value, ty) {
-        (Val::Bool(value), _) => value.encode(out),
-        (Val::U8(value), _) => value.encode(out),
-        (Val::U16(value), _) => value.encode(out),
-        (Val::U32(value), _) => value.encode(out),
-        (Val::U64(value), _) => value.encode(out),
-        (Val::S8(value), _) => value.encode(out),
-        (Val::S16(value), _) => value.encode(out),
-        (Val::S32(value), _) => value.encode(out),
-        (Val::S64(value), _) => value.encode(out),
-        (Val::Float32(value), _) => value.encode(out),
-        (Val::Float64(value), _) => value.encode(out),
-        (Val::Char(value), _) => value.encode(out),
-        (Val::String(value), _) => value.encode(out),
-        (Val::List(values), Type::List(list)) => {
-            u32::try_from(values.len()).map_err(|_| "a list is too long".to_owned())?.encode(out);
-            let ty = list.ty();
-            values.iter().try_for_each(|value| encode(value, &ty, out))?;
-        }
-        (Val::Record(values), Type::Record(record)) => {
-            // The engine gives the fields in the order of the type.
-            for ((_, value), field) in values.iter().zip(record.fields()) {
-                encode(value, &field.ty, out)?;
+/// A type, as far as its bytes in a message tell: made once for each function, so that a message is checked without a look at
+/// the engine's types.
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    /// So many bytes, whatever they are.
+    Plain(usize),
+    Bool,
+    Char,
+    Text,
+    List(Box<Self>),
+    Parts(Vec<Self>),
+    Cases(Vec<Option<Self>>),
+    /// So many names.
+    Flags(u32),
+}
+
+impl Shape {
+    /// `None` for what cannot leave its store.
+    pub(super) fn of(ty: &Type) -> Option<Self> {
+        let some = |ty: Option<Type>| match ty {
+            None => Some(None),
+            Some(ty) => Self::of(&ty).map(Some),
+        };
+        Some(match ty {
+            Type::Bool => Self::Bool,
+            Type::U8 | Type::S8 => Self::Plain(1),
+            Type::U16 | Type::S16 => Self::Plain(2),
+            Type::U32 | Type::S32 | Type::Float32 => Self::Plain(4),
+            Type::U64 | Type::S64 | Type::Float64 => Self::Plain(8),
+            Type::Char => Self::Char,
+            Type::String => Self::Text,
+            Type::List(list) => Self::List(Box::new(Self::of(&list.ty())?)),
+            Type::Record(record) => {
+                Self::Parts(record.fields().map(|field| Self::of(&field.ty)).collect::<Option<_>>()?)
             }
-        }
-        (Val::Tuple(values), Type::Tuple(tuple)) => {
-            for (value, ty) in values.iter().zip(tuple.types()) {
-                encode(value, &ty, out)?;
+            Type::Tuple(tuple) => Self::Parts(tuple.types().map(|ty| Self::of(&ty)).collect::<Option<_>>()?),
+            Type::Variant(variant) => {
+                Self::Cases(variant.cases().map(|case| some(case.ty)).collect::<Option<_>>()?)
             }
-        }
-        (Val::Variant(name, payload), Type::Variant(variant)) => {
-            let (at, case) =
-                variant.cases().enumerate().find(|(_, case)| case.name == name).ok_or_else(unfit)?;
-            put_case(number(at), number(variant.cases().len()), out);
-            if let (Some(payload), Some(ty)) = (payload, &case.ty) {
-                encode(payload, ty, out)?;
-            }
-        }
-        (Val::Enum(name), Type::Enum(cases)) => {
-            let at = cases.names().position(|case| case == name).ok_or_else(unfit)?;
-            put_case(number(at), number(cases.names().len()), out);
-        }
-        (Val::Option(value), Type::Option(option)) => match value {
-            None => out.push(0),
-            Some(value) => {
-                out.push(1);
-                encode(value, &option.ty(), out)?;
-            }
-        },
-        (Val::Result(value), Type::Result(result)) => {
-            let (tag, value, ty) = match value {
-                Ok(value) => (0, value, result.ok()),
-                Err(value) => (1, value, result.err()),
-            };
-            out.push(tag);
-            if let (Some(value), Some(ty)) = (value, ty) {
-                encode(value, &ty, out)?;
-            }
-        }
-        (Val::Flags(set), Type::Flags(flags)) => {
-            let bits = flags
-                .names()
-                .enumerate()
-                .filter(|(_, name)| set.iter().any(|one| one == name))
-                .fold(0_u32, |bits, (at, _)| bits | 1_u32.checked_shl(number(at)).unwrap_or(0));
-            put_bits(bits, number(flags.names().len()), out);
-        }
-        _ => return Err("a value that cannot leave its store".to_owned()),
+            Type::Enum(cases) => Self::Cases(cases.names().map(|_| None).collect()),
+            Type::Option(option) => Self::Cases(vec![None, some(Some(option.ty()))?]),
+            Type::Result(result) => Self::Cases(vec![some(result.ok())?, some(result.err())?]),
+            Type::Flags(flags) => Self::Flags(number(flags.names().len())),
+            _ => return None,
+        })
     }
-    Ok(())
-}
 
-/// Takes a value of a type from the front.
-pub(super) fn decode(ty: &Type, from: &mut Source<'_>) -> Result<Val, DecodeError> {
-    Ok(match ty {
-        Type::Bool => Val::Bool(Decode::decode(from)?),
-        Type::U8 => Val::U8(Decode::decode(from)?),
-        Type::U16 => Val::U16(Decode::decode(from)?),
-        Type::U32 => Val::U32(Decode::decode(from)?),
-        Type::U64 => Val::U64(Decode::decode(from)?),
-        Type::S8 => Val::S8(Decode::decode(from)?),
-        Type::S16 => Val::S16(Decode::decode(from)?),
-        Type::S32 => Val::S32(Decode::decode(from)?),
-        Type::S64 => Val::S64(Decode::decode(from)?),
-        Type::Float32 => Val::Float32(Decode::decode(from)?),
-        Type::Float64 => Val::Float64(Decode::decode(from)?),
-        Type::Char => Val::Char(Decode::decode(from)?),
-        Type::String => Val::String(Decode::decode(from)?),
-        Type::List(list) => {
-            let ty = list.ty();
-            let count = from.count(bytes_min(&ty), size_of::<Val>())?;
-            from.nested(|from| {
-                let mut values = Vec::with_capacity(count);
-                for _ in 0..count {
-                    values.push(decode(&ty, from)?);
+    /// Whether a message is values of these types and no more.
+    pub(super) fn check(shapes: &[Self], message: &[u8]) -> Result<(), DecodeError> {
+        let mut from = Source::new(message);
+        shapes.iter().try_for_each(|shape| shape.skip(&mut from))?;
+        from.finish()
+    }
+
+    /// Takes a value from the front.
+    fn skip(&self, from: &mut Source<'_>) -> Result<(), DecodeError> {
+        match self {
+            Self::Plain(bytes) => from.take(*bytes).map(|_| ()),
+            Self::Bool => bool::decode(from).map(|_| ()),
+            Self::Char => char::decode(from).map(|_| ()),
+            Self::Text => from.text().map(|_| ()),
+            Self::List(element) => {
+                let count = from.count(element.bytes_min(), element.bytes_min())?;
+                match &**element {
+                    Self::Plain(bytes) => from.take(count * bytes).map(|_| ()),
+                    element => from.nested(|from| (0..count).try_for_each(|_| element.skip(from))),
                 }
-                Ok(Val::List(values))
-            })?
-        }
-        Type::Record(record) => from.nested(|from| {
-            let fields = record.fields().map(|field| Ok((field.name.to_owned(), decode(&field.ty, from)?)));
-            fields.collect::<Result<_, _>>().map(Val::Record)
-        })?,
-        Type::Tuple(tuple) => from.nested(|from| {
-            tuple.types().map(|ty| decode(&ty, from)).collect::<Result<_, _>>().map(Val::Tuple)
-        })?,
-        Type::Variant(variant) => {
-            let case = from.case(number(variant.cases().len()), "variant")?;
-            from.nested(|from| {
-                let case = variant.cases().nth(case as usize).expect("the number is of a case");
-                let payload = case.ty.as_ref().map(|ty| decode(ty, from).map(Box::new)).transpose()?;
-                Ok(Val::Variant(case.name.to_owned(), payload))
-            })?
-        }
-        Type::Enum(cases) => {
-            let case = from.case(number(cases.names().len()), "enum")?;
-            Val::Enum(cases.names().nth(case as usize).expect("the number is of a case").to_owned())
-        }
-        Type::Option(option) => match from.case(2, "option")? {
-            0 => Val::Option(None),
-            _ => Val::Option(Some(Box::new(from.nested(|from| decode(&option.ty(), from))?))),
-        },
-        Type::Result(result) => {
-            let part = |ty: Option<Type>, from: &mut Source<'_>| {
-                ty.map(|ty| from.nested(|from| decode(&ty, from)).map(Box::new)).transpose()
-            };
-            match from.case(2, "result")? {
-                0 => Val::Result(Ok(part(result.ok(), from)?)),
-                _ => Val::Result(Err(part(result.err(), from)?)),
             }
+            Self::Parts(parts) => from.nested(|from| parts.iter().try_for_each(|part| part.skip(from))),
+            Self::Cases(cases) => {
+                let case = from.case(number(cases.len()), "case")?;
+                match &cases[case as usize] {
+                    Some(payload) => from.nested(|from| payload.skip(from)),
+                    None => Ok(()),
+                }
+            }
+            Self::Flags(names) => from.bits(*names, "flags").map(|_| ()),
         }
-        Type::Flags(flags) => {
-            let bits = from.bits(number(flags.names().len()), "flags")?;
-            let set = flags
-                .names()
-                .enumerate()
-                .filter(|(at, _)| bits.checked_shr(number(*at)).unwrap_or(0) & 1 == 1);
-            Val::Flags(set.map(|(_, name)| name.to_owned()).collect())
+    }
+
+    /// The fewest bytes of any value.
+    fn bytes_min(&self) -> usize {
+        match self {
+            Self::Plain(bytes) => *bytes,
+            Self::Bool => 1,
+            Self::Char | Self::Text | Self::List(_) => 4,
+            Self::Parts(parts) => parts.iter().map(Self::bytes_min).sum(),
+            Self::Cases(cases) => case_bytes(number(cases.len())),
+            Self::Flags(names) => bits_bytes(*names),
         }
-        _ => unreachable!("`shape_of` refused the function"),
-    })
-}
-
-/// Takes all of a message: a tuple of these types.
-pub(super) fn decode_all(types: &[Type], bytes: &[u8]) -> Result<Vec<Val>, DecodeError> {
-    let mut from = Source::new(bytes);
-    let values = types.iter().map(|ty| decode(ty, &mut from)).collect::<Result<Vec<_>, _>>()?;
-    from.finish().map(|()| values)
-}
-
-/// The fewest bytes of any value of a type.
-fn bytes_min(ty: &Type) -> usize {
-    match ty {
-        Type::U16 | Type::S16 => 2,
-        Type::U32 | Type::S32 | Type::Float32 | Type::Char | Type::String | Type::List(_) => 4,
-        Type::U64 | Type::S64 | Type::Float64 => 8,
-        Type::Record(record) => record.fields().map(|field| bytes_min(&field.ty)).sum(),
-        Type::Tuple(tuple) => tuple.types().map(|ty| bytes_min(&ty)).sum(),
-        Type::Variant(variant) => case_bytes(number(variant.cases().len())),
-        Type::Enum(cases) => case_bytes(number(cases.names().len())),
-        Type::Flags(flags) => bits_bytes(number(flags.names().len())),
-        _ => 1,
     }
 }
 

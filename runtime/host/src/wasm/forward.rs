@@ -1,24 +1,27 @@
-//! Edges between compartments: what one component imports and another exports, each in its own store.
+//! Edges between compartments: what a component imports and another compartment exports, each in its own store or process.
 //!
-//! Numbers, strings and byte buffers go through with their types; anything else goes through as dynamic values, which costs
-//! tens of nanoseconds for each element of a list.
+//! A call crosses as bytes, which `passing` reads out of the caller and writes into the callee: no code for each type, and no
+//! dynamic value. docs/design/0002 says why.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
+use cofferdam_wire::Encode as _;
+use cofferdam_wire::value::put_case;
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Type, Val};
+use wasmtime::component::{Linker, LinkerInstance, Type};
 
-use super::compartment::WasmCompartment;
+use super::compartment::{Around, WasmCompartment};
 use super::entry::Entry;
 use super::error::{CallError, StartError};
 use super::failure::CalleeFailed;
 use super::host::WasmHost;
 use super::instance::Running;
 use super::link::Linking;
-use super::outward;
-use super::signature;
+use super::passing::FLAT_MAX;
 use super::state::State;
+use super::unchecked::{Arguments, Called, Given};
+use super::{outward, signature};
 use crate::client::Compartment;
 
 /// A compartment that another may call, over an edge of the plan.
@@ -31,19 +34,6 @@ impl Route {
     }
 }
 
-/// A function on the far side of an edge.
-#[derive(Clone)]
-struct Far {
-    to: WasmCompartment,
-    /// The edge of the caller, where that is a member of a unit which is called over another.
-    from: Option<String>,
-    interface: Option<String>,
-    name: String,
-    id: u64,
-}
-
-static NEXT_FAR: AtomicU64 = AtomicU64::new(1);
-
 /// Links an import to the one edge whose compartment exports it. False when none does. In a unit, the linker knows the import by
 /// a label, and the component by its name.
 pub(super) fn add(
@@ -54,13 +44,6 @@ pub(super) fn add(
     item: &ComponentItem,
 ) -> Result<bool, StartError> {
     let engine = linking.host.engine();
-    let far = |to: &WasmCompartment, interface: Option<&str>, name: &str| Far {
-        to: to.clone(),
-        from: linking.fused.then(|| linking.edge.to_owned()),
-        interface: interface.map(str::to_owned),
-        name: name.to_owned(),
-        id: NEXT_FAR.fetch_add(1, Ordering::Relaxed),
-    };
     match item {
         ComponentItem::ComponentInstance(instance) => {
             let Some((to, exported)) = provider(linking, name)? else { return Ok(false) };
@@ -68,16 +51,10 @@ pub(super) fn add(
                 linker.instance(label).map_err(|error| StartError::not_a_component(linking.edge, &error))?;
             for (function, item) in instance.exports(engine) {
                 match item.ty {
-                    ComponentItem::ComponentFunc(ty) => match &to {
-                        Compartment::Wasm(to) => {
-                            let far = far(to, Some(&exported), function);
-                            join(&mut linked, linking, &far, (function, function), &ty)?;
-                        }
-                        Compartment::Process(to) => {
-                            let far = format!("{exported}#{function}");
-                            outward::join(&mut linked, linking, to, (function, &far), &ty)?;
-                        }
-                    },
+                    ComponentItem::ComponentFunc(ty) => {
+                        let far = far(linking, &to, &format!("{exported}#{function}"), &ty)?;
+                        join(&mut linked, linking, function, far, &ty)?;
+                    }
                     ComponentItem::Resource(_) => {
                         let (edge, function) = (linking.edge.to_owned(), format!("{name}#{function}"));
                         return Err(StartError::CannotCross { edge, function, what: "a resource" });
@@ -89,14 +66,7 @@ pub(super) fn add(
         }
         ComponentItem::ComponentFunc(ty) => {
             let Some((to, exported)) = provider(linking, name)? else { return Ok(false) };
-            match &to {
-                Compartment::Wasm(to) => {
-                    join(&mut linker.root(), linking, &far(to, None, &exported), (label, name), ty)?;
-                }
-                Compartment::Process(to) => {
-                    outward::join(&mut linker.root(), linking, to, (label, &exported), ty)?;
-                }
-            }
+            join(&mut linker.root(), linking, label, far(linking, &to, &exported, ty)?, ty)?;
             Ok(true)
         }
         _ => Ok(false),
@@ -150,46 +120,52 @@ pub(super) fn compatible(import: &str, export: &str) -> bool {
     import == export && caret.is_ok_and(|caret| caret.matches(&has))
 }
 
-/// Compares both ends of a function, and joins them.
-fn join(
-    linked: &mut LinkerInstance<'_, State>,
+/// A function on the far side of an edge.
+struct Far {
+    to: Callee,
+    /// The edge of the caller, where that is a member of a unit which is called over another.
+    from: Option<String>,
+    excuse: Option<Excuse>,
+}
+
+/// Where a function is.
+enum Callee {
+    Wasm { to: WasmCompartment, slot: usize, name: String },
+    Process(outward::Far),
+}
+
+/// Finds a function, whose types must be those that the caller wants. `name` is its name there, with its interface in front.
+fn far(
     linking: &Linking<'_>,
-    far: &Far,
-    (name, shown): (&str, &str),
+    to: &Compartment,
+    name: &str,
     wanted: &ComponentFunc,
-) -> Result<(), StartError> {
-    let engine = linking.host.engine();
-    let place = far.interface.as_ref().map(|name| format!("{name}#")).unwrap_or_default();
-    let settled = far.to.settled();
-    let text = signature::function(wanted, engine);
-    let misfit = |found: Option<String>| {
-        let mut differences = vec![format!("- {place}{shown}: {text}")];
-        differences.extend(found.map(|found| format!("+ {place}{shown}: {found}")));
-        let world = format!("what `{}` imports", linking.edge);
-        StartError::DoesNotFit { edge: far.to.edge().to_owned(), world, differences }
-    };
-    let Some((ComponentItem::ComponentFunc(has), _)) = settled.find(far.interface.as_deref(), &far.name)
-    else {
-        return Err(misfit(None));
-    };
-    let same = wanted.params().len() == has.params().len()
-        && wanted.results().len() == has.results().len()
-        && wanted.params().zip(has.params()).all(|((_, a), (_, b))| a == b)
-        && wanted.results().zip(has.results()).all(|(a, b)| a == b);
+) -> Result<Far, StartError> {
     for ty in wanted.params().map(|(_, ty)| ty).chain(wanted.results()) {
         if let Some(what) = uncrossable(&ty) {
-            let (edge, function) = (linking.edge.to_owned(), format!("{place}{shown}"));
+            let (edge, function) = (linking.edge.to_owned(), name.to_owned());
             return Err(StartError::CannotCross { edge, function, what });
         }
     }
-    if !same {
-        return Err(misfit(Some(signature::function(&has, engine))));
-    }
-    let failed = |error: wasmtime::Error| StartError::not_a_component(linking.edge, &error);
-    if typed(linked, name, far, wanted, linking.waits).map_err(failed)? {
-        return Ok(());
-    }
-    dynamic(linked, name, far.clone(), linking.waits).map_err(failed)
+    let found = match to {
+        Compartment::Wasm(to) => match to.passing_slot(name, wanted) {
+            Ok(slot) => Ok(Callee::Wasm { to: to.clone(), slot, name: name.to_owned() }),
+            Err(found) => Err(found),
+        },
+        Compartment::Process(to) => match outward::Far::find(to, name, wanted) {
+            Some(far) => Ok(Callee::Process(far)),
+            None => Err(Some("none, or of other types".to_owned())),
+        },
+    };
+    let to = found.map_err(|found| {
+        let text = signature::function(wanted, linking.host.engine());
+        let mut differences = vec![format!("- {name}: {text}")];
+        differences.extend(found.map(|found| format!("+ {name}: {found}")));
+        let world = format!("what `{}` imports", linking.edge);
+        StartError::DoesNotFit { edge: to.edge().to_owned(), world, differences }
+    })?;
+    let from = linking.fused.then(|| linking.edge.to_owned());
+    Ok(Far { to, from, excuse: Excuse::of(wanted) })
 }
 
 /// What in a type is bound to its store.
@@ -197,6 +173,8 @@ fn uncrossable(ty: &Type) -> Option<&'static str> {
     match ty {
         Type::Own(_) | Type::Borrow(_) => Some("a handle"),
         Type::Future(_) | Type::Stream(_) | Type::ErrorContext => Some("a stream or future"),
+        Type::Map(_) | Type::FixedLengthList(_) => Some("a map or a list of a fixed length"),
+        Type::Flags(flags) if flags.names().len() > 32 => Some("a set of more than 32 flags"),
         Type::List(list) => uncrossable(&list.ty()),
         Type::Option(option) => uncrossable(&option.ty()),
         Type::Record(record) => record.fields().find_map(|field| uncrossable(&field.ty)),
@@ -209,41 +187,16 @@ fn uncrossable(ty: &Type) -> Option<&'static str> {
     }
 }
 
-/// Forwards a function as dynamic values.
-fn dynamic(
-    linked: &mut LinkerInstance<'_, State>,
-    name: &str,
-    far: Far,
-    waits: bool,
-) -> wasmtime::Result<()> {
-    if waits {
-        linked.func_new_async(name, move |caller, ty, params, results| {
-            let far = far.clone();
-            let around = WasmCompartment::around(caller.data());
-            let alive = alive(caller.data());
-            Box::new(async move {
-                alive?;
-                let target = far.path();
-                let answer = match far.to.untyped(&target, params) {
-                    Ok(entry) => far.to.enter_async(entry, None, around).await,
-                    Err(error) => Err(error),
-                };
-                answered(&far, answer.map(|(values, _)| values), &ty, results)
-            })
-        })
-    } else {
-        linked.func_new(name, move |caller, ty, params, results| {
-            let around = WasmCompartment::around(caller.data());
-            alive(caller.data())?;
-            let target = far.path();
-            let answer = far.to.untyped(&target, params).and_then(|entry| far.to.enter(entry, None, around));
-            answered(&far, answer.map(|(values, _)| values), &ty, results)
-        })
-    }
+/// Whether two functions have the same types. Names of parameters are the caller's own matter.
+pub(super) fn same_types(one: &ComponentFunc, other: &ComponentFunc) -> bool {
+    one.params().len() == other.params().len()
+        && one.results().len() == other.results().len()
+        && one.params().zip(other.params()).all(|((_, a), (_, b))| a == b)
+        && one.results().zip(other.results()).all(|(a, b)| a == b)
 }
 
 /// An edge is part of what was granted: after a revocation it is as dead as a file.
-pub(super) fn alive(state: &State) -> wasmtime::Result<()> {
+fn alive(state: &State) -> wasmtime::Result<()> {
     if state.stands() {
         Ok(())
     } else {
@@ -252,261 +205,200 @@ pub(super) fn alive(state: &State) -> wasmtime::Result<()> {
 }
 
 impl Far {
-    fn path(&self) -> String {
-        match &self.interface {
-            Some(interface) => format!("{interface}#{}", self.name),
-            None => self.name.clone(),
-        }
-    }
-}
-
-fn answered(
-    far: &Far,
-    answer: Result<Vec<Val>, CallError>,
-    ty: &ComponentFunc,
-    results: &mut [Val],
-) -> wasmtime::Result<()> {
-    give(far.from.as_deref(), answer, ty, results)
-}
-
-/// Gives a caller its answer, or the failure in the way that its interface has for it. `from` is the caller's edge, where that is
-/// a member of a unit which is called over another.
-pub(super) fn give(
-    from: Option<&str>,
-    answer: Result<Vec<Val>, CallError>,
-    ty: &ComponentFunc,
-    results: &mut [Val],
-) -> wasmtime::Result<()> {
-    match answer {
-        Ok(values) => {
-            for (result, value) in results.iter_mut().zip(values) {
-                *result = value;
+    fn call(&self, message: &[u8], around: Around) -> wasmtime::Result<Vec<u8>> {
+        self.settle(match &self.to {
+            Callee::Wasm { to, slot, name } => {
+                to.enter(Passing { slot: *slot, name, message }, None, around).map(|(answer, _)| answer)
             }
-            Ok(())
+            Callee::Process(to) => to.call(message, around),
+        })
+    }
+
+    async fn call_async(&self, message: &[u8], around: Around) -> wasmtime::Result<Vec<u8>> {
+        self.settle(match &self.to {
+            Callee::Wasm { to, slot, name } => {
+                let passing = Passing { slot: *slot, name, message };
+                to.enter_async(passing, None, around).await.map(|(answer, _)| answer)
+            }
+            // It keeps its thread waiting, at most until the deadline of the calls around it.
+            Callee::Process(to) => to.call(message, around),
+        })
+    }
+
+    /// Gives the caller its answer, or the failure in the way that its interface has for it.
+    fn settle(&self, answer: Result<Vec<u8>, CallError>) -> wasmtime::Result<Vec<u8>> {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if let Some(excuse) = &self.excuse {
+            return Ok(excuse.answer(&error));
         }
-        Err(error) => match (ty.results().next(), results.first_mut()) {
-            (Some(Type::Result(result)), Some(place)) => match excuse(result.err().as_ref(), &error) {
-                Some(excuse) => {
-                    *place = Val::Result(Err(excuse));
-                    Ok(())
-                }
-                None => Err(trap(from, error)),
-            },
-            _ => Err(trap(from, error)),
-        },
+        let error = match &self.from {
+            None => error,
+            Some(edge) => CallError::Callee { edge: edge.clone(), source: Box::new(error) },
+        };
+        let text = error.to_string();
+        Err(wasmtime::Error::new(CalleeFailed(std::sync::Mutex::new(Some(Box::new(error))), text)))
     }
 }
 
-/// A callee's failure as the error of the caller's interface, where that has room: no payload, a string, or a variant or enum
-/// with the case `unavailable`.
-#[expect(clippy::option_option, reason = "whether there is an excuse, and its payload, which may be none")]
-fn excuse(ty: Option<&Type>, error: &CallError) -> Option<Option<Box<Val>>> {
-    const CASE: &str = "unavailable";
-    match ty {
-        None => Some(None),
-        Some(Type::String) => Some(Some(Box::new(Val::String(error.to_string())))),
-        Some(Type::Enum(ty)) => {
-            ty.names().any(|name| name == CASE).then(|| Some(Box::new(Val::Enum(CASE.to_owned()))))
+/// How the caller's interface can say that its callee failed: as an error without a payload, with a text, or with the case
+/// `unavailable` of a variant or enum.
+enum Excuse {
+    Nothing,
+    Text,
+    Case { case: u32, cases: u32, text: bool },
+}
+
+impl Excuse {
+    fn of(function: &ComponentFunc) -> Option<Self> {
+        const CASE: &str = "unavailable";
+        let Some(Type::Result(result)) = function.results().next() else { return None };
+        let number = |count: usize| u32::try_from(count).ok();
+        match result.err() {
+            None => Some(Self::Nothing),
+            Some(Type::String) => Some(Self::Text),
+            Some(Type::Enum(ty)) => {
+                let case = number(ty.names().position(|name| name == CASE)?)?;
+                Some(Self::Case { case, cases: number(ty.names().len())?, text: false })
+            }
+            Some(Type::Variant(ty)) => {
+                let (case, found) = ty.cases().enumerate().find(|(_, case)| case.name == CASE)?;
+                let text = match found.ty {
+                    None => false,
+                    Some(Type::String) => true,
+                    Some(_) => return None,
+                };
+                Some(Self::Case { case: number(case)?, cases: number(ty.cases().len())?, text })
+            }
+            Some(_) => None,
         }
-        Some(Type::Variant(ty)) => {
-            let case = ty.cases().find(|case| case.name == CASE)?;
-            let payload = match case.ty {
-                None => None,
-                Some(Type::String) => Some(Box::new(Val::String(error.to_string()))),
-                Some(_) => return None,
-            };
-            Some(Some(Box::new(Val::Variant(CASE.to_owned(), payload))))
+    }
+
+    /// The message of a result that is an error.
+    fn answer(&self, error: &CallError) -> Vec<u8> {
+        let mut message = vec![1];
+        let text = match self {
+            Self::Nothing => false,
+            Self::Text => true,
+            Self::Case { case, cases, text } => {
+                put_case(*case, *cases, &mut message);
+                *text
+            }
+        };
+        if text {
+            error.to_string().encode(&mut message);
         }
-        Some(_) => None,
+        message
     }
 }
 
-fn trap(from: Option<&str>, error: CallError) -> wasmtime::Error {
-    let error = match from {
-        None => error,
-        Some(edge) => CallError::Callee { edge: edge.to_owned(), source: Box::new(error) },
-    };
-    let text = error.to_string();
-    wasmtime::Error::new(CalleeFailed(std::sync::Mutex::new(Some(Box::new(error))), text))
+/// A call with a message.
+pub(super) struct Passing<'a> {
+    pub(super) slot: usize,
+    pub(super) name: &'a str,
+    pub(super) message: &'a [u8],
 }
 
-/// Results that can say that there was none.
-trait Answer: ComponentNamedList + Lift + Lower + Send + Sync + 'static {
-    fn excuse(error: &CallError) -> Option<Self>;
-}
-
-struct TypedForward<P, R> {
-    far: Far,
-    params: P,
-    results: std::marker::PhantomData<fn() -> R>,
-}
-
-impl<P, R> Entry for TypedForward<P, R>
-where
-    P: ComponentNamedList + Lower + Send + Sync + 'static,
-    R: Answer,
-{
-    type Output = R;
+impl Entry for Passing<'_> {
+    type Output = Vec<u8>;
 
     fn name(&self) -> &str {
-        &self.far.name
+        self.name
     }
 
-    fn run(self, running: &mut Running) -> wasmtime::Result<R> {
-        let function = running.forward::<P, R>(self.far.id, self.far.interface.as_deref(), &self.far.name)?;
-        function.call(&mut running.store, self.params)
+    fn run(self, running: &mut Running) -> wasmtime::Result<Vec<u8>> {
+        let function = running.passing(self.slot, self.name)?;
+        Ok(function.call(&mut running.store, Arguments(self.message))?.0)
     }
 
-    async fn run_async(self, running: &mut Running) -> wasmtime::Result<R> {
-        let function = running.forward::<P, R>(self.far.id, self.far.interface.as_deref(), &self.far.name)?;
-        function.call_async(&mut running.store, self.params).await
+    async fn run_async(self, running: &mut Running) -> wasmtime::Result<Vec<u8>> {
+        let function = running.passing(self.slot, self.name)?;
+        Ok(function.call_async(&mut running.store, Arguments(self.message)).await?.0)
     }
 }
 
-/// Forwards a function whose types are known to this program.
-fn forward<P, R>(
+/// Joins an import to its function: by how many core values its parameters and its result are, since the engine must know that.
+fn join(
     linked: &mut LinkerInstance<'_, State>,
+    linking: &Linking<'_>,
     name: &str,
-    far: &Far,
-    waits: bool,
-) -> wasmtime::Result<()>
-where
-    P: ComponentNamedList + Lift + Lower + Send + Sync + 'static,
-    R: Answer,
-{
-    let far = far.clone();
-    let settle = |far: &Far, answer: Result<(R, u64), CallError>| match answer {
-        Ok((results, _)) => Ok(results),
-        Err(error) => R::excuse(&error).ok_or_else(|| trap(far.from.as_deref(), error)),
-    };
-    let entry =
-        |far: &Far, params: P| TypedForward { far: far.clone(), params, results: std::marker::PhantomData };
-    if waits {
-        linked.func_wrap_async(name, move |caller: StoreContextMut<'_, State>, params: P| {
-            let (around, alive) = (WasmCompartment::around(caller.data()), alive(caller.data()));
-            let entry = entry(&far, params);
-            let far = far.clone();
-            Box::new(async move {
-                alive?;
-                settle(&far, far.to.enter_async(entry, None, around).await)
-            })
-        })
-    } else {
-        linked.func_wrap(name, move |caller: StoreContextMut<'_, State>, params: P| {
-            let around = WasmCompartment::around(caller.data());
-            alive(caller.data())?;
-            settle(&far, far.to.enter(entry(&far, params), None, around))
-        })
-    }
-}
-
-/// What of a type the fast path knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Bytes,
-    Text,
-    U32,
-    U64,
-}
-
-fn kind(ty: &Type) -> Option<Kind> {
-    match ty {
-        Type::String => Some(Kind::Text),
-        Type::U32 => Some(Kind::U32),
-        Type::U64 => Some(Kind::U64),
-        Type::List(list) if list.ty() == Type::U8 => Some(Kind::Bytes),
-        _ => None,
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ResultKind {
-    Nothing,
-    Plain(Kind),
-    /// `result<T, string>`
-    Fallible(Option<Kind>),
-}
-
-fn result_kind(ty: Option<&Type>) -> Option<ResultKind> {
-    match ty {
-        None => Some(ResultKind::Nothing),
-        Some(Type::Result(result)) if result.err() == Some(Type::String) => match result.ok() {
-            None => Some(ResultKind::Fallible(None)),
-            Some(ok) => Some(ResultKind::Fallible(Some(kind(&ok)?))),
-        },
-        Some(ty) => Some(ResultKind::Plain(kind(ty)?)),
-    }
-}
-
-macro_rules! answers {
-    ($($plain:ty),* ; $($fallible:ty),*) => {
-        $(impl Answer for $plain {
-            fn excuse(_: &CallError) -> Option<Self> {
-                None
-            }
-        })*
-        $(impl Answer for (Result<$fallible, String>,) {
-            fn excuse(error: &CallError) -> Option<Self> {
-                Some((Err(error.to_string()),))
-            }
-        })*
-    };
-}
-
-answers!((), (Vec<u8>,), (String,), (u32,), (u64,); (), Vec<u8>, String, u32, u64);
-
-/// Joins a function whose types the fast path knows. False for any other.
-fn typed(
-    linked: &mut LinkerInstance<'_, State>,
-    name: &str,
-    far: &Far,
+    far: Far,
     ty: &ComponentFunc,
-    waits: bool,
-) -> wasmtime::Result<bool> {
-    let Some(params) = ty.params().map(|(_, ty)| kind(&ty)).collect::<Option<Vec<Kind>>>() else {
-        return Ok(false);
-    };
-    let Some(result) = result_kind(ty.results().next().as_ref()) else { return Ok(false) };
-    match params.as_slice() {
-        [] => with_params::<()>(linked, name, far, result, waits)?,
-        [Kind::Bytes] => with_params::<(Vec<u8>,)>(linked, name, far, result, waits)?,
-        [Kind::Text] => with_params::<(String,)>(linked, name, far, result, waits)?,
-        [Kind::U32] => with_params::<(u32,)>(linked, name, far, result, waits)?,
-        [Kind::U64] => with_params::<(u64,)>(linked, name, far, result, waits)?,
-        [Kind::Bytes, Kind::Bytes] => with_params::<(Vec<u8>, Vec<u8>)>(linked, name, far, result, waits)?,
-        [Kind::Bytes, Kind::Text] => with_params::<(Vec<u8>, String)>(linked, name, far, result, waits)?,
-        [Kind::Text, Kind::Bytes] => with_params::<(String, Vec<u8>)>(linked, name, far, result, waits)?,
-        [Kind::Text, Kind::Text] => with_params::<(String, String)>(linked, name, far, result, waits)?,
-        [Kind::U32, Kind::U32] => with_params::<(u32, u32)>(linked, name, far, result, waits)?,
-        [Kind::Bytes, Kind::U32] => with_params::<(Vec<u8>, u32)>(linked, name, far, result, waits)?,
-        [Kind::Text, Kind::U32] => with_params::<(String, u32)>(linked, name, far, result, waits)?,
-        [Kind::Bytes, Kind::U32, Kind::U32] => {
-            with_params::<(Vec<u8>, u32, u32)>(linked, name, far, result, waits)?;
-        }
-        _ => return Ok(false),
+) -> Result<(), StartError> {
+    macro_rules! by_params {
+        ($($count:literal)*) => { [$(by_result::<$count>),*] };
     }
-    Ok(true)
+    const JOINS: [Join; FLAT_MAX + 1] = by_params!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+    let sum = |types: &mut dyn Iterator<Item = Type>| types.map(|ty| flat_count(&ty)).sum::<usize>();
+    let params = sum(&mut ty.params().map(|(_, ty)| ty));
+    let result = sum(&mut ty.results());
+    let (params, result) = (if params > FLAT_MAX { 0 } else { params }, result == 1);
+    JOINS[params](linked, name, Arc::new(far), linking.waits, result)
+        .map_err(|error| StartError::not_a_component(linking.edge, &error))
 }
 
-fn with_params<P: ComponentNamedList + Lift + Lower + Send + Sync + 'static>(
+/// Core values of a type.
+fn flat_count(ty: &Type) -> usize {
+    // What a case has beside its number shares its core values with every other case.
+    let cases = |payloads: &mut dyn Iterator<Item = Option<Type>>| {
+        1 + payloads.map(|ty| ty.map_or(0, |ty| flat_count(&ty))).max().unwrap_or(0)
+    };
+    match ty {
+        Type::String | Type::List(_) => 2,
+        Type::Record(record) => record.fields().map(|field| flat_count(&field.ty)).sum(),
+        Type::Tuple(tuple) => tuple.types().map(|ty| flat_count(&ty)).sum(),
+        Type::Variant(variant) => cases(&mut variant.cases().map(|case| case.ty)),
+        Type::Option(option) => cases(&mut [Some(option.ty())].into_iter()),
+        Type::Result(result) => cases(&mut [result.ok(), result.err()].into_iter()),
+        _ => 1,
+    }
+}
+
+type Join = fn(&mut LinkerInstance<'_, State>, &str, Arc<Far>, bool, bool) -> wasmtime::Result<()>;
+
+fn by_result<const PARAMS: usize>(
     linked: &mut LinkerInstance<'_, State>,
     name: &str,
-    far: &Far,
-    result: ResultKind,
+    far: Arc<Far>,
+    waits: bool,
+    result: bool,
+) -> wasmtime::Result<()> {
+    if result {
+        wrap::<PARAMS, 1>(linked, name, far, waits)
+    } else {
+        wrap::<PARAMS, 0>(linked, name, far, waits)
+    }
+}
+
+fn wrap<const PARAMS: usize, const RESULT: usize>(
+    linked: &mut LinkerInstance<'_, State>,
+    name: &str,
+    far: Arc<Far>,
     waits: bool,
 ) -> wasmtime::Result<()> {
-    use ResultKind::{Fallible, Nothing, Plain};
-    match result {
-        Nothing => forward::<P, ()>(linked, name, far, waits),
-        Plain(Kind::Bytes) => forward::<P, (Vec<u8>,)>(linked, name, far, waits),
-        Plain(Kind::Text) => forward::<P, (String,)>(linked, name, far, waits),
-        Plain(Kind::U32) => forward::<P, (u32,)>(linked, name, far, waits),
-        Plain(Kind::U64) => forward::<P, (u64,)>(linked, name, far, waits),
-        Fallible(None) => forward::<P, (Result<(), String>,)>(linked, name, far, waits),
-        Fallible(Some(Kind::Bytes)) => forward::<P, (Result<Vec<u8>, String>,)>(linked, name, far, waits),
-        Fallible(Some(Kind::Text)) => forward::<P, (Result<String, String>,)>(linked, name, far, waits),
-        Fallible(Some(Kind::U32)) => forward::<P, (Result<u32, String>,)>(linked, name, far, waits),
-        Fallible(Some(Kind::U64)) => forward::<P, (Result<u64, String>,)>(linked, name, far, waits),
+    if waits {
+        linked.func_wrap_async(
+            name,
+            move |caller: StoreContextMut<'_, State>, Called::<PARAMS>(message): Called<PARAMS>| {
+                let far = Arc::clone(&far);
+                let around = WasmCompartment::around(caller.data());
+                let alive = alive(caller.data());
+                Box::new(async move {
+                    alive?;
+                    Ok(Given::<RESULT>(far.call_async(&message, around).await?))
+                })
+            },
+        )
+    } else {
+        linked.func_wrap(
+            name,
+            move |caller: StoreContextMut<'_, State>, Called::<PARAMS>(message): Called<PARAMS>| {
+                alive(caller.data())?;
+                Ok(Given::<RESULT>(far.call(&message, WasmCompartment::around(caller.data()))?))
+            },
+        )
     }
 }
 

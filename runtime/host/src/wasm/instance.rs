@@ -1,6 +1,5 @@
 //! One instance of a compartment's component, in a store of its own.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +10,7 @@ use capability_manifest::scope::{NamePattern, Scope, Stream};
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, Func, Instance, InstancePre, Lift, Lower,
-    ResourceTable, TypedFunc,
+    Component, ComponentExportIndex, Func, Instance, InstancePre, ResourceTable, TypedFunc,
 };
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
@@ -24,7 +22,7 @@ use super::member::Member;
 use super::names::NetworkPolicy;
 use super::state::{Reach, State};
 use super::stream::Captured;
-use super::unchecked::FittingFunc;
+use super::unchecked::{Answer, Arguments, FittingFunc};
 use super::unit::Imports;
 use crate::client::Function;
 use crate::plan::{CompartmentPlan, MountPlan};
@@ -94,8 +92,8 @@ pub(super) struct Running {
     instance: Instance,
     settled: Arc<Settled>,
     functions: Vec<Option<FittingFunc>>,
-    /// Functions that other compartments call, by the number of their end.
-    forwards: HashMap<u64, FittingFunc>,
+    /// Functions that other compartments call.
+    passing: Vec<Option<FittingFunc>>,
 }
 
 /// Serial numbers of instances: a handle is of one instance, and no number is used twice.
@@ -143,7 +141,7 @@ impl Prepared {
             instance,
             settled,
             functions: Vec::new(),
-            forwards: HashMap::new(),
+            passing: Vec::new(),
         })
     }
 }
@@ -272,26 +270,24 @@ impl Running {
         fitting.typed::<F>().ok_or_else(gone)
     }
 
-    /// The same for another compartment's call.
-    pub(super) fn forward<P, R>(
+    /// A function that other compartments call, by its number among those.
+    pub(super) fn passing<'m>(
         &mut self,
-        id: u64,
-        interface: Option<&str>,
+        slot: usize,
         name: &str,
-    ) -> wasmtime::Result<TypedFunc<P, R>>
-    where
-        P: ComponentNamedList + Lower + 'static,
-        R: ComponentNamedList + Lift + 'static,
-    {
-        if let Some(function) = self.forwards.get(&id).and_then(|fitting| fitting.shaped::<P, R>()) {
+    ) -> wasmtime::Result<TypedFunc<Arguments<'m>, Answer>> {
+        if let Some(function) = self.passing.get(slot).copied().flatten().and_then(FittingFunc::passing) {
             return Ok(function);
         }
         let gone = || wasmtime::Error::msg(format!("`{name}` is not exported"));
-        let (_, index) = self.settled.find(interface, name).ok_or_else(gone)?;
+        let (_, index) = super::compartment::find(&self.settled, name).ok_or_else(gone)?;
         let func = self.instance.get_func(&mut self.store, index).ok_or_else(gone)?;
-        let fitting = FittingFunc::check_shape::<P, R>(&self.store, func)?;
-        self.forwards.insert(id, fitting);
-        fitting.shaped::<P, R>().ok_or_else(gone)
+        let fitting = FittingFunc::check_passing(&self.store, func)?;
+        if self.passing.len() <= slot {
+            self.passing.resize(slot + 1, None);
+        }
+        self.passing[slot] = Some(fitting);
+        fitting.passing().ok_or_else(gone)
     }
 
     pub(super) fn untyped(&mut self, index: &ComponentExportIndex) -> wasmtime::Result<Func> {

@@ -34,6 +34,7 @@ mod member;
 mod names;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 mod outward;
+mod passing;
 mod places;
 mod pool;
 mod signature;
