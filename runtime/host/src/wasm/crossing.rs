@@ -9,6 +9,7 @@ use wasmtime::component::{Type, Val};
 
 use super::compartment::{Around, WasmCompartment, find};
 use super::error::{CallError, FaultKind};
+use crate::client::Cancellation;
 
 /// A function of a component, as a process calls it.
 #[derive(Debug, Clone)]
@@ -37,13 +38,14 @@ impl WasmCompartment {
         arguments: &[u8],
         until: Instant,
         depth: usize,
+        cancellation: Option<&Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
         let edge = || self.edge().to_owned();
         let arguments = decode_all(&function.params, arguments).map_err(|error| CallError::Usage {
             edge: edge(),
             message: format!("the arguments of `{}` do not fit: {error}", function.name),
         })?;
-        let around = Around { until: Some(until), depth };
+        let around = Around { until: Some(until), depth, cancellation: cancellation.cloned() };
         let call = || self.enter_around(self.untyped(&function.name, &arguments)?, around);
         // A thread that runs an executor may not wait in another.
         let results = if tokio::runtime::Handle::try_current().is_ok() {

@@ -77,6 +77,7 @@ pub(super) fn add(
                             let far = format!("{exported}#{function}");
                             outward::join(&mut linked, linking, to, (function, &far), &ty)?;
                         }
+                        Compartment::Linked(_) => return Ok(false),
                     },
                     ComponentItem::Resource(_) => {
                         let (edge, function) = (linking.edge.to_owned(), format!("{name}#{function}"));
@@ -96,6 +97,7 @@ pub(super) fn add(
                 Compartment::Process(to) => {
                     outward::join(&mut linker.root(), linking, to, (label, &exported), ty)?;
                 }
+                Compartment::Linked(_) => return Ok(false),
             }
             Ok(true)
         }
@@ -130,6 +132,8 @@ pub(super) fn offering(host: &WasmHost, routes: &[Route], import: &str) -> Vec<(
             let item = name.split_once('#').map_or(name.as_str(), |(interface, _)| interface);
             compatible(import, item).then(|| item.to_owned())
         }),
+        // Inline crates are linked into the host program, and no guest has an edge to one.
+        Compartment::Linked(_) => None,
     };
     routes.iter().filter_map(|Route(to)| Some((to.clone(), offered(to)?))).collect()
 }

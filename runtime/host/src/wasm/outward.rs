@@ -70,7 +70,8 @@ impl Far {
         for (value, (_, ty)) in params.iter().zip(ty.params()) {
             encode(value, &ty, &mut bytes).map_err(|message| CallError::Usage { edge: edge(), message })?;
         }
-        let answer = self.to.call_crossing(self.slot, &bytes, around.until, around.depth)?;
+        let answer =
+            self.to.call_crossing(self.slot, &bytes, around.until, around.depth, around.cancellation)?;
         let types: Vec<Type> = ty.results().collect();
         decode_all(&types, &answer)
             .map_err(|error| CallError::Fault { edge: edge(), kind: FaultKind::Protocol(error.to_string()) })
