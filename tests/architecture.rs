@@ -8,8 +8,9 @@ use std::process::Command;
 use harness::root;
 
 /// Who may depend on whom. Nothing else, and every crate of the workspace is here.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("capability-manifest", &[]),
+    ("caption", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-wire"]),
     ("cofferdam-audit", &["capability-manifest"]),
     ("cofferdam-bindgen", &[]),
@@ -21,7 +22,30 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("cofferdam-test-guests", &["cofferdam-guest", "cofferdam-wire"]),
     ("cofferdam-toolchain", &[]),
     ("cofferdam-wire", &[]),
+    ("counters", &["cofferdam", "cofferdam-guest"]),
+    ("evil-decode", &["cofferdam", "cofferdam-guest"]),
+    ("exif-read", &["cofferdam", "cofferdam-guest"]),
+    ("image-fetch", &["cofferdam", "cofferdam-guest"]),
+    ("jpeg-decode", &["cofferdam", "cofferdam-guest"]),
     ("plugin-host", &["cofferdam"]),
+    ("png-decode", &["cofferdam", "cofferdam-guest"]),
+    ("resize", &["cofferdam", "cofferdam-guest"]),
+    ("webp-decode", &["cofferdam", "cofferdam-guest"]),
+    (
+        "thumbnailer",
+        &[
+            "caption",
+            "cofferdam",
+            "cofferdam-toolchain",
+            "evil-decode",
+            "exif-read",
+            "image-fetch",
+            "jpeg-decode",
+            "png-decode",
+            "resize",
+            "webp-decode",
+        ],
+    ),
 ];
 
 /// What a pure crate may depend on: nothing that reaches the world.

@@ -1,21 +1,17 @@
-//! One client, one source of the guest, two backends: every test runs over wasm and over process, and only the line
-//! `backend = "..."` differs.
+//! One client, one source of the guest, three backends: every test runs over wasm, process and inline, and only the line
+//! `backend = "..."` differs. Inline has no isolation, so what only isolation gives is asked of the other two.
 
 mod components;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
-use cofferdam::client::{CallError, FaultKind, StartError};
+use cofferdam::client::{CallError, Cancellation, FaultKind, StartError, chunks};
 use cofferdam::process::ProcessHost;
 use cofferdam::{AuditLog, EdgeName, Runtime, Source};
 use components::{component, launcher, program};
-
-mod counting {
-    #![allow(missing_docs, unreachable_pub, dead_code, reason = "generated inside a test")]
-    cofferdam::client!({ path: "../../tests/guests/counters/wit" });
-}
 
 mod other {
     #![allow(missing_docs, unreachable_pub, dead_code, reason = "generated inside a test")]
@@ -28,11 +24,14 @@ mod other {
         world counting { export counters; }" });
 }
 
-use counting::Counting;
-use counting::counters::{Colour, Counter, Counters, Failure, Labelled, Marks};
-use counting::shapes::Point;
+use counters::Counting;
+use counters::counters::{Colour, Counter, Counters, Failure, Labelled, Marks};
+use counters::progress::{self, Step};
+use counters::shapes::Point;
+use counters::streams::{Sink, Source as Stream};
 
-const BACKENDS: [&str; 2] = ["wasm", "process"];
+const BACKENDS: [&str; 3] = ["wasm", "process", "inline"];
+const ISOLATED: [&str; 2] = ["wasm", "process"];
 const EDGE: EdgeName<'_> = EdgeName { consumer: "app", krate: "counters" };
 
 struct App {
@@ -40,19 +39,48 @@ struct App {
     _folder: tempfile::TempDir,
 }
 
+/// What the tests' program is called back with.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Step>>>);
+
+impl progress::Host for Told {
+    fn take(&self, step: Step) -> bool {
+        let stop = step.done == 5;
+        self.0.lock().expect("no panic").push(step);
+        !stop
+    }
+
+    fn ask(&self, words: Vec<String>) -> Result<String, String> {
+        assert!(words != ["panic"], "as it was asked to");
+        if words.is_empty() { Err("no words".to_owned()) } else { Ok(words.join(" ")) }
+    }
+}
+
 impl App {
     fn new(backend: &str, limits: &str, instances: usize) -> Self {
+        Self::with(backend, limits, instances, Some(Told::default()))
+    }
+
+    fn with(backend: &str, limits: &str, instances: usize, told: Option<Told>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
             "[crates.app]\ndependencies = [\"counters\"]\n[crates.counters]\n\
-             compartment = {{ backend = \"{backend}\", limits = {{ {limits} }} }}\n"
+             compartment = {{ backend = \"{backend}\", world = \"counters.wit#counting\", limits = {{ {limits} }} }}\n"
         );
         let path = folder.path().join("capabilities.toml");
         std::fs::write(&path, text).expect("writable");
-        let guest = if backend == "wasm" { component("counters") } else { program("counters") };
+        let guest = match backend {
+            "wasm" => component("counters"),
+            "process" => program("counters"),
+            _ => Vec::new(),
+        };
         let host = ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("it is there");
-        let runtime = Runtime::from_file_ambient(&path, ambient_authority())
-            .unwrap_or_else(|error| panic!("{error}"))
+        let mut builder =
+            Runtime::from_file_ambient(&path, ambient_authority()).unwrap_or_else(|error| panic!("{error}"));
+        if let Some(told) = told {
+            builder = builder.provide("app -> counters", progress::provide(told));
+        }
+        let runtime = builder
             .component("counters", Source::Bytes(guest.into()))
             .instances("app -> counters", instances)
             .processes(Arc::new(host))
@@ -134,9 +162,11 @@ fn resources_are_lent_given_and_dropped() {
         drop((a, b));
         let sum = Counter::sum(&counters, first, vec![counter(10), counter(100)]).expect("called");
         assert_eq!(sum.add(0).expect("called"), 115);
-        assert_eq!(client.dropped().expect("called"), 5, "two let go, three given");
+        // Other tests of this program share the statics of an inline crate.
+        let dropped = client.dropped().expect("called");
+        assert!(dropped == 5 || backend == "inline", "{backend}: two let go, three given, not {dropped}");
         drop(sum);
-        assert_eq!(client.dropped().expect("called"), 6);
+        assert!(client.dropped().expect("called") > dropped, "{backend}");
     }
 }
 
@@ -164,7 +194,7 @@ fn a_handle_is_of_one_edge_and_one_guest() {
 
 #[test]
 fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
-    for backend in BACKENDS {
+    for backend in ISOLATED {
         let app = App::new(backend, "call-deadline = \"300ms\"", 1);
         let client = app.client();
         let error = client.fail("on purpose").expect_err("it panics");
@@ -192,7 +222,7 @@ fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
 
 #[test]
 fn another_world_does_not_fit_and_every_difference_is_named() {
-    for backend in BACKENDS {
+    for backend in ISOLATED {
         let app = App::new(backend, "", 1);
         let edge = app.runtime.edge(EDGE).expect("starts");
         let error = other::Counting::open(edge).expect_err("it has no such functions");
@@ -225,17 +255,21 @@ fn calls_from_many_threads_share_the_instances() {
         });
         let status = &app.runtime.list()[0];
         // Constructors, additions, and for a process the destructors too.
-        assert!(status.calls.0 >= 320 && status.calls.1 == 0, "{backend}: {:?}", status.calls);
+        assert!(
+            status.backend == backend && status.calls.0 >= 320 && status.calls.1 == 0,
+            "{backend}: {:?}",
+            status.calls
+        );
     }
 }
 
 #[test]
 fn an_edge_is_taken_back_and_a_running_call_is_told() {
-    for backend in BACKENDS {
+    for backend in ISOLATED {
         let app = App::new(backend, "", 1);
         let client = app.client();
         let hanging = client.clone();
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let call = std::thread::spawn(move || hanging.hang().expect_err("it is ended"));
         while app.runtime.list()[0].state != (cofferdam::CompartmentState::Started { idle: 0, busy: 1 }) {
             assert!(started.elapsed() < Duration::from_mins(1), "the call never began");
@@ -257,7 +291,7 @@ fn an_edge_is_taken_back_and_a_running_call_is_told() {
 
 #[test]
 fn another_program_takes_the_place_of_one_that_runs() {
-    for backend in BACKENDS {
+    for backend in ISOLATED {
         let app = App::new(backend, "", 1);
         let client = app.client();
         let counter = Counter::new(&client.counters(), 1).expect("called");
@@ -269,5 +303,147 @@ fn another_program_takes_the_place_of_one_that_runs() {
         let error = app.runtime.replace(EDGE, b"nothing that runs").expect_err("no program");
         assert!(matches!(&error, StartError::NotAComponent { .. } | StartError::Process(_)), "{error:?}");
         assert_eq!(client.dropped().expect("the old one stays"), 0);
+    }
+}
+
+#[test]
+fn a_guest_calls_its_consumer_back() {
+    for backend in BACKENDS {
+        let told = Told::default();
+        let app = App::with(backend, "", 1, Some(told.clone()));
+        let work = app.client().work();
+        assert_eq!(work.count(3).expect("called"), 3, "{backend}");
+        let step = |done| Step { done, label: format!("step {done}"), at: u8::try_from(done).ok() };
+        assert_eq!(*told.0.lock().expect("no panic"), [step(0), step(1), step(2)]);
+        assert_eq!(work.count(300).expect("called"), 5, "{backend}: the host says when it is enough");
+        assert_eq!(work.ask(&["a".to_owned(), "b".to_owned()]).expect("called"), Ok("a b".to_owned()));
+        assert_eq!(work.ask(&[]).expect("called"), Err("no words".to_owned()));
+    }
+}
+
+#[test]
+fn a_callback_that_panics_ends_the_call_and_nothing_else() {
+    for backend in BACKENDS {
+        let app = App::new(backend, "", 1);
+        let work = app.client().work();
+        let error = work.ask(&["panic".to_owned()]).expect_err("the host's own function panics");
+        assert!(error.to_string().contains("as it was asked to"), "{backend}: {error}");
+        assert_eq!(error.edge(), "app -> counters", "{backend}");
+        assert_eq!(work.ask(&["on".to_owned()]).expect("a fresh guest"), Ok("on".to_owned()));
+    }
+}
+
+#[test]
+fn a_guest_whose_callbacks_nobody_provides_does_not_start() {
+    for backend in BACKENDS {
+        let app = App::with(backend, "", 1, None);
+        let opened = app.runtime.edge(EDGE).and_then(Counting::open);
+        let error = opened.expect_err("nobody provides it");
+        assert!(
+            error.to_string().contains("acme:counters/progress@0.1.0")
+                && error.to_string().contains("provides"),
+            "{backend}: {error}"
+        );
+    }
+}
+
+#[test]
+fn more_bytes_than_a_message_may_have_go_through_in_chunks() {
+    // A message has at most 64 MiB, and so has this guest's memory.
+    const BYTES: u64 = (64 << 20) + 12_345;
+    for backend in BACKENDS {
+        let app = App::new(backend, "", 1);
+        let streams = app.client().streams();
+        let source = Stream::new(&streams, BYTES).expect("called");
+        let mut reader = chunks::reader(|most| source.read(most)).take(BYTES + 1);
+        let sink = Sink::new(&streams).expect("called");
+        let mut writer = chunks::writer(|chunk| sink.write(chunk));
+        let (mut buffer, mut sum) = (vec![0; chunks::CHUNK_BYTES as usize], 0_u64);
+        loop {
+            let count = reader.read(&mut buffer).expect("read");
+            if count == 0 {
+                break;
+            }
+            sum += buffer[..count].iter().copied().map(u64::from).sum::<u64>();
+            writer.write_all(&buffer[..count]).expect("written");
+        }
+        assert_eq!(sink.taken().expect("called"), (BYTES, sum), "{backend}");
+        let rounds = BYTES / 251;
+        let rest: u64 = (0..BYTES % 251).sum();
+        assert_eq!(sum, rounds * (250 * 251 / 2) + rest, "{backend}");
+    }
+}
+
+#[test]
+fn a_running_call_is_ended_from_another_thread() {
+    for backend in ISOLATED {
+        let app = App::new(backend, "call-deadline = \"60s\"", 1);
+        let cancellation = Cancellation::new();
+        let edge = app.runtime.edge(EDGE).expect("starts");
+        let hanging = Counting::open(edge.cancelled_by(&cancellation)).expect("it fits");
+        let waiting = hanging.clone();
+        let begun = Instant::now();
+        let call = std::thread::spawn(move || hanging.hang().expect_err("it is ended"));
+        while app.runtime.list()[0].state != (cofferdam::CompartmentState::Started { idle: 0, busy: 1 }) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "the call never began");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The only guest is busy, so this one waits for it.
+        let queued = std::thread::spawn(move || waiting.dropped().expect_err("it is ended, too"));
+        std::thread::sleep(Duration::from_millis(50));
+        cancellation.cancel();
+        for call in [call, queued] {
+            let error = call.join().expect("no panic");
+            assert!(
+                matches!(&error, CallError::Cancelled { edge } if edge == "app -> counters"),
+                "{backend}: {error:?}"
+            );
+        }
+        assert!(begun.elapsed() < Duration::from_secs(50), "{backend}: it ran to its deadline");
+        assert_eq!(app.client().dropped().expect("others go on, with a fresh guest"), 0);
+    }
+}
+
+#[test]
+fn what_is_cancelled_before_it_begins_never_runs() {
+    for backend in BACKENDS {
+        let told = Told::default();
+        let app = App::with(backend, "", 1, Some(told.clone()));
+        let cancellation = Cancellation::new();
+        let edge = app.runtime.edge(EDGE).expect("starts").cancelled_by(&cancellation);
+        let work = Counting::open(edge).expect("it fits").work();
+        assert_eq!(work.count(2).expect("called"), 2, "{backend}");
+        cancellation.cancel();
+        let error = work.count(2).expect_err("cancelled");
+        assert!(matches!(&error, CallError::Cancelled { .. }), "{backend}: {error:?}");
+        assert_eq!(told.0.lock().expect("no panic").len(), 2, "{backend}");
+        assert_eq!(app.client().work().count(1).expect("others go on"), 1);
+    }
+}
+
+#[test]
+fn an_inline_panic_is_a_fault_and_handles_of_before_are_stale() {
+    let app = App::new("inline", "", 1);
+    let client = app.client();
+    let counter = Counter::new(&client.counters(), 1).expect("called");
+    let error = client.fail("on purpose").expect_err("it panics");
+    let panicked = |kind: &FaultKind| *kind == FaultKind::Panic(Some("on purpose".to_owned()));
+    assert!(matches!(&error, CallError::Fault { kind, .. } if panicked(kind)), "{error:?}");
+    assert!(matches!(counter.add(1), Err(CallError::StaleHandle { .. })));
+    app.runtime.revoke(EDGE).expect("there is such an edge");
+    assert!(matches!(client.dropped(), Err(CallError::Revoked { .. })));
+    assert!(matches!(app.runtime.edge(EDGE), Err(StartError::Revoked { .. })));
+}
+
+#[test]
+fn inline_code_that_is_not_linked_is_never_called_and_the_error_says_what_to_add() {
+    let app = App::new("inline", "", 1);
+    let edge = app.runtime.edge(EDGE).expect("the manifest has it");
+    // A client that was made from WIT alone, as where the crate's feature is off.
+    let error = other::Counting::open(edge).expect_err("its code is nowhere");
+    let StartError::NotLinked { edge, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(edge, "app -> counters");
+    for says in ["`backend = \"inline\"` for `counters`", "`inline_feature`", "choose another backend"] {
+        assert!(error.to_string().contains(says), "{error}");
     }
 }

@@ -442,7 +442,7 @@ fn a_package_of_equal_name_and_version_from_elsewhere_is_another() {
 
 #[test]
 fn explain_tells_the_chain_and_the_hop_where_it_stops() {
-    let example = "examples/thumbnailer/capabilities.toml";
+    let example = "tests/photo-library/capabilities.toml";
     let told = cofferdam(&["explain", "--manifest", example, "icc-profile", "filesystem.read"]);
     in_order(
         &told.stdout,
@@ -522,7 +522,7 @@ fn explain_prints_pages_and_codes_and_says_what_it_does_not_know() {
 
 #[test]
 fn graphs_are_drawn_in_every_format() {
-    let example = "examples/thumbnailer/capabilities.toml";
+    let example = "tests/photo-library/capabilities.toml";
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(root().join("tests/snapshots/graphs"));
     settings.set_prepend_module_to_snapshot(false);
@@ -589,8 +589,7 @@ fn names_from_manifests_cannot_leave_their_place_in_a_drawing() {
 
 #[test]
 fn the_plan_is_what_would_run() {
-    let run =
-        cofferdam(&["plan", "--manifest", "examples/thumbnailer/capabilities.toml", "--format", "json"]);
+    let run = cofferdam(&["plan", "--manifest", "tests/photo-library/capabilities.toml", "--format", "json"]);
     assert_eq!(run.code, Some(0), "{run}");
     let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     let compartments = document["compartments"].as_array().expect("a list");

@@ -73,7 +73,10 @@ fn built(package: &str, backend: &'static str, toolchain: &Toolchain) -> Vec<u8>
     if let Some(bytes) = built.get(&key) {
         return bytes.clone();
     }
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/guests/Cargo.toml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Compartment crates, which are clients too, are of the workspace itself.
+    let is_member = root.join("tests/compartments").join(package).is_dir();
+    let manifest = root.join(if is_member { "Cargo.toml" } else { "tests/guests/Cargo.toml" });
     let guest = GuestCrate::library(manifest, package);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests-for-the-host");
     let artifact =

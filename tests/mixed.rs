@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
-use cofferdam::client::{CallError, FaultKind, StartError};
+use cofferdam::client::{CallError, Cancellation, FaultKind, StartError};
 use cofferdam::process::ProcessHost;
 use cofferdam::{EdgeName, Runtime, RuntimeBuilder, Source};
 use components::{component, launcher, program};
@@ -124,6 +124,34 @@ fn the_inner_call_ends_with_the_deadline_of_the_outer_one() {
         };
         assert!(told, "{outer} -> {inner}: {error:?}");
         assert_eq!(teller.mirror(3, 4).expect("both begin afresh"), (4, 3));
+    }
+}
+
+#[test]
+fn cancelling_the_outer_call_ends_the_inner_one() {
+    for (outer, inner) in ENDS {
+        let deadline = "call-deadline = \"60s\"";
+        let app = App::new(outer, inner, deadline);
+        let name = EdgeName { consumer: "app", krate: "teller" };
+        let cancellation = Cancellation::new();
+        let edge = app.runtime.edge(name).expect("starts").cancelled_by(&cancellation);
+        let teller = Telling::open(edge).expect("it fits").teller();
+        assert_eq!(teller.mirror(1, 2).expect("called"), (2, 1));
+        let elsewhere = cancellation.clone();
+        let begun = Instant::now();
+        let ending = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            elsewhere.cancel();
+        });
+        let error = teller.hang().expect_err("it is ended");
+        assert!(
+            matches!(&error, CallError::Cancelled { edge } if edge == "app -> teller"),
+            "{outer} -> {inner}: {error:?}"
+        );
+        // The inner one's own deadline is five seconds.
+        assert!(begun.elapsed() < Duration::from_secs(4), "{outer} -> {inner}: {:?}", begun.elapsed());
+        ending.join().expect("no panic");
+        assert_eq!(app.teller().mirror(3, 4).expect("both begin afresh"), (4, 3));
     }
 }
 

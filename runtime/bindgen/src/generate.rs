@@ -7,7 +7,9 @@ mod docs;
 mod function;
 mod guest;
 mod handles;
+mod linked;
 mod name;
+mod provide;
 mod types;
 mod wit;
 mod world;
@@ -23,11 +25,17 @@ use docs::docs;
 use function::Functions;
 pub(crate) use guest::{Implementation, guest};
 use name::Scope;
+pub(crate) use world::Beside;
 use world::{Place, Side, World};
 
 /// The client of one world, or everything that keeps it from having one.
-pub(crate) fn world(resolve: &Resolve, id: WorldId, crate_path: &Path) -> Result<TokenStream, Vec<Problem>> {
-    let world = World::new(resolve, id, Side::Client, crate_path);
+pub(crate) fn world(
+    resolve: &Resolve,
+    id: WorldId,
+    crate_path: &Path,
+    beside: Beside<'_>,
+) -> Result<TokenStream, Vec<Problem>> {
+    let world = World::new(resolve, id, Side::Client, crate_path, beside);
     let problems = check::check(&world);
     if !problems.is_empty() {
         return Err(problems);
@@ -36,8 +44,15 @@ pub(crate) fn world(resolve: &Resolve, id: WorldId, crate_path: &Path) -> Result
     let types = world.types.iter().map(|ty| definition(&world, *ty, Place::Root)).filter(|ty| !ty.is_empty());
     let client = client(&world);
     let hidden = hidden(&world);
+    let text = format!("What implements the functions of the world `{}` itself.", world.title);
+    let own_trait = if world.functions.is_empty() {
+        TokenStream::new()
+    } else {
+        linked::trait_of(&world, Place::Root, &text, &world.functions, &[])
+    };
     Ok(quote! {
         #client
+        #own_trait
         #(
             #[allow(rustdoc::all, reason = "the text is the WIT's")]
             #types
@@ -78,6 +93,11 @@ fn client(world: &World) -> TokenStream {
         &format!("A client of components that export the world `{title}`."),
     );
     let debug = debug(name);
+    let needed = world.beside.implementation.map(|_| {
+        let imports = guest::imports::imports(world);
+        let (names, shapes): (Vec<_>, Vec<_>) = imports.into_iter().unzip();
+        quote!(expected.needs(&[#((#names, #shapes)),*]);)
+    });
     quote! {
         #docs
         #[derive(Clone)]
@@ -94,6 +114,7 @@ fn client(world: &World) -> TokenStream {
             /// The component could not be read, or does not export what this world says; the error has every difference.
             pub fn open(edge: #api::Edge) -> ::std::result::Result<Self, #api::StartError> {
                 let mut expected = edge.expect(#title);
+                #needed
                 let found = (#(#checked::find(&mut expected),)*);
                 expected.finish()?;
                 let (#(::std::option::Option::Some(#locals),)*) = found else {
@@ -192,6 +213,8 @@ fn module(world: &World, at: usize) -> TokenStream {
             }
         })
     });
+    let (own_trait, provide, imported) =
+        (linked::trait_of_module(world, at), provide::provide(world, at), linked::imported(world, at));
     quote! {
         #docs_of_module
         #[allow(rustdoc::all, reason = "the text is the WIT's")]
@@ -200,6 +223,9 @@ fn module(world: &World, at: usize) -> TokenStream {
             #(#resources)*
             #(#types)*
             #declarations
+            #own_trait
+            #provide
+            #imported
         }
     }
 }

@@ -58,7 +58,8 @@ pub fn guest(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 }
 
 /// Generates, by how the crate is built, the guest's side of a WIT world ([`guest!`], where `cofferdam build` compiles it) or its
-/// client ([`client!`], everywhere else).
+/// client ([`client!`], everywhere else). With `inline_feature: "inline"`, and that feature of the crate switched on, the client has
+/// the implementation beside it, and calls it directly where a manifest says `backend = "inline"`.
 ///
 /// ```text
 /// cofferdam_guest::compartment!({ path: "wit", world: "codec", implementation: crate::codec::Codec });
@@ -97,8 +98,27 @@ fn expand_compartment(input: TokenStream) -> syn::Result<TokenStream> {
     let options: Options = syn::parse2(input)?;
     let guest = guest_side(&options)?;
     let source = source::load(&options)?;
-    let client = generate::world(&source.resolve, source.world, &syn::parse_quote!(::cofferdam))
-        .map_err(|problems| problem::report(&problems, options.wit.span()))?;
+    let client = |implementation: Option<&syn::Path>| {
+        let beside =
+            generate::Beside { guest: true, implementation, feature: options.inline_feature.as_ref() };
+        generate::world(&source.resolve, source.world, &syn::parse_quote!(::cofferdam), beside)
+            .map_err(|problems| problem::report(&problems, options.wit.span()))
+    };
+    let clients = match &options.inline_feature {
+        None => {
+            let client = client(None)?;
+            quote!(#[cfg(not(cofferdam_guest))] mod __client { #client })
+        }
+        Some(feature) => {
+            let (apart, linked) = (client(None)?, client(options.implementation.as_ref())?);
+            quote! {
+                #[cfg(all(not(cofferdam_guest), not(feature = #feature)))]
+                mod __client { #apart }
+                #[cfg(all(not(cofferdam_guest), feature = #feature))]
+                mod __client { #linked }
+            }
+        }
+    };
     let watched = source.watched();
     let main = main_of(&quote!(self::__guest::__serve));
     Ok(quote! {
@@ -108,8 +128,7 @@ fn expand_compartment(input: TokenStream) -> syn::Result<TokenStream> {
         pub use __guest::*;
         #[cfg(cofferdam_guest)]
         #main
-        #[cfg(not(cofferdam_guest))]
-        mod __client { #client }
+        #clients
         #[cfg(not(cofferdam_guest))]
         pub use __client::*;
         #watched
@@ -135,7 +154,12 @@ fn expand(input: TokenStream) -> syn::Result<TokenStream> {
         return Err(syn::Error::new_spanned(implementation, text));
     }
     let source = source::load(&options)?;
-    let mut tokens = generate::world(&source.resolve, source.world, &options.path_or("::cofferdam"))
+    if let Some(feature) = &options.inline_feature {
+        let text = "a client has no implementation that a feature could link";
+        return Err(syn::Error::new(feature.span(), text));
+    }
+    let crate_path = options.path_or("::cofferdam");
+    let mut tokens = generate::world(&source.resolve, source.world, &crate_path, generate::Beside::default())
         .map_err(|problems| problem::report(&problems, options.wit.span()))?;
     tokens.extend(source.watched());
     Ok(tokens)

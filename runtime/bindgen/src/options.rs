@@ -5,7 +5,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Ident, LitStr, Path, Token};
 
 /// Every option, as the messages list them.
-const KNOWN: &str = "`path`, `inline`, `world`, `crate_path`, `implementation`";
+const KNOWN: &str = "`path`, `inline`, `world`, `crate_path`, `implementation`, `inline_feature`";
 
 /// Where the WIT text is.
 pub(crate) enum Wit {
@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) crate_path: Option<Path>,
     /// Of a guest: the type that implements the world. Absolute, too.
     pub(crate) implementation: Option<Path>,
+    /// Of a compartment: the feature of its crate that links the implementation into an ordinary build.
+    pub(crate) inline_feature: Option<LitStr>,
 }
 
 impl Options {
@@ -46,6 +48,7 @@ impl Parse for Options {
         let braces = syn::braced!(content in input);
         let (mut path, mut inline, mut world, mut crate_path, mut implementation) =
             (None, None, None, None, None);
+        let mut inline_feature = None;
         while !content.is_empty() {
             let name: Ident = content.parse()?;
             content.parse::<Token![:]>()?;
@@ -54,6 +57,7 @@ impl Parse for Options {
                 "inline" => inline.replace(content.parse::<LitStr>()?).is_some(),
                 "world" => world.replace(content.parse::<LitStr>()?).is_some(),
                 "implementation" => implementation.replace(absolute(content.parse()?)?).is_some(),
+                "inline_feature" => inline_feature.replace(content.parse::<LitStr>()?).is_some(),
                 "crate_path" => crate_path.replace(absolute(content.parse()?)?).is_some(),
                 other => {
                     let text = format!("there is no option `{other}`; there are {KNOWN}");
@@ -78,7 +82,7 @@ impl Parse for Options {
                 return Err(syn::Error::new(braces.span.join(), text));
             }
         };
-        Ok(Self { wit, world, crate_path, implementation })
+        Ok(Self { wit, world, crate_path, implementation, inline_feature })
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`compartment!`] reads a WIT world and makes of the crate, by how it is built, the client of that world or the guest that serves
 //! it: a component, or a native program. docs/compartment-crates.md has the whole of it.
 //!
-//! A native guest can also be put together by hand:
+//! A native guest can also be put together by hand, with the feature `program`:
 //!
 //! ```no_run
 //! use std::process::ExitCode;

@@ -2,13 +2,16 @@
 
 #![expect(unsafe_code, reason = "fixed descriptors, an allocator, and a signal handler")]
 
+#[cfg(any(cofferdam_guest, feature = "program"))]
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use cofferdam_wire::handshake::{OUT_OF_MEMORY, STACK_OVERFLOW, descriptor};
+#[cfg(any(cofferdam_guest, feature = "program"))]
+use cofferdam_wire::handshake::OUT_OF_MEMORY;
+use cofferdam_wire::handshake::{STACK_OVERFLOW, descriptor};
 use cofferdam_wire::memory::Memory;
 
 /// The socket for packets.
@@ -66,12 +69,16 @@ fn leave(word: u32) {
     }
 }
 
-/// The system's allocator; it leaves word when there is no more memory.
+/// The system's allocator; it leaves word when there is no more memory. A program has one allocator: where this crate is linked for
+/// its macros only, into a consumer, that is not ours to choose.
+#[cfg(any(cofferdam_guest, feature = "program"))]
 struct Watched;
 
+#[cfg(any(cofferdam_guest, feature = "program"))]
 #[global_allocator]
 static WATCHED: Watched = Watched;
 
+#[cfg(any(cofferdam_guest, feature = "program"))]
 fn watched(memory: *mut u8) -> *mut u8 {
     if memory.is_null() {
         leave(OUT_OF_MEMORY);
@@ -80,6 +87,7 @@ fn watched(memory: *mut u8) -> *mut u8 {
 }
 
 // SAFETY: Every call is passed on to `System` as it is, and what that returns is returned.
+#[cfg(any(cofferdam_guest, feature = "program"))]
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: The caller keeps the contract of `alloc`, which is the same.

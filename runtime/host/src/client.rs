@@ -3,39 +3,61 @@
 //! An [`Edge`] is a consumer's end of one dependency edge. It comes from a [`Runtime`](crate::Runtime), which made its
 //! compartment from the plan; nothing else can make one. Whether the compartment is wasm or a process, a client cannot tell.
 
+mod cancel;
+pub mod chunks;
 mod compartment;
 mod expected;
 mod handle;
+mod linked;
+mod provided;
 
 use std::fmt;
 
 pub use cofferdam_wire as wire;
 pub use wasmtime;
 
+pub use cancel::Cancellation;
 pub(crate) use compartment::{Compartment, Key};
 pub use expected::{Checked, Expected, Function};
 pub use handle::{AnyResource, Handle, Owner};
+pub(crate) use linked::LinkedEdge;
+pub use linked::{Linked, StaleResource, call_provided};
+pub use provided::Provided;
+pub(crate) use provided::{ProvidedFunction, guarded};
 
 pub use crate::wasm::{CallError, FaultKind, StartError};
 use crate::wasm::{Refusal, Stdio, Val};
 
 /// A consumer's end of one edge. Cheap to clone; calls may come from many threads.
 #[derive(Clone)]
-pub struct Edge(Compartment);
+pub struct Edge {
+    compartment: Compartment,
+    cancellation: Option<Cancellation>,
+}
 
 impl Edge {
     pub(crate) fn new(compartment: Compartment) -> Self {
-        Self(compartment)
+        Self { compartment, cancellation: None }
+    }
+
+    /// The same edge, whose calls another thread can end. Clients that are opened with it make such calls:
+    /// `Codec::open(edge.cancelled_by(&cancellation))`.
+    ///
+    /// A guest that is in a call then is ended, as after a deadline, and the next call has a fresh one. A call of an inline crate
+    /// cannot be ended: it is refused where it has not begun.
+    #[must_use]
+    pub fn cancelled_by(&self, cancellation: &Cancellation) -> Self {
+        Self { compartment: self.compartment.clone(), cancellation: Some(cancellation.clone()) }
     }
 
     /// `consumer -> crate`.
     pub fn name(&self) -> &str {
-        self.0.edge()
+        self.compartment.edge()
     }
 
     /// Begins to compare the compartment with a world, which is named in messages: `acme:text/text-filter@1.0.0`.
     pub fn expect(&self, world: &'static str) -> Expected<'_> {
-        Expected::new(&self.0, world)
+        Expected::new(&self.compartment, world)
     }
 
     /// Calls a function, and waits for its results at most until the compartment's deadline.
@@ -47,7 +69,7 @@ impl Edge {
         function: Checked<F>,
         params: F::Params<'_>,
     ) -> Result<F::Results, CallError> {
-        Ok(self.0.call(function, None, params)?.0)
+        Ok(self.compartment.call(function, None, params, self.cancellation.as_ref())?.0)
     }
 
     /// The same for a function that takes or gives handles. `handles` are all that occur in `params`; the call runs on their
@@ -61,9 +83,10 @@ impl Edge {
         handles: &[&Handle],
         params: F::Params<'_>,
     ) -> Result<(F::Results, Owner), CallError> {
-        let pinned = handle::instance_of(&self.0, handles)?;
-        let (results, serial) = self.0.call(function, pinned, params)?;
-        Ok((results, Owner::new(self.0.clone(), serial)))
+        let pinned = handle::instance_of(&self.compartment, handles)?;
+        let (results, serial) =
+            self.compartment.call(function, pinned, params, self.cancellation.as_ref())?;
+        Ok((results, Owner::new(self.compartment.clone(), serial)))
     }
 
     /// Calls a function by its name, with values whose types are known only now: `greet`, `acme:text/filter@1.0.0#transform`.
@@ -71,23 +94,23 @@ impl Edge {
     /// # Errors
     /// See [`CallError`]; [`CallError::Usage`] for a process compartment, whose program does not tell its types.
     pub fn call_untyped(&self, function: &str, arguments: &[Val]) -> Result<Vec<Val>, CallError> {
-        self.0.call_untyped(function, arguments)
+        self.compartment.call_untyped(function, arguments)
     }
 
     /// The functions that the compartment exports.
     pub fn functions(&self) -> Vec<String> {
-        self.0.exports()
+        self.compartment.exports()
     }
 
     /// What the guest wrote to its granted streams since the last time, when output is captured.
     pub fn take_stdio(&self) -> Stdio {
-        self.0.take_stdio()
+        self.compartment.take_stdio()
     }
 
     /// What the guest asked for and was told no since the last time, each with the line that would have allowed it. A process is
     /// told no by the kernel, and what the host knows of it is in the audit log: for one, there are none here.
     pub fn take_refusals(&self) -> Vec<Refusal> {
-        self.0.take_refusals()
+        self.compartment.take_refusals()
     }
 
     /// Runs calls on a thread that is made for waiting, so that this one need not: `edge.unblock(move || plugin.transform(&text))`.
@@ -95,7 +118,7 @@ impl Edge {
     /// Dropping the future does not end the call; its deadline does.
     #[cfg(feature = "async")]
     pub async fn unblock<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
-        self.0.unblock(run).await
+        self.compartment.unblock(run).await
     }
 }
 

@@ -56,8 +56,8 @@ pub use load::{
     CargoFailure, Checksums, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient,
 };
 pub use plan::{
-    CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, MountPlan, Plan, SyscallPlan,
-    WasmImportPlan, plan, verify_paths_ambient,
+    CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, LinkedPlan, MountPlan, Plan,
+    SyscallPlan, WasmImportPlan, plan, verify_paths_ambient,
 };
 #[cfg(feature = "wasm")]
 pub use runtime::{

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
 use capability_manifest::limits::FINDINGS_MAX;
-use capability_manifest::manifest::Limits;
+use capability_manifest::manifest::{EdgeKind, Limits};
 use capability_manifest::scope::{Bounded, Extent, NormalPath, PathPattern, PatternSet, Scope};
 use capability_manifest::{
-    Backend, Capability, CapabilityPage, Code, CompartmentGrant, Diagnostic, GrantGraph, HostCapability,
-    Location, PageError, Project, Stage, print,
+    Backend, Capability, CapabilityPage, Code, CompartmentGrant, CrateIndex, Diagnostic, GrantGraph,
+    HostCapability, Location, PageError, Project, Stage, print,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,6 +21,29 @@ use serde::Serialize;
 pub struct Plan {
     /// One per edge, for each instance of the consumer; consumers before what they call.
     pub compartments: Vec<CompartmentPlan>,
+    /// Edges of the host program to inline crates that have an interface: called through the same clients, and not isolated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<LinkedPlan>,
+}
+
+/// An edge to a crate that is linked into the host program and has an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LinkedPlan {
+    /// The crate.
+    pub krate: String,
+    /// Its version.
+    pub version: String,
+    /// The crate that calls it.
+    pub consumer: String,
+    /// Its typed interface, as `path#world`.
+    pub world: String,
+}
+
+impl LinkedPlan {
+    /// `consumer -> crate`, as messages name it.
+    pub fn edge(&self) -> String {
+        format!("{} -> {}", self.consumer, self.krate)
+    }
 }
 
 /// One compartment.
@@ -188,7 +211,35 @@ pub fn plan(project: &Project, graph: &GrantGraph) -> Result<Plan, PageError> {
     let compartments = graph.compartments().iter().enumerate().map(|(index, compartment)| {
         lower(project, graph, compartment, index + 1, compartment.inside().map(|inside| inside + 1))
     });
-    Ok(Plan { compartments: compartments.collect::<Result<_, _>>()? })
+    Ok(Plan { compartments: compartments.collect::<Result<_, _>>()?, linked: linked(project) })
+}
+
+/// Edges between crates of the host program, of which the second has an interface.
+fn linked(project: &Project) -> Vec<LinkedPlan> {
+    let mut inside: Vec<CrateIndex> =
+        project.roots().iter().copied().filter(|root| project.backend(*root) == Backend::Inline).collect();
+    let mut found = Vec::new();
+    let mut next = 0;
+    while let Some(from) = inside.get(next).copied() {
+        next += 1;
+        for edge in project.edges_from(from).map(|edge| project.edge(edge)) {
+            if edge.kind != EdgeKind::Normal || project.backend(edge.to) != Backend::Inline {
+                continue;
+            }
+            if let Some(world) = project.world(edge.to) {
+                found.push(LinkedPlan {
+                    krate: project.name(edge.to),
+                    version: project.package(edge.to).version.to_string(),
+                    consumer: project.name(from),
+                    world: format!("{}#{}", world.path, world.world),
+                });
+            }
+            if !inside.contains(&edge.to) {
+                inside.push(edge.to);
+            }
+        }
+    }
+    found
 }
 
 fn lower(

@@ -2,6 +2,7 @@
 
 mod build;
 mod error;
+mod linked;
 mod plugin;
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ pub use error::RuntimeError;
 pub use plugin::Plugin;
 
 use crate::audit::{AuditEvent, AuditLog};
-use crate::client::{Compartment, Edge};
+use crate::client::{Compartment, Edge, Provided};
 use crate::load::plugin::read;
 use crate::plan::{CompartmentPlan, Plan};
 use crate::process::{self, ProcessEdge, ProcessHost};
@@ -41,6 +42,9 @@ struct Inner {
     default_options: CompartmentOptions,
     host_manifest: Option<plugin::HostManifest>,
     entries: Mutex<Vec<Entry>>,
+    linked: Mutex<Vec<linked::LinkedEntry>>,
+    /// What the host program implements, by edge.
+    provided: HashMap<String, Vec<Provided>>,
     ambient: AmbientAuthority,
 }
 
@@ -69,7 +73,7 @@ pub struct CompartmentStatus {
     pub edge: String,
     /// The compartment that the consumer runs in; `None` for the host program.
     pub inside: Option<usize>,
-    /// `wasm` or `process`.
+    /// `wasm` or `process`; `inline` for an edge to a crate that is linked in, and no compartment.
     pub backend: String,
     /// What it is doing.
     pub state: CompartmentState,
@@ -77,6 +81,9 @@ pub struct CompartmentStatus {
     pub calls: (u64, u64),
     /// SHA-256 of the component that new calls go to, once it is started.
     pub digest: Option<String>,
+    /// Most memory that one instance has had, bytes: all linear memories of a component, what a process had resident. `None` before
+    /// the first call, and for what has no memory of its own.
+    pub memory_peak: Option<u64>,
 }
 
 /// What a compartment is doing.
@@ -102,6 +109,9 @@ impl Runtime {
     /// # Errors
     /// When there is no such edge, or its compartment cannot be started.
     pub fn edge(&self, name: EdgeName<'_>) -> Result<Edge, StartError> {
+        if let Some(linked) = self.linked_edge(name) {
+            return linked;
+        }
         let mut entries = self.lock();
         let index = Self::find(&entries, name)?;
         Ok(Edge::new(self.started(&mut entries, index)?))
@@ -129,14 +139,19 @@ impl Runtime {
                 },
                 calls: entry.running.as_ref().map_or((0, 0), Compartment::counts),
                 digest: running.and_then(|running| running.member_digest(entry.plan.number)),
+                memory_peak: entry.running.as_ref().and_then(Compartment::memory_peak),
             }
         };
-        (0..entries.len()).map(status).collect()
+        let mut all: Vec<_> = (0..entries.len()).map(status).collect();
+        all.extend(self.list_linked(entries.len() + 1));
+        all
     }
 
     /// What runs, as the plan that it was started from, less what was revoked.
     pub fn plan(&self) -> Plan {
-        Plan { compartments: self.lock().iter().map(|entry| entry.plan.clone()).collect() }
+        let linked = self.0.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let linked = linked.iter().filter(|entry| !entry.revoked).map(|entry| entry.plan.clone()).collect();
+        Plan { compartments: self.lock().iter().map(|entry| entry.plan.clone()).collect(), linked }
     }
 
     /// Ends a compartment. Running calls are told no at their next operation; the next [`Runtime::edge`] makes a new one.
@@ -144,6 +159,9 @@ impl Runtime {
     /// # Errors
     /// When there is no such edge, or the end cannot be recorded.
     pub fn stop(&self, name: EdgeName<'_>) -> Result<(), StartError> {
+        if let Some(stopped) = self.stop_linked(name) {
+            return stopped;
+        }
         let mut entries = self.lock();
         let index = Self::find(&entries, name)?;
         match entries[index].running.take() {
@@ -157,6 +175,9 @@ impl Runtime {
     /// # Errors
     /// When there is no such edge, or the revocation cannot be recorded; it is revoked all the same.
     pub fn revoke(&self, name: EdgeName<'_>) -> Result<(), StartError> {
+        if let Some(revoked) = self.revoke_linked(name) {
+            return revoked;
+        }
         let mut entries = self.lock();
         let index = Self::find(&entries, name)?;
         let mut outcome = Ok(());
@@ -198,7 +219,7 @@ impl Runtime {
             let revoked = match &running {
                 Some(Compartment::Wasm(running)) => running.revoke_grant_of(&entry.plan, capability),
                 Some(Compartment::Process(running)) => running.revoke_grant(capability),
-                None => {
+                Some(Compartment::Linked(_)) | None => {
                     let capability = Some(capability.to_string());
                     let event = AuditEvent::Revoked { edge: entry.plan.edge(), capability };
                     self.0.log.record(&event).map_err(StartError::from)
@@ -228,6 +249,7 @@ impl Runtime {
         match self.started(&mut entries, index)? {
             Compartment::Wasm(running) => running.replace(component),
             Compartment::Process(running) => running.replace(component),
+            Compartment::Linked(_) => unreachable!("no entry is of an inline crate"),
         }
     }
 
@@ -313,6 +335,7 @@ impl Runtime {
             instances: options.instances,
             options: self.0.process_options.get(&plan.edge()).copied().unwrap_or_default(),
             edges,
+            provided: self.0.provided.get(&plan.edge()).cloned().unwrap_or_default(),
             threads: self.0.host.clone(),
             plan,
         };
@@ -339,7 +362,8 @@ impl Runtime {
         let edges = edges.collect::<Result<Vec<_>, _>>()?;
         let component = self.component(&plan)?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options).clone();
-        Ok(MemberStart { plan, component, options, inside: caller, edges })
+        let provided = self.0.provided.get(&plan.edge()).cloned().unwrap_or_default();
+        Ok(MemberStart { plan, component, options, inside: caller, edges, provided })
     }
 
     fn keep_component(&self, krate: &str, bytes: Vec<u8>) {

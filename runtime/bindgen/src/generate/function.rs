@@ -100,7 +100,10 @@ impl<'w> Functions<'w> {
         let units: Vec<_> = self.all.iter().map(|named| &named.unit).collect();
         let fields: Vec<_> = self.all.iter().map(|named| &named.field).collect();
         let visible = matches!(self.place, Place::Module(_)).then(|| quote!(pub(super)));
-        let implementations = self.all.iter().map(|named| self.implementation(named));
+        let functions: Vec<_> = self.all.iter().map(|named| named.function).collect();
+        let implementations = self.all.iter().enumerate().map(|(number, named)| {
+            self.implementation(named, &super::linked::function(self.world, self.place, &functions, number))
+        });
         quote! {
             #[doc(hidden)]
             #visible mod #hidden {
@@ -127,7 +130,7 @@ impl<'w> Functions<'w> {
         Types { world: self.world, place: self.place, handles }
     }
 
-    fn implementation(&self, named: &Named) -> TokenStream {
+    fn implementation(&self, named: &Named, linked: &TokenStream) -> TokenStream {
         let (api, hidden, unit) = (self.world.api(), self.hidden(), &named.unit);
         let types = self.types(Handles::Wire);
         let lifetime = quote!('a);
@@ -153,6 +156,7 @@ impl<'w> Functions<'w> {
                 const SHAPE: u64 = #shape;
                 type Params<'a> = (#(#params,)*);
                 type Results = #results;
+                #linked
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Writes the guest's side of a world: types, the traits that an implementation has, and what serves it on each backend.
 
 mod component;
-mod imports;
+pub(super) mod imports;
 mod native;
 
 use proc_macro2::TokenStream;
@@ -15,7 +15,7 @@ use super::docs::docs;
 use super::name::{Scope, snake};
 use super::types::{Handles, Types};
 use super::wit::function_text;
-use super::world::{Place, Side, World};
+use super::world::{Beside, Place, Side, World};
 use crate::options::Wit;
 use crate::problem::Problem;
 
@@ -32,7 +32,7 @@ pub(crate) fn guest(
     crate_path: &Path,
     implementation: &Implementation<'_>,
 ) -> Result<TokenStream, Vec<Problem>> {
-    let world = World::new(resolve, id, Side::Guest, crate_path);
+    let world = World::new(resolve, id, Side::Guest, crate_path, Beside::default());
     let problems = check::check(&world);
     if !problems.is_empty() {
         return Err(problems);
@@ -85,13 +85,13 @@ fn module(world: &World, at: usize) -> TokenStream {
 }
 
 /// The resources that the module defines.
-fn resources(world: &World, at: usize) -> Vec<TypeId> {
+pub(super) fn resources(world: &World, at: usize) -> Vec<TypeId> {
     let module = &world.modules[at];
     let is_resource = |ty: &&TypeId| matches!(world.resolve.types[**ty].kind, TypeDefKind::Resource);
     module.types.iter().filter(is_resource).copied().collect()
 }
 
-fn definition_of_trait(
+pub(super) fn definition_of_trait(
     world: &World,
     place: Place,
     text: &str,
@@ -104,7 +104,9 @@ fn definition_of_trait(
         let definition = &world.resolve.types[*resource];
         let (name, wit) = (world.type_name(*resource), definition.name.as_deref().unwrap_or_default());
         let docs = docs(&definition.docs, &format!("What stands for the resource `{wit}`."));
-        quote!(#docs type #name: 'static;)
+        // Linked code is called from many threads, one at a time.
+        let send = world.beside.implementation.map(|_| quote!(::std::marker::Send+));
+        quote!(#docs type #name: #send 'static;)
     });
     let methods = functions.iter().zip(method_names(world, functions)).map(|(function, name)| {
         let docs =
@@ -139,7 +141,7 @@ fn argument(wit: &str) -> String {
 }
 
 /// The methods of a trait: `find`, and `decoder_next` for a function of a resource.
-fn method_names(world: &World, functions: &[&Function]) -> Vec<Ident> {
+pub(super) fn method_names(world: &World, functions: &[&Function]) -> Vec<Ident> {
     let mut scope = Scope::default();
     let name = |function: &&Function| {
         let text = function_text(world.resolve, function).replace(".constructor", ".new").replace('.', "-");
@@ -221,7 +223,7 @@ fn groups<'w>(world: &'w World<'w>) -> Vec<Group<'w>> {
 }
 
 /// Takes a value of some shape apart and puts it together again, with each part that is not plain turned by `turn`.
-fn map_shape(
+pub(super) fn map_shape(
     world: &World,
     value: &TokenStream,
     ty: &Type,

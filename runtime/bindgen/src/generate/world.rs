@@ -18,6 +18,9 @@ const DERIVED: [&str; 2] = ["Copy", "Option"];
 /// What a guest implements: a trait beside the types.
 pub(crate) const GUEST: &str = "Guest";
 
+/// What a consumer implements of an interface that its compartment calls back.
+pub(crate) const HOST: &str = "Host";
+
 /// Largest type, in parts when it is written out with everything in it. A few names can stand for any number of parts
 /// (`type b = tuple<a, a>`, and so on), and what is generated, and wasmtime's derives, go through each.
 pub(crate) const TYPE_PARTS_MAX: usize = 4096;
@@ -40,13 +43,24 @@ pub(crate) enum Side {
     Guest,
 }
 
+/// What the client of a compartment crate has beside it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beside<'o> {
+    /// The guest's side: names must be the same in both.
+    pub(crate) guest: bool,
+    /// The implementation itself, linked in.
+    pub(crate) implementation: Option<&'o Path>,
+    /// The feature that links it.
+    pub(crate) feature: Option<&'o syn::LitStr>,
+}
+
 /// The module of one interface.
 pub(crate) struct Module {
     pub(crate) interface: InterfaceId,
     pub(crate) name: Ident,
     /// `acme:text/filter@1.0.0` when the world exports it. Otherwise the module has only types.
     pub(crate) exported: Option<String>,
-    /// The same when a guest's world imports it, with its functions.
+    /// The same when the world imports it and its functions can be written: a guest calls them, and a consumer implements them.
     pub(crate) imported: Option<String>,
     /// What people call it.
     pub(crate) title: String,
@@ -66,6 +80,8 @@ pub(crate) struct World<'r> {
     pub(crate) side: Side,
     /// `::cofferdam`, or `::cofferdam_guest`
     pub(crate) crate_path: &'r Path,
+    /// What a client has beside it.
+    pub(crate) beside: Beside<'r>,
     /// Exported interfaces in the world's order, then others that have types which those use.
     pub(crate) modules: Vec<Module>,
     /// Types that the world itself defines and exported functions use.
@@ -84,7 +100,13 @@ pub(crate) struct World<'r> {
 }
 
 impl<'r> World<'r> {
-    pub(crate) fn new(resolve: &'r Resolve, id: WorldId, side: Side, crate_path: &'r Path) -> Self {
+    pub(crate) fn new(
+        resolve: &'r Resolve,
+        id: WorldId,
+        side: Side,
+        crate_path: &'r Path,
+        beside: Beside<'r>,
+    ) -> Self {
         let world = &resolve.worlds[id];
         let title = world
             .package
@@ -96,6 +118,7 @@ impl<'r> World<'r> {
             name: format_ident!("{}", Scope::default().take(camel(&world.name))),
             side,
             crate_path,
+            beside,
             modules: Vec::new(),
             types: Vec::new(),
             functions: Vec::new(),
@@ -130,9 +153,7 @@ impl<'r> World<'r> {
                 }
             }
         }
-        if side == Side::Guest {
-            result.add_imports(&mut reached);
-        }
+        result.add_imports(&mut reached);
         for ty in reached.found {
             match resolve.types[ty].owner {
                 TypeOwner::Interface(id) => {
@@ -170,6 +191,7 @@ impl<'r> World<'r> {
     }
 
     /// What a guest calls of others: the functions of interfaces that its world imports. What WASI has, the standard library calls.
+    /// For a client, those that its consumer can implement; others are the component's own matter.
     fn add_imports(&mut self, reached: &mut Reached<'_>) {
         let resolve = self.resolve;
         for (key, item) in &resolve.worlds[self.id].imports {
@@ -180,9 +202,14 @@ impl<'r> World<'r> {
                     if interface.functions.is_empty() || name.starts_with("wasi:") {
                         continue;
                     }
-                    if self.modules.iter().any(|module| module.interface == *id)
-                        || (matches!(key, WorldKey::Name(_)) && interface.name.is_some())
-                    {
+                    if self.side == Side::Client && !can_be_implemented(resolve, *id, key) {
+                        continue;
+                    }
+                    let exported = self.modules.iter().any(|module| module.interface == *id);
+                    if exported && self.side == Side::Client {
+                        continue;
+                    }
+                    if exported || (matches!(key, WorldKey::Name(_)) && interface.name.is_some()) {
                         self.renamed.push(*span);
                         continue;
                     }
@@ -193,7 +220,8 @@ impl<'r> World<'r> {
                     });
                     interface.functions.values().for_each(|function| reached.visit_function(function));
                 }
-                WorldItem::Function(function) => self.loose.push(function),
+                WorldItem::Function(function) if self.side == Side::Guest => self.loose.push(function),
+                WorldItem::Function(_) => {}
                 WorldItem::Type { .. } => {}
             }
         }
@@ -230,8 +258,8 @@ impl<'r> World<'r> {
         let name_of =
             |id: &TypeId| camel(resolve.types[*id].name.as_deref().expect("types with an owner are named"));
         let reserved: &[&str] = match self.side {
-            Side::Client => &DERIVED,
-            Side::Guest => &[DERIVED[0], DERIVED[1], GUEST],
+            Side::Client if !self.beside.guest => &DERIVED,
+            _ => &[DERIVED[0], DERIVED[1], GUEST],
         };
         let mut root = Scope::with(reserved);
         root.take(self.name.to_string());
@@ -240,6 +268,9 @@ impl<'r> World<'r> {
         }
         for module in &mut self.modules {
             let mut scope = Scope::with(reserved);
+            if module.imported.is_some() {
+                scope.take(HOST.to_owned());
+            }
             for id in &module.types {
                 self.names.insert(*id, scope.take(name_of(id)));
             }
@@ -392,6 +423,33 @@ impl<'r> Reached<'r> {
             self.found.push(*id);
         }
         parts
+    }
+}
+
+/// Whether a consumer can implement an interface: plain functions of values.
+fn can_be_implemented(resolve: &Resolve, id: InterfaceId, key: &WorldKey) -> bool {
+    let interface = &resolve.interfaces[id];
+    !matches!(key, WorldKey::Name(_))
+        && interface.functions.values().all(|function| {
+            !function.kind.is_async()
+                && function.kind.resource().is_none()
+                && function.parameter_and_result_types().all(|ty| is_value(resolve, &ty))
+        })
+}
+
+/// Whether a type has nothing in it that is bound to a component: no handle, stream or future.
+fn is_value(resolve: &Resolve, ty: &Type) -> bool {
+    let Type::Id(id) = ty else { return !matches!(ty, Type::ErrorContext) };
+    let all =
+        |mut types: &mut dyn Iterator<Item = &Type>| Iterator::all(&mut types, |ty| is_value(resolve, ty));
+    match &resolve.types[*id].kind {
+        TypeDefKind::Record(record) => all(&mut record.fields.iter().map(|field| &field.ty)),
+        TypeDefKind::Variant(variant) => all(&mut variant.cases.iter().filter_map(|case| case.ty.as_ref())),
+        TypeDefKind::Tuple(tuple) => all(&mut tuple.types.iter()),
+        TypeDefKind::Option(ty) | TypeDefKind::List(ty) | TypeDefKind::Type(ty) => is_value(resolve, ty),
+        TypeDefKind::Result(parts) => all(&mut parts.ok.iter().chain(&parts.err)),
+        TypeDefKind::Flags(_) | TypeDefKind::Enum(_) => true,
+        _ => false,
     }
 }
 

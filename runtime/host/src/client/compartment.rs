@@ -1,7 +1,9 @@
 //! A compartment of either backend, as its callers have it.
 
+use super::cancel::Cancellation;
 use super::expected::{Checked, Function};
 use super::handle::AnyResource;
+use super::linked::LinkedEdge;
 use crate::process::ProcessEdge;
 use crate::wasm::{CallError, Refusal, StartError, Stdio, Val, WasmCompartment};
 
@@ -10,6 +12,8 @@ use crate::wasm::{CallError, Refusal, StartError, Stdio, Val, WasmCompartment};
 pub(crate) enum Compartment {
     Wasm(WasmCompartment),
     Process(ProcessEdge),
+    /// No compartment: an inline crate behind the same client.
+    Linked(LinkedEdge),
 }
 
 /// A function that a client was generated for.
@@ -42,6 +46,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.edge(),
             Self::Process(process) => process.edge(),
+            Self::Linked(linked) => linked.edge(),
         }
     }
 
@@ -50,6 +55,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.id(),
             Self::Process(process) => process.id(),
+            Self::Linked(linked) => linked.id(),
         }
     }
 
@@ -58,6 +64,8 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.find::<F>(),
             Self::Process(process) => process.find(&Key::of::<F>()),
+            Self::Linked(_) if F::LINKED => Ok(0),
+            Self::Linked(linked) => Err(vec![not_linked(linked.krate(), F::INLINE_FEATURE)]),
         }
     }
 
@@ -67,14 +75,19 @@ impl Compartment {
         function: Checked<F>,
         pinned: Option<u64>,
         params: F::Params<'_>,
+        cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
         if function.compartment != self.id() {
             let message = format!("`{}` was looked up over another edge", F::NAME);
             return Err(CallError::Usage { edge: self.edge().to_owned(), message });
         }
         match self {
-            Self::Wasm(wasm) => wasm.call_slot::<F>(function.slot, pinned, params),
-            Self::Process(process) => process.call_slot::<F>(function.slot, pinned, &params),
+            Self::Wasm(wasm) => wasm.call_slot::<F>(function.slot, pinned, params, cancellation),
+            Self::Process(process) => process.call_slot::<F>(function.slot, pinned, &params, cancellation),
+            Self::Linked(linked) if cancellation.is_some_and(Cancellation::is_cancelled) => {
+                Err(CallError::Cancelled { edge: linked.edge().to_owned() })
+            }
+            Self::Linked(linked) => linked.call::<F>(pinned, params),
         }
     }
 
@@ -84,6 +97,10 @@ impl Compartment {
             Self::Process(process) => Err(CallError::Usage {
                 edge: process.edge().to_owned(),
                 message: "a process does not tell the types of its functions; call it through a client of its world".to_owned(),
+            }),
+            Self::Linked(linked) => Err(CallError::Usage {
+                edge: linked.edge().to_owned(),
+                message: "an inline crate is called through its client only".to_owned(),
             }),
         }
     }
@@ -95,6 +112,7 @@ impl Compartment {
             (Self::Process(process), AnyResource::Process(resource)) => {
                 process.drop_resource(serial, resource);
             }
+            (Self::Linked(linked), AnyResource::Linked(number)) => linked.drop_resource(serial, number),
             // Handles are made by the compartment that they are of.
             _ => {}
         }
@@ -104,6 +122,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.exports(),
             Self::Process(process) => process.exports(),
+            Self::Linked(_) => Vec::new(),
         }
     }
 
@@ -111,13 +130,14 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.take_stdio(),
             Self::Process(process) => process.take_stdio(),
+            Self::Linked(_) => Stdio::default(),
         }
     }
 
     pub(super) fn take_refusals(&self) -> Vec<Refusal> {
         match self {
             Self::Wasm(wasm) => wasm.take_refusals(),
-            Self::Process(_) => Vec::new(),
+            Self::Process(_) | Self::Linked(_) => Vec::new(),
         }
     }
 
@@ -126,6 +146,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.instances(),
             Self::Process(process) => process.instances(),
+            Self::Linked(_) => (0, 0),
         }
     }
 
@@ -134,6 +155,16 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.counts(),
             Self::Process(process) => process.counts(),
+            Self::Linked(linked) => linked.counts(),
+        }
+    }
+
+    /// The most memory that one instance has had, bytes; `None` where it cannot be told.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        match self {
+            Self::Wasm(wasm) => wasm.memory_peak(),
+            Self::Process(process) => process.memory_peak(),
+            Self::Linked(_) => None,
         }
     }
 
@@ -143,6 +174,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.host().unblock(run).await,
             Self::Process(process) => process.threads().unblock(run).await,
+            Self::Linked(linked) => linked.threads().unblock(run).await,
         }
     }
 
@@ -151,6 +183,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.member_digest(number),
             Self::Process(process) => Some(process.digest()),
+            Self::Linked(_) => None,
         }
     }
 
@@ -158,6 +191,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.stop(),
             Self::Process(process) => process.stop(),
+            Self::Linked(linked) => linked.stop(),
         }
     }
 
@@ -165,6 +199,21 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.revoke(),
             Self::Process(process) => process.revoke(),
+            Self::Linked(linked) => linked.revoke(),
         }
+    }
+}
+
+/// What is to be done where a manifest says `inline` and the code is not there.
+fn not_linked(krate: &str, feature: Option<&str>) -> String {
+    match feature {
+        Some(feature) => format!(
+            "the manifest says `backend = \"inline\"` for `{krate}`, and this program was built without its code; build it with \
+             `{krate} = {{ ..., features = [\"{feature}\"] }}` among the dependencies of its consumer, or choose another backend"
+        ),
+        None => format!(
+            "the manifest says `backend = \"inline\"` for `{krate}`, and the crate cannot be linked: its `compartment!` names no \
+             `inline_feature`; choose another backend"
+        ),
     }
 }

@@ -7,6 +7,7 @@ use cofferdam_wire::{Decode, Encode};
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use super::compartment::Compartment;
+use super::linked::{Linked, StaleResource};
 use crate::wasm::StartError;
 
 /// One exported function, with its Rust types. Implemented by generated code.
@@ -23,6 +24,18 @@ pub trait Function: 'static {
     type Params<'a>: ComponentNamedList + Lower + Encode + Send + Sync;
     /// The results as a tuple of one or none.
     type Results: ComponentNamedList + Lift + Decode + Send + Sync + 'static;
+    /// The feature of its crate that links the implementation, if it has one.
+    const INLINE_FEATURE: Option<&'static str> = None;
+    /// Whether the implementation is linked into this program.
+    const LINKED: bool = false;
+
+    /// Calls the linked implementation.
+    ///
+    /// # Errors
+    /// When a handle among the parameters stands for nothing; always where nothing is linked.
+    fn call_linked(_: Self::Params<'_>, _: &Linked<'_>) -> Result<Self::Results, StaleResource> {
+        Err(StaleResource)
+    }
 }
 
 /// A function that was found, for one compartment.
@@ -72,6 +85,15 @@ impl<'e> Expected<'e> {
         }
     }
 
+    /// Names what linked code calls of its host program: each function with the digest of its types. For generated code.
+    pub fn needs(&mut self, imports: &[(&'static str, u64)]) {
+        if let Compartment::Linked(linked) = self.compartment {
+            let missing = imports.iter().filter(|(name, shape)| !linked.provides(name, *shape));
+            self.differences
+                .extend(missing.map(|(name, _)| format!("+ calls `{name}`, which nothing provides")));
+        }
+    }
+
     /// Ends the comparison.
     ///
     /// # Errors
@@ -81,6 +103,11 @@ impl<'e> Expected<'e> {
             return Ok(());
         }
         let (edge, world) = (self.compartment.edge().to_owned(), self.world.to_owned());
+        if let Compartment::Linked(_) = self.compartment {
+            let mut reasons = self.differences;
+            reasons.dedup();
+            return Err(StartError::NotLinked { edge, reasons });
+        }
         Err(StartError::DoesNotFit { edge, world, differences: self.differences })
     }
 }

@@ -16,14 +16,16 @@ pub enum AnyResource {
     Wasm(ResourceAny),
     /// One of a process.
     Process(Resource),
+    /// One of an inline crate.
+    Linked(u32),
 }
 
 impl Encode for AnyResource {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Process(resource) => resource.encode(out),
-            // Never given out; no handle of a component is passed to a process.
-            Self::Wasm(_) => Resource(0).encode(out),
+            // Never given out; no handle of another backend is passed to a process.
+            Self::Wasm(_) | Self::Linked(_) => Resource(0).encode(out),
         }
     }
 }

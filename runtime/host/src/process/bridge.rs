@@ -6,7 +6,7 @@ use cofferdam_wire::handshake::Offer;
 
 use super::compartment::{Imports, Subject};
 use super::edge::ProcessEdge;
-use crate::client::Compartment;
+use crate::client::{Cancellation, Compartment, Provided, ProvidedFunction};
 use crate::wasm::{CallError, FaultKind, StartError, WasmCompartment, WasmFunction};
 
 /// A function that a guest imports, and the compartment that has it.
@@ -18,8 +18,16 @@ pub(super) struct Import {
 
 #[derive(Debug, Clone)]
 enum Provider {
-    Process { to: ProcessEdge, slot: usize },
-    Wasm { to: WasmCompartment, function: WasmFunction },
+    Process {
+        to: ProcessEdge,
+        slot: usize,
+    },
+    Wasm {
+        to: WasmCompartment,
+        function: WasmFunction,
+    },
+    /// The host program itself.
+    Host(ProvidedFunction),
 }
 
 /// Finds for each import the one compartment that exports it with the same types.
@@ -27,6 +35,7 @@ pub(super) fn connect(
     edge: &str,
     imports: &[Offer],
     edges: &[Compartment],
+    provided: &[Provided],
 ) -> Result<Vec<Import>, StartError> {
     let mut connected = Vec::with_capacity(imports.len());
     let mut missing = Vec::new();
@@ -40,9 +49,13 @@ pub(super) fn connect(
                 Compartment::Wasm(to) => to
                     .crossing(&offer.name, offer.shape)
                     .map(|function| Provider::Wasm { to: to.clone(), function }),
+                // Inline crates are linked into the host program only.
+                Compartment::Linked(_) => None,
             };
             found.extend(provider.map(|provider| (compartment.edge(), provider)));
         }
+        let own = provided.iter().flat_map(|one| &one.functions).find(|one| one.is(&offer.name, offer.shape));
+        found.extend(own.map(|own| ("the host program", Provider::Host(own.clone()))));
         if found.len() > 1 {
             return Err(StartError::AmbiguousImport {
                 edge: edge.to_owned(),
@@ -67,12 +80,13 @@ pub(super) struct Bridge<'e> {
     imports: &'e [Import],
     /// Compartments around the guest's.
     depth: usize,
+    cancellation: Option<Cancellation>,
     failed: Option<CallError>,
 }
 
 impl<'e> Bridge<'e> {
-    pub(super) fn new(imports: &'e [Import], depth: usize) -> Self {
-        Self { imports, depth, failed: None }
+    pub(super) fn new(imports: &'e [Import], depth: usize, cancellation: Option<Cancellation>) -> Self {
+        Self { imports, depth, cancellation, failed: None }
     }
 
     /// What the guest's own failure comes from, when it ended because a call of its failed.
@@ -94,9 +108,16 @@ impl Imports for Bridge<'_> {
         let depth = self.depth + 1;
         let outcome = match &import.provider {
             Provider::Process { to, slot } => {
-                to.call_at(Subject::At(*slot, &import.offer), arguments, deadline, depth)
+                let cancellation = self.cancellation.clone();
+                to.call_at(Subject::At(*slot, &import.offer), arguments, deadline, depth, cancellation)
             }
-            Provider::Wasm { to, function } => to.call_crossing(function, arguments, deadline, depth),
+            Provider::Wasm { to, function } => {
+                to.call_crossing(function, arguments, deadline, depth, self.cancellation.as_ref())
+            }
+            Provider::Host(function) => function.call(arguments).map_err(|message| CallError::Fault {
+                edge: format!("`{}` of the host program", import.offer.name),
+                kind: FaultKind::Panic(Some(message)),
+            }),
         };
         outcome.map_err(|error| {
             let text = error.to_string();

@@ -80,6 +80,8 @@ pub struct ProcessCompartment {
     taken: Stdio,
     ender: Ender,
     buffer: Vec<u8>,
+    /// Most memory of guests that were ended.
+    memory_of_ended: u64,
 }
 
 /// Numbers of guests. No two guests of a program have the same.
@@ -328,6 +330,7 @@ impl ProcessCompartment {
             taken: Stdio::default(),
             ender: Ender::default(),
             buffer: Vec::new(),
+            memory_of_ended: 0,
         })
     }
 
@@ -345,6 +348,7 @@ impl ProcessCompartment {
             taken: Stdio::default(),
             ender: Ender::default(),
             buffer: Vec::new(),
+            memory_of_ended: 0,
         }
     }
 
@@ -397,6 +401,18 @@ impl ProcessCompartment {
     /// Which guest it is that runs; `None` when it is gone.
     pub(super) fn serial(&self) -> Option<u64> {
         self.running.as_ref().filter(|running| !running.is_gone()).map(|running| running.serial)
+    }
+
+    /// Most memory that the guest which runs has had resident, bytes.
+    #[cfg(feature = "wasm")]
+    pub(super) fn memory_peak(&self) -> Option<u64> {
+        self.running.as_ref().and_then(|running| running.control.memory_peak())
+    }
+
+    /// The same of guests that were ended, as it was then.
+    #[cfg(feature = "wasm")]
+    pub(super) fn memory_of_ended(&self) -> u64 {
+        self.memory_of_ended
     }
 
     /// Whether its guests are of this program.
@@ -618,6 +634,7 @@ impl ProcessCompartment {
         let Some(mut running) = self.running.take() else {
             return CallError::NotRestarted { edge };
         };
+        self.memory_of_ended = self.memory_of_ended.max(running.control.memory_peak().unwrap_or(0));
         let end = running.end(cause);
         self.keep_output(&running);
         match end {

@@ -1,7 +1,7 @@
 //! What callers and the supervisor share about one guest, and why it ends.
 
 use std::process::Child;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(super) struct Control {
     pub(super) cause: Mutex<Option<Cause>>,
     pub(super) child: Mutex<Option<Child>>,
     pub(super) output: Mutex<Output>,
+    /// The guest's number, once it runs; 0 before.
+    pub(super) process: AtomicU32,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,6 +75,7 @@ impl Control {
             cause: Mutex::new(None),
             child: Mutex::new(None),
             output: Mutex::default(),
+            process: AtomicU32::new(0),
         }
     }
 
@@ -83,6 +86,18 @@ impl Control {
             // It may be gone already; its number is not reused before it is waited for, under the same lock.
             let _ = child.kill();
         }
+    }
+
+    /// Most memory that the guest has had resident, bytes: `VmHWM` of proc(5). `None` when it is gone.
+    pub(super) fn memory_peak(&self) -> Option<u64> {
+        let process = self.process.load(Ordering::Relaxed);
+        if process == 0 {
+            return None;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kibibytes.checked_mul(1024)
     }
 
     /// Takes what was written to the granted streams.

@@ -16,12 +16,15 @@ use super::limits::INSTANCES_MAX;
 use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
-use crate::client::{Compartment, Key};
+use crate::client::{Cancellation, Compartment, Key, Provided};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{
     CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio,
     WasmHost, digest, event_of,
 };
+
+/// How often a caller that waits for a guest looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Numbers of compartments, above all that wasm compartments have.
 static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
@@ -50,6 +53,7 @@ struct Shared {
     freed: Condvar,
     calls: AtomicU64,
     failures: AtomicU64,
+    memory_peak: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -77,12 +81,14 @@ struct Busy {
 }
 
 /// What the compartments around one leave it for a call.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Around {
     /// When the outermost call ends.
     until: Option<Instant>,
     /// How many there are.
     depth: usize,
+    /// What can end the outermost call, and with it this one.
+    cancellation: Option<Cancellation>,
 }
 
 /// A guest that was taken for a call.
@@ -101,6 +107,8 @@ pub(crate) struct Start {
     pub(crate) options: StartOptions,
     /// The compartments that it calls.
     pub(crate) edges: Vec<Compartment>,
+    /// What the host program implements for it.
+    pub(crate) provided: Vec<Provided>,
     /// Has the threads that are made for waiting.
     pub(crate) threads: WasmHost,
 }
@@ -108,7 +116,7 @@ pub(crate) struct Start {
 impl ProcessEdge {
     /// Starts the first guest.
     pub(crate) fn start(host: &Arc<ProcessHost>, start: Start, log: &AuditLog) -> Result<Self, StartError> {
-        let Start { plan, program, folder, instances, options, edges, threads } = start;
+        let Start { plan, program, folder, instances, options, edges, provided, threads } = start;
         let edge = plan.edge();
         let cannot = |what: String| super::StartError::CannotEnforce { edge: plan.edge(), what };
         if instances > INSTANCES_MAX {
@@ -123,7 +131,7 @@ impl ProcessEdge {
         let digest = digest(&program);
         let program = Arc::new(load(&plan, &program)?);
         let first = ProcessCompartment::start_program(host, &plan, &program, &folder, log, options)?;
-        let imports = connect(&edge, first.imports(), &edges)?;
+        let imports = connect(&edge, first.imports(), &edges, &provided)?;
         let limits = &plan.limits;
         let deadline =
             limits.call_deadline.map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0));
@@ -155,6 +163,7 @@ impl ProcessEdge {
             freed: Condvar::new(),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
         })))
     }
 
@@ -182,6 +191,14 @@ impl ProcessEdge {
 
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.0.calls.load(Ordering::Relaxed), self.0.failures.load(Ordering::Relaxed))
+    }
+
+    /// Most bytes of memory that one guest has had resident, as far as it was looked at: now, and when a guest was ended.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        let state = self.lock();
+        let idle = state.idle.iter().filter_map(ProcessCompartment::memory_peak).max();
+        let peak = self.0.memory_peak.fetch_max(idle.unwrap_or(0), Ordering::Relaxed).max(idle.unwrap_or(0));
+        (peak > 0).then_some(peak)
     }
 
     /// SHA-256 of the program that new calls go to.
@@ -217,13 +234,14 @@ impl ProcessEdge {
         slot: usize,
         pinned: Option<u64>,
         params: &F::Params<'_>,
+        cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
         let span = tracing::debug_span!("call", edge = %self.0.edge, function = F::NAME, backend = "process");
         let _entered = span.enter();
         let bytes = cofferdam_wire::encode(params)
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
         let offer = &self.0.offers[slot];
-        let around = Around::default();
+        let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
         self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, cofferdam_wire::decode)
     }
 
@@ -244,8 +262,9 @@ impl ProcessEdge {
         arguments: &[u8],
         until: Option<Instant>,
         depth: usize,
+        cancellation: Option<Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
-        let around = Around { until, depth };
+        let around = Around { until, depth, cancellation };
         let subject = Subject::At(slot, &self.0.offers[slot]);
         Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok(bytes.to_vec()))?.0)
     }
@@ -257,8 +276,9 @@ impl ProcessEdge {
         arguments: &[u8],
         until: Instant,
         depth: usize,
+        cancellation: Option<Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
-        let around = Around { until: Some(until), depth };
+        let around = Around { until: Some(until), depth, cancellation };
         Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok(bytes.to_vec()))?.0)
     }
 
@@ -300,13 +320,27 @@ impl ProcessEdge {
         }
         let own = Instant::now() + self.0.deadline;
         let until = around.until.map_or(own, |around| around.min(own));
-        let mut bridge = Bridge::new(&self.0.imports, around.depth);
-        let mut taken = self.take(pinned, until)?;
+        let cancellation = around.cancellation;
+        let mut bridge = Bridge::new(&self.0.imports, around.depth, cancellation.clone());
+        let mut taken = self.take(pinned, until, cancellation.as_ref())?;
         let mut result = taken.compartment.buffer();
+        let ending = cancellation.as_ref().map(|cancellation| {
+            let ender = taken.compartment.ender();
+            cancellation.ending(move || ender.end())
+        });
+        let is_cancelled = || cancellation.as_ref().is_some_and(Cancellation::is_cancelled);
+        if is_cancelled() {
+            // From here on it would be ended by the switch; before, it has to be seen here.
+            drop(ending);
+            self.give(taken);
+            return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
+        }
         let outcome = taken
             .compartment
             .call_subject(subject, arguments, &mut result, Some(until), &mut bridge)
             .map(|()| decode(&result));
+        // The guest may be another caller's from now on.
+        drop(ending);
         let serial = taken.compartment.serial().unwrap_or_default();
         let outcome = match outcome {
             Ok(Ok(value)) => {
@@ -317,6 +351,9 @@ impl ProcessEdge {
             Err(error) => Err(error),
         };
         let closed = self.give(taken);
+        if outcome.is_err() && is_cancelled() {
+            return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
+        }
         outcome.map_err(|error| match closed {
             // It was ended for that, whatever it looked like from here.
             Some(what) => CallError::Revoked { edge: self.0.edge.clone(), what },
@@ -325,7 +362,12 @@ impl ProcessEdge {
     }
 
     /// A guest for a call: the one that is pinned, an idle one, or a new one.
-    fn take(&self, pinned: Option<u64>, until: Instant) -> Result<Taken, CallError> {
+    fn take(
+        &self,
+        pinned: Option<u64>,
+        until: Instant,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<Taken, CallError> {
         let shared = &*self.0;
         let edge = || shared.edge.clone();
         let mut state = self.lock();
@@ -338,6 +380,9 @@ impl ProcessEdge {
         let outcome = loop {
             if let Some(what) = state.closed {
                 break Err(CallError::Revoked { edge: edge(), what });
+            }
+            if cancellation.is_some_and(Cancellation::is_cancelled) {
+                break Err(CallError::Cancelled { edge: edge() });
             }
             let idle = match pinned {
                 Some(serial) => state.idle.iter().position(|one| one.serial() == Some(serial)),
@@ -413,6 +458,7 @@ impl ProcessEdge {
             if left.is_zero() {
                 break Err(CallError::Deadline { edge: edge(), deadline: shared.deadline });
             }
+            let left = if cancellation.is_some() { left.min(LOOK) } else { left };
             state = shared.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
         if outcome.is_err() {
@@ -420,7 +466,7 @@ impl ProcessEdge {
         }
         drop(state);
         outcome.map_err(|error| match error {
-            error @ CallError::Deadline { .. } => self.recorded(error),
+            error @ (CallError::Deadline { .. } | CallError::Cancelled { .. }) => self.recorded(error),
             error => error,
         })
     }
@@ -434,6 +480,7 @@ impl ProcessEdge {
         let closed =
             state.closed.or((state.version != version).then_some("a grant that the guest was using"));
         add(&mut state.taken, &mut compartment);
+        self.0.memory_peak.fetch_max(compartment.memory_of_ended(), Ordering::Relaxed);
         let spent = if closed.is_none() && compartment.runs(&state.program) {
             state.idle.push(compartment);
             None

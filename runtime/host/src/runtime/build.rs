@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use ambient_authority::AmbientAuthority;
 use capability_manifest::{Diagnostic, Project, resolve};
 
+use super::linked::LinkedEntry;
 use super::plugin::HostManifest;
 use super::{Entry, Inner, Runtime, RuntimeError};
 use crate::audit::AuditLog;
+use crate::client::Provided;
 use crate::load::{LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 use crate::plan::{Plan, plan, verify_paths_ambient};
 use crate::process::{ProcessHost, StartOptions};
@@ -38,6 +40,7 @@ pub struct RuntimeBuilder {
     default_options: CompartmentOptions,
     cache: Option<CodeCache>,
     eager: bool,
+    provided: HashMap<String, Vec<Provided>>,
     pub(super) host_manifest: Option<HostManifest>,
 }
 
@@ -124,6 +127,7 @@ impl Runtime {
             default_options: CompartmentOptions::default(),
             cache: None,
             eager: false,
+            provided: HashMap::new(),
             host_manifest: None,
         }
     }
@@ -204,6 +208,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Gives an edge's compartment, `consumer -> crate`, an interface that this program implements and its world imports:
+    /// `.provide("app -> codec", codec::progress::provide(Shown))`. Each edge has its own; what one is given, no other can call.
+    #[must_use]
+    pub fn provide(mut self, edge: &str, provided: Provided) -> Self {
+        self.provided.entry(edge.to_owned()).or_default().push(provided);
+        self
+    }
+
     /// Starts every compartment at once, so that what is wrong with one is known now. By default each starts with its first use.
     #[must_use]
     pub fn eager(mut self) -> Self {
@@ -235,6 +247,8 @@ impl RuntimeBuilder {
         };
         let entries = self.plan.compartments.into_iter();
         let entries: Vec<Entry> = entries.map(|plan| Entry { plan, running: None, revoked: false }).collect();
+        let linked = self.plan.linked.into_iter();
+        let linked = linked.map(|plan| LinkedEntry { plan, running: None, revoked: false }).collect();
         let runtime = Runtime(Arc::new(Inner {
             host,
             folder: self.folder,
@@ -246,6 +260,8 @@ impl RuntimeBuilder {
             processes: Mutex::new(self.processes),
             default_options: self.default_options,
             host_manifest: self.host_manifest,
+            linked: Mutex::new(linked),
+            provided: self.provided,
             entries: Mutex::new(entries),
             ambient,
         }));

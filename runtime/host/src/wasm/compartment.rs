@@ -16,11 +16,12 @@ use wasmtime::component::{Component, Type, Val};
 
 use super::entry::{Dropping, Entry, Untyped};
 use super::error::{CallError, StartError};
-use super::failure::{Failure, LimitHit};
+use super::failure::{CalleeFailed, Failure, LimitHit};
 use super::host::WasmHost;
 use super::instance::{Prepared, Running, Settled, SettledMember, environment};
 use super::limits::{
-    CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, NATIVE_STACK_BYTES, WASM_STACK_BYTES_MAX,
+    CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, EPOCH_TICK, NATIVE_STACK_BYTES,
+    WASM_STACK_BYTES_MAX,
 };
 use super::link::{Linking, link};
 use super::member::{Member, MemberStart, within_the_unit};
@@ -31,7 +32,7 @@ use super::stream::{Input, Output};
 use super::unit::{self, Imports, Piece};
 use super::{cache, forward, signature};
 use crate::audit::{AuditEvent, AuditLog};
-use crate::client::Key;
+use crate::client::{Cancellation, Key};
 use crate::plan::CompartmentPlan;
 
 /// What a guest wrote to its granted streams since the last time they were taken.
@@ -90,6 +91,8 @@ struct Inner {
     cpu_left: AtomicU64,
     calls: AtomicU64,
     failures: AtomicU64,
+    /// Most bytes of memory that any instance has had.
+    memory_peak: AtomicU64,
 }
 
 impl std::fmt::Debug for WasmCompartment {
@@ -99,12 +102,14 @@ impl std::fmt::Debug for WasmCompartment {
 }
 
 /// What the compartments around one leave it for a call.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Around {
     /// When the outermost call ends.
     pub(super) until: Option<Instant>,
     /// How many there are.
     pub(super) depth: usize,
+    /// What can end the outermost call, and with it this one.
+    pub(super) cancellation: Option<Cancellation>,
 }
 
 /// What one compartment is started from.
@@ -136,7 +141,14 @@ impl WasmCompartment {
     ) -> Result<Self, StartError> {
         let (options, component) = (CompartmentOptions::default(), component.to_vec());
         let waits = may_wait(plan);
-        let alone = MemberStart { plan: plan.clone(), component, options, inside: 0, edges: Vec::new() };
+        let alone = MemberStart {
+            plan: plan.clone(),
+            component,
+            options,
+            inside: 0,
+            edges: Vec::new(),
+            provided: Vec::new(),
+        };
         Self::launch_ambient(host, Start { members: vec![alone], folder, waits }, log, ambient)
     }
 
@@ -201,6 +213,7 @@ impl WasmCompartment {
             settled: RwLock::new(Arc::new(settled)),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
             log: log.clone(),
             edge,
         }));
@@ -255,6 +268,11 @@ impl WasmCompartment {
         (self.0.calls.load(Ordering::Relaxed), self.0.failures.load(Ordering::Relaxed))
     }
 
+    /// Most bytes of memory that one instance has had, all its memories together; `None` before the first call.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        Some(self.0.memory_peak.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
     /// Instances that wait, and instances that run.
     pub fn instances(&self) -> (usize, usize) {
         self.0.pool.counts()
@@ -304,7 +322,7 @@ impl WasmCompartment {
     /// See [`CallError`]. Violations and faults are in the audit log before this returns.
     pub fn call(&self, function: &str, arguments: &[Val]) -> Result<Vec<Val>, CallError> {
         let untyped = self.untyped(function, arguments)?;
-        Ok(self.enter_from_host(untyped, None)?.0)
+        Ok(self.enter_from_host(untyped, None, None)?.0)
     }
 
     pub(super) fn untyped<'a>(
@@ -354,7 +372,9 @@ impl WasmCompartment {
         &self,
         entry: E,
         pinned: Option<u64>,
+        cancellation: Option<&Cancellation>,
     ) -> Result<(E::Output, u64), CallError> {
+        let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
         // A guest that waits would keep the whole executor waiting, or find that it may not.
         if tokio::runtime::Handle::try_current().is_ok() && !super::threads::may_block() {
             let message = "a call blocks, and this thread is one of an asynchronous runtime; use the crate's \
@@ -362,9 +382,9 @@ impl WasmCompartment {
             return Err(CallError::Usage { edge: self.0.edge.clone(), message: message.to_owned() });
         }
         if self.0.waits {
-            self.0.host.runtime().block_on(self.enter_async(entry, pinned, Around::default()))
+            self.0.host.runtime().block_on(self.enter_async(entry, pinned, around))
         } else {
-            self.enter(entry, pinned, Around::default())
+            self.enter(entry, pinned, around)
         }
     }
 
@@ -379,12 +399,13 @@ impl WasmCompartment {
         let need = WASM_STACK_BYTES_MAX + NATIVE_STACK_BYTES;
         stacker::maybe_grow(need, 2 * need, || {
             let _entered = self.span(entry.name()).entered();
+            let (depth, cancellation) = (around.depth, around.cancellation.clone());
             let (taken, call) = self.admit(pinned, around)?;
             let mut running = match taken {
                 Some(running) => running,
                 None => self.made(&call, |prepared, settled| settled.pre.instantiate(&mut prepared.store))?,
             };
-            running.begin(call.deadline, call.until, around.depth);
+            running.begin(call.deadline, call.until, depth, cancellation);
             let outcome = entry.run(&mut running);
             self.leave(running, outcome, &call)
         })
@@ -412,16 +433,19 @@ impl WasmCompartment {
         pinned: Option<u64>,
         around: Around,
     ) -> Result<(E::Output, u64), CallError> {
+        let (depth, cancellation) = (around.depth, around.cancellation.clone());
         let (taken, call) = self.admit(pinned, around)?;
         let mut running = match taken {
             Some(running) => running,
             None => self.made_async(&call).await?,
         };
-        running.begin(call.deadline, call.until, around.depth);
+        running.begin(call.deadline, call.until, depth, cancellation.clone());
         let left = call.left();
-        let outcome = match tokio::time::timeout(left, entry.run_async(&mut running)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Trap::Interrupt.into()),
+        let run = tokio::time::timeout(left, entry.run_async(&mut running));
+        let outcome = tokio::select! {
+            biased;
+            outcome = run => outcome.unwrap_or_else(|_| Err(Trap::Interrupt.into())),
+            () = cancelled(cancellation.as_ref()) => Err(Trap::Interrupt.into()),
         };
         self.leave(running, outcome, &call)
     }
@@ -430,8 +454,8 @@ impl WasmCompartment {
     pub(super) fn run_on(&self, mut running: Box<Running>, entry: Dropping) -> Result<(), CallError> {
         let deadline = self.own_deadline();
         let until = Instant::now().checked_add(deadline);
-        let call = Call { deadline, until, began: None };
-        running.begin(deadline, until, 0);
+        let call = Call { deadline, until, began: None, cancellation: None };
+        running.begin(deadline, until, 0, None);
         let outcome = if self.0.waits {
             if tokio::runtime::Handle::try_current().is_ok() {
                 // Its destructor could wait, and this thread may not: the instance goes, and the resource with it.
@@ -475,18 +499,23 @@ impl WasmCompartment {
             return Err(self.failed(Failure::Error(late())));
         }
         let instances = inner.members[0].options.instances.max(1);
-        let taken = match inner.pool.take(instances, inner.callers_max, pinned, deadline) {
-            Ok(Taken::Ready(running)) => Some(running),
-            Ok(Taken::Make) => None,
-            Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
-            Err(NotTaken::TooManyCallers) => {
-                let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
-                return Err(self.failed(Failure::Error(limit)));
-            }
-            Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
-        };
+        let cancellation = around.cancellation;
+        let taken =
+            match inner.pool.take(instances, inner.callers_max, pinned, deadline, cancellation.as_ref()) {
+                Ok(Taken::Ready(running)) => Some(running),
+                Ok(Taken::Make) => None,
+                Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
+                Err(NotTaken::TooManyCallers) => {
+                    let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
+                    return Err(self.failed(Failure::Error(limit)));
+                }
+                Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
+                Err(NotTaken::Cancelled) => {
+                    return Err(self.failed(Failure::Error(CallError::Cancelled { edge: edge() })));
+                }
+            };
         let until = began.and_then(|began| began.checked_add(deadline));
-        Ok((taken, Call { deadline, until, began }))
+        Ok((taken, Call { deadline, until, began, cancellation }))
     }
 
     /// A store with what the grants allow, for an instance to come.
@@ -575,6 +604,7 @@ impl WasmCompartment {
     ) -> Result<(T, u64), CallError> {
         let inner = &*self.0;
         self.spend(call);
+        inner.memory_peak.fetch_max(running.store.data().limiter.memory(), Ordering::Relaxed);
         for member in inner.members.iter().filter(|member| member.options.output == Output::Prefixed) {
             member.stdout.flush();
             member.stderr.flush();
@@ -602,6 +632,9 @@ impl WasmCompartment {
                         edge: edge.clone(),
                         what: "refusals that are recorded",
                     }),
+                    (Err(error), _) if call.was_cancelled(error) => {
+                        Failure::Error(CallError::Cancelled { edge: inner.edge.clone() })
+                    }
                     (Err(error), _) => Failure::Trap(error, call.deadline),
                     (Ok(_), None) => unreachable!("a call without objections is a success"),
                 };
@@ -627,7 +660,7 @@ impl WasmCompartment {
                 && !inner.closed.load(Ordering::Acquire);
             let Some((mut again, resources)) = inner.pool.give(running, fresh) else { return };
             let deadline = self.own_deadline();
-            again.begin(deadline, Instant::now().checked_add(deadline), 0);
+            again.begin(deadline, Instant::now().checked_add(deadline), 0, None);
             let dropping = Dropping(resources);
             let outcome = if inner.waits {
                 Err(wasmtime::Error::msg("a handle was dropped while its instance could wait"))
@@ -791,7 +824,7 @@ impl WasmCompartment {
 
     /// Where the compartment's calls stand, for its own guests' calls further on.
     pub(super) fn around(state: &State) -> Around {
-        Around { until: state.deadline, depth: state.depth + 1 }
+        Around { until: state.deadline, depth: state.depth + 1, cancellation: state.cancellation.clone() }
     }
 }
 
@@ -800,15 +833,30 @@ fn place_of(settled: &Settled, number: usize) -> Option<usize> {
     settled.members.iter().position(|member| member.plan.number == number)
 }
 
+/// Comes back when the switch is used, and never without one.
+async fn cancelled(cancellation: Option<&Cancellation>) {
+    let Some(cancellation) = cancellation else { return std::future::pending().await };
+    while !cancellation.is_cancelled() {
+        tokio::time::sleep(EPOCH_TICK).await;
+    }
+}
+
 /// What one call was let in with.
-#[derive(Clone, Copy)]
 struct Call {
     deadline: Duration,
     until: Option<Instant>,
     began: Option<Instant>,
+    cancellation: Option<Cancellation>,
 }
 
 impl Call {
+    /// Whether an error is the end that its caller made.
+    fn was_cancelled(&self, error: &wasmtime::Error) -> bool {
+        let ended = matches!(error.downcast_ref(), Some(Trap::Interrupt))
+            || error.downcast_ref::<CalleeFailed>().is_some();
+        ended && self.cancellation.as_ref().is_some_and(Cancellation::is_cancelled)
+    }
+
     fn left(&self) -> Duration {
         self.until.map_or(self.deadline, |until| until.saturating_duration_since(Instant::now()))
     }
@@ -887,6 +935,7 @@ fn relink(
             edge: &member.edge,
             waits,
             routes: &member.routes,
+            provided: &member.provided,
             plan: &settled.plan,
             fused: place > 0,
         })

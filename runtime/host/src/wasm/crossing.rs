@@ -10,6 +10,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use super::compartment::{Around, WasmCompartment, find};
 use super::error::CallError;
 use super::forward::Passing;
+use crate::client::Cancellation;
 
 /// A function of a component, as a process calls it.
 #[derive(Debug, Clone)]
@@ -39,13 +40,14 @@ impl WasmCompartment {
         arguments: &[u8],
         until: Instant,
         depth: usize,
+        cancellation: Option<&Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
         // What a process sends is checked before the component is entered: a lie is not the component's fault.
         Shape::check(&function.params, arguments).map_err(|error| CallError::Usage {
             edge: self.edge().to_owned(),
             message: format!("the arguments of `{}` do not fit: {error}", function.name),
         })?;
-        let around = Around { until: Some(until), depth };
+        let around = Around { until: Some(until), depth, cancellation: cancellation.cloned() };
         let passing = Passing { slot: function.slot, name: &function.name, message: arguments };
         // A thread that runs an executor may not wait in another.
         if tokio::runtime::Handle::try_current().is_ok() {

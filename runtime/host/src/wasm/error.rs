@@ -46,6 +46,12 @@ pub enum StartError {
          share their limits"
     )]
     UnitLimit { edge: String, unit: String, limit: &'static str, wanted: String, has: String },
+    /// The manifest says `inline`, and the code is not part of this program.
+    #[error("`{edge}`: {}", .reasons.join("; "))]
+    NotLinked { edge: String, reasons: Vec<String> },
+    /// What was built is older than the sources that it was built from.
+    #[error("`{edge}`: what was built of `{krate}` is older than `{}`; `cofferdam build` makes it anew", .newer.display())]
+    Stale { edge: String, krate: String, newer: std::path::PathBuf },
     /// A type that cannot go from one compartment to another.
     #[error(
         "`{edge}`: `{function}` passes {what}, which cannot leave its own store; use `link = \"fused\"` or pass a value"
@@ -170,6 +176,9 @@ pub enum CallError {
     /// way to say so.
     #[error("`{edge}`: called over `{}`, which failed: {source}", .source.edge())]
     Callee { edge: String, source: Box<CallError> },
+    /// Its caller ended it, from another thread.
+    #[error("`{edge}`: the call was cancelled")]
+    Cancelled { edge: String },
     /// The edge, or a grant that the guest was using, was taken back.
     #[error("`{edge}`: {what} was revoked")]
     Revoked { edge: String, what: &'static str },
@@ -202,6 +211,7 @@ impl CallError {
             | Self::Deadline { edge, .. }
             | Self::Limit { edge, .. }
             | Self::Callee { edge, .. }
+            | Self::Cancelled { edge }
             | Self::Revoked { edge, .. }
             | Self::StaleHandle { edge }
             | Self::Gone { edge }

@@ -125,6 +125,7 @@ pub(crate) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
         CallError::Limit { what, .. } => fault("limit", (*what).to_owned()),
         CallError::Callee { source, .. } => fault("callee", source.to_string()),
         CallError::Revoked { what, .. } => fault("revoked", (*what).to_owned()),
+        CallError::Cancelled { .. } => fault("cancelled", "its caller ended it".to_owned()),
         other => fault("host", other.to_string()),
     }
 }

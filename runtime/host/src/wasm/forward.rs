@@ -100,6 +100,8 @@ pub(super) fn offering(host: &WasmHost, routes: &[Route], import: &str) -> Vec<(
             let item = name.split_once('#').map_or(name.as_str(), |(interface, _)| interface);
             compatible(import, item).then(|| item.to_owned())
         }),
+        // Inline crates are linked into the host program, and no guest has an edge to one.
+        Compartment::Linked(_) => None,
     };
     routes.iter().filter_map(|Route(to)| Some((to.clone(), offered(to)?))).collect()
 }
@@ -156,6 +158,7 @@ fn far(
             Some(far) => Ok(Callee::Process(far)),
             None => Err(Some("none, or of other types".to_owned())),
         },
+        Compartment::Linked(_) => unreachable!("`offering` has none"),
     };
     let to = found.map_err(|found| {
         let text = signature::function(wanted, linking.host.engine());

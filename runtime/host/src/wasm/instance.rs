@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use capability_manifest::HostCapability;
 use capability_manifest::scope::{NamePattern, Scope, Stream};
-use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
     Component, ComponentExportIndex, Func, Instance, InstancePre, ResourceTable, TypedFunc,
 };
+use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::clock::Coarse;
@@ -24,7 +24,7 @@ use super::state::{Reach, State};
 use super::stream::Captured;
 use super::unchecked::{Answer, Arguments, FittingFunc};
 use super::unit::Imports;
-use crate::client::Function;
+use crate::client::{Cancellation, Function};
 use crate::plan::{CompartmentPlan, MountPlan};
 
 /// A component, linked for the grants that hold now. Replaced as a whole when either changes.
@@ -296,9 +296,36 @@ impl Running {
     }
 
     /// Sets what holds for one call.
-    pub(super) fn begin(&mut self, deadline: Duration, until: Option<std::time::Instant>, depth: usize) {
-        self.store.set_epoch_deadline(ticks(deadline));
+    pub(super) fn begin(
+        &mut self,
+        deadline: Duration,
+        until: Option<Instant>,
+        depth: usize,
+        cancellation: Option<Cancellation>,
+    ) {
+        match &cancellation {
+            None => {
+                if self.store.data_mut().cancellation.is_some() {
+                    self.store.epoch_deadline_trap();
+                }
+                self.store.set_epoch_deadline(ticks(deadline));
+            }
+            Some(cancellation) => {
+                // It is looked at every tick, so that a guest that only computes can be ended.
+                let (cancellation, end) =
+                    (cancellation.clone(), Instant::now().checked_add(deadline + EPOCH_TICK));
+                self.store.set_epoch_deadline(1);
+                self.store.epoch_deadline_callback(move |_| {
+                    let late = end.is_some_and(|end| Instant::now() >= end);
+                    if late || cancellation.is_cancelled() {
+                        return Err(Trap::Interrupt.into());
+                    }
+                    Ok(UpdateDeadline::Continue(1))
+                });
+            }
+        }
         let state = self.store.data_mut();
+        state.cancellation = cancellation;
         state.limiter.refused = None;
         state.deadline = until;
         state.depth = depth;

@@ -64,6 +64,7 @@ pub const INSTANCES_MAX: usize = 64;
 /// Sums what all memories and tables of a store take; wasmtime's own limits are for each.
 #[derive(Debug)]
 pub(super) struct Limiter {
+    memory_most: usize,
     memory_left: usize,
     elements_left: usize,
     instances: usize,
@@ -75,7 +76,13 @@ impl Limiter {
     pub(super) fn new(memory: u64, members: usize) -> Self {
         let memory_left = usize::try_from(memory).unwrap_or(usize::MAX);
         let instances = INSTANCES_MAX * members;
-        Self { memory_left, elements_left: TABLE_ELEMENTS_MAX, instances, refused: None }
+        let (memory_most, elements_left) = (memory_left, TABLE_ELEMENTS_MAX);
+        Self { memory_most, memory_left, elements_left, instances, refused: None }
+    }
+
+    /// Bytes that all memories have together. They never shrink.
+    pub(super) fn memory(&self) -> u64 {
+        (self.memory_most - self.memory_left) as u64
     }
 
     fn take(left: &mut usize, current: usize, desired: usize) -> bool {

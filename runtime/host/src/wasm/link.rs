@@ -16,7 +16,8 @@ use super::host::WasmHost;
 use super::places::{PLACES, Place};
 use super::state::State;
 use super::unit::{Imports, Whose, has_only_types, is_shared};
-use super::{files, names};
+use super::{files, names, provided};
+use crate::client::Provided;
 use crate::plan::CompartmentPlan;
 
 /// A call of an interface that the edge does not grant.
@@ -43,6 +44,8 @@ pub(super) struct Linking<'a> {
     pub(super) waits: bool,
     /// Where the interfaces of other compartments are.
     pub(super) routes: &'a [Route],
+    /// What the host program implements for it.
+    pub(super) provided: &'a [Provided],
     pub(super) plan: &'a CompartmentPlan,
     /// Its unit is called over another edge.
     pub(super) fused: bool,
@@ -103,6 +106,15 @@ pub(super) fn link(
             (_, ComponentItem::ComponentInstance(_)) if provides(host, interface) => {
                 let mut instance = linker.instance(label).map_err(failed)?;
                 add(&mut instance, interface, linking.waits, &PLACES[place]).map_err(failed)?
+            }
+            _ if provided::provides(linking.provided, name) => {
+                let others = forward::offering(host, linking.routes, name);
+                if let Some((to, _)) = others.first() {
+                    let providers = vec![format!("`{}`", to.edge()), "the host program".to_owned()];
+                    let (edge, import) = (linking.edge.to_owned(), name.to_owned());
+                    return Err(StartError::AmbiguousImport { edge, import, providers });
+                }
+                provided::add(&mut linker, linking, label, name, &item.ty)?
             }
             _ => forward::add(&mut linker, linking, label, name, &item.ty)?,
         };

@@ -10,7 +10,7 @@ use super::limits::{CALL_DEADLINE_DEFAULT, CALLS_IN_FLIGHT_DEFAULT, HANDLES_DEFA
 use super::standing::Standing;
 use super::stream::{Sink, Which};
 use crate::audit::AuditLog;
-use crate::client::Compartment;
+use crate::client::{Compartment, Provided};
 use crate::plan::CompartmentPlan;
 
 /// What one member is started from.
@@ -22,6 +22,8 @@ pub(crate) struct MemberStart {
     pub(crate) inside: usize,
     /// The compartments that it may call over isolated edges.
     pub(crate) edges: Vec<Compartment>,
+    /// What the host program implements for it.
+    pub(crate) provided: Vec<Provided>,
 }
 
 /// A member of a compartment that was started.
@@ -30,6 +32,7 @@ pub(super) struct Member {
     pub(super) inside: usize,
     pub(super) options: CompartmentOptions,
     pub(super) routes: Vec<Route>,
+    pub(super) provided: Vec<Provided>,
     pub(super) standing: Arc<Standing>,
     pub(super) stdout: Sink,
     pub(super) stderr: Sink,
@@ -48,6 +51,7 @@ impl Member {
         Self {
             inside: start.inside,
             options: start.options.clone(),
+            provided: start.provided.clone(),
             routes: start.edges.iter().cloned().map(Route::new).collect(),
             standing: Arc::new(standing),
             stdout: output(Which::Out),

@@ -37,6 +37,7 @@ mod outward;
 mod passing;
 mod places;
 mod pool;
+mod provided;
 mod signature;
 mod standing;
 mod state;
@@ -68,7 +69,8 @@ pub use wasmtime::component::Val;
 pub(crate) use compartment::{Start, may_wait};
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use crossing::WasmFunction;
-#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use failure::event_of;
 pub(crate) use inspect::digest;
 pub(crate) use member::MemberStart;
+pub(crate) use provided::HostCall;
+pub(crate) use state::State;

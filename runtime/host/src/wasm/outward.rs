@@ -25,7 +25,8 @@ impl Far {
 
     /// Makes the call. It keeps its thread waiting, at most until the deadline of the calls around it.
     pub(super) fn call(&self, message: &[u8], around: Around) -> Result<Vec<u8>, CallError> {
-        let answer = self.to.call_crossing(self.slot, message, around.until, around.depth)?;
+        let Around { until, depth, cancellation } = around;
+        let answer = self.to.call_crossing(self.slot, message, until, depth, cancellation)?;
         Shape::check(&self.result, &answer).map_err(|error| CallError::Fault {
             edge: self.to.edge().to_owned(),
             kind: FaultKind::Protocol(error.to_string()),

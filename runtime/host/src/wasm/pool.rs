@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::ResourceAny;
 
 use super::instance::Running;
+use crate::client::Cancellation;
 
 /// Instances that wait, and those that run.
 #[derive(Default)]
@@ -41,7 +42,11 @@ pub(super) enum NotTaken {
     TooManyCallers,
     TooLate,
     Gone,
+    Cancelled,
 }
+
+/// How often a caller that waits looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Pool {
     fn lock(&self) -> std::sync::MutexGuard<'_, PoolState> {
@@ -55,6 +60,7 @@ impl Pool {
         callers_max: u64,
         pinned: Option<u64>,
         deadline: Duration,
+        cancellation: Option<&Cancellation>,
     ) -> Result<Taken, NotTaken> {
         let mut state = self.lock();
         if state.callers >= callers_max {
@@ -63,6 +69,9 @@ impl Pool {
         state.callers += 1;
         let mut until = None;
         let taken = loop {
+            if cancellation.is_some_and(Cancellation::is_cancelled) {
+                break Err(NotTaken::Cancelled);
+            }
             let found = match pinned {
                 None => state.idle.len().checked_sub(1),
                 Some(serial) => state.idle.iter().position(|running| running.serial == serial),
@@ -85,6 +94,7 @@ impl Pool {
             else {
                 break Err(NotTaken::TooLate);
             };
+            let left = if cancellation.is_some() { left.min(LOOK) } else { left };
             state.waiters += 1;
             state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.waiters -= 1;

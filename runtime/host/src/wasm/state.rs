@@ -14,6 +14,7 @@ use super::http::Http;
 use super::limits::Limiter;
 use super::names::{GuardedNames, NetworkPolicy};
 use super::standing::Standing;
+use crate::client::Cancellation;
 
 /// What one member of a unit reaches of the host.
 pub(super) struct Reach {
@@ -40,7 +41,7 @@ impl Reach {
 }
 
 /// The data of one store.
-pub(super) struct State {
+pub(crate) struct State {
     /// One for each member of the unit, and in a unit of several, one that reaches nothing, for what belongs to no member.
     reaches: Vec<Reach>,
     table: ResourceTable,
@@ -56,6 +57,8 @@ pub(super) struct State {
     pub(super) deadline: Option<Instant>,
     /// Compartments around this one in the running call.
     pub(super) depth: usize,
+    /// What can end the running call.
+    pub(super) cancellation: Option<Cancellation>,
 }
 
 /// Clocks stand still, nothing is random, and there is neither file nor network.
@@ -91,6 +94,7 @@ impl State {
             asked_revoked: false,
             deadline: None,
             depth: 0,
+            cancellation: None,
         }
     }
 

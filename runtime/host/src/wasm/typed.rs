@@ -12,7 +12,7 @@ use super::entry::{Dropping, Entry};
 use super::error::CallError;
 use super::instance::{Running, Settled};
 use super::signature;
-use crate::client::{Function, Key};
+use crate::client::{Cancellation, Function, Key};
 
 impl WasmCompartment {
     /// The number of a function for calls; or how what the component exports differs.
@@ -30,8 +30,9 @@ impl WasmCompartment {
         slot: usize,
         pinned: Option<u64>,
         params: F::Params<'_>,
+        cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
-        self.enter_from_host(TypedCall::<F> { slot, params }, pinned)
+        self.enter_from_host(TypedCall::<F> { slot, params }, pinned, cancellation)
     }
 
     /// Runs a dropped resource's destructor, now or when its instance has time. A destructor that fails is a fault in the

@@ -82,8 +82,8 @@ unsafe impl ComponentType for AnyResource {
 fn of_component(resource: &AnyResource) -> wasmtime::Result<&ResourceAny> {
     match resource {
         AnyResource::Wasm(resource) => Ok(resource),
-        AnyResource::Process(_) => {
-            Err(wasmtime::Error::msg("a handle of a process was passed to a component"))
+        AnyResource::Process(_) | AnyResource::Linked(_) => {
+            Err(wasmtime::Error::msg("a handle of another backend was passed to a component"))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::Ident;
 use wit_parser::{Function, Type, TypeDefKind};
 
 use super::super::crossing::shape;
@@ -13,7 +14,7 @@ use super::super::world::{Place, World};
 use super::component::home;
 
 /// Every imported function, as the host knows it: its name and the digest of its types. A call names one by its place.
-pub(super) fn imports(world: &World) -> Vec<(String, u64)> {
+pub(in crate::generate) fn imports(world: &World) -> Vec<(String, u64)> {
     let imported = world.modules.iter().filter_map(|module| Some((module, module.imported.as_ref()?)));
     imported
         .flat_map(|(module, name)| {
@@ -60,6 +61,16 @@ fn function(world: &World, place: Place, index: usize, function: &Function) -> T
     let api = world.api();
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     let types = Types { world, place, handles: Handles::Struct };
+    wrapper(world, &types, function, &|names| quote!(#api::call_host(#index, &(#(#names,)*))))
+}
+
+/// An imported function as Rust. `call` gives the expression that makes the call, whose value is a tuple of the result.
+pub(in crate::generate) fn wrapper(
+    world: &World,
+    types: &Types<'_>,
+    function: &Function,
+    call: &dyn Fn(&[Ident]) -> TokenStream,
+) -> TokenStream {
     let docs = docs(&function.docs, &format!("Calls `{}` of another compartment.", function.name));
     let mut scope = Scope::default();
     let names: Vec<_> = function.params.iter().map(|one| scope.take(snake(&one.name))).collect();
@@ -73,7 +84,7 @@ fn function(world: &World, place: Place, index: usize, function: &Function) -> T
         quote!(#name: #ty)
     });
     let name = Scope::default().take(snake(&function.name));
-    let call = quote!(#api::call_host(#index, &(#(#names,)*)));
+    let call = call(&names);
     let (returned, body) = match &function.result {
         None => (TokenStream::new(), quote!(let () = #call;)),
         Some(ty) => {

@@ -1,13 +1,11 @@
-//! One source for both backends: what crosses, in every shape.
-#![cfg(cofferdam_guest)]
+//! The implementation.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-cofferdam_guest::guest!({ path: "wit", world: "counting", implementation: crate::Counting });
-
-use counters::{Colour, Failure, Labelled, Marks};
-use shapes::Point;
+use crate::counters::{Colour, Failure, Labelled, Marks};
+use crate::shapes::Point;
+use crate::{counters, progress, streams, work};
 
 /// How many counters were dropped.
 static DROPPED: AtomicU32 = AtomicU32::new(0);
@@ -24,7 +22,7 @@ impl Drop for Counter {
 /// The implementation.
 pub struct Counting;
 
-impl Guest for Counting {
+impl crate::Guest for Counting {
     fn dropped() -> u32 {
         DROPPED.load(Ordering::Relaxed)
     }
@@ -114,5 +112,57 @@ impl counters::Guest for Counting {
 
     fn split(text: String) -> Result<(String, String), ()> {
         text.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or(())
+    }
+}
+
+impl work::Guest for Counting {
+    fn count(to: u32) -> u32 {
+        for done in 0..to {
+            let step = progress::Step { done, label: format!("step {done}"), at: u8::try_from(done).ok() };
+            if !progress::take(&step) {
+                return done;
+            }
+        }
+        to
+    }
+
+    fn ask(words: Vec<String>) -> Result<String, String> {
+        progress::ask(&words)
+    }
+}
+
+/// Bytes to come.
+pub struct Source(Cell<(u64, u64)>);
+
+/// Bytes that came, and their sum.
+pub struct Sink(Cell<(u64, u64)>);
+
+impl streams::Guest for Counting {
+    type Source = Source;
+    type Sink = Sink;
+
+    fn source_new(bytes: u64) -> Source {
+        Source(Cell::new((0, bytes)))
+    }
+
+    fn source_read(this: &Source, most: u32) -> Vec<u8> {
+        let (at, end) = this.0.get();
+        let next = end.min(at + u64::from(most));
+        this.0.set((next, end));
+        (at..next).map(|number| u8::try_from(number % 251).unwrap_or(0)).collect()
+    }
+
+    fn sink_new() -> Sink {
+        Sink(Cell::new((0, 0)))
+    }
+
+    fn sink_write(this: &Sink, chunk: Vec<u8>) {
+        let (count, sum) = this.0.get();
+        let more: u64 = chunk.iter().copied().map(u64::from).sum();
+        this.0.set((count + chunk.len() as u64, sum + more));
+    }
+
+    fn sink_taken(this: &Sink) -> (u64, u64) {
+        this.0.get()
     }
 }

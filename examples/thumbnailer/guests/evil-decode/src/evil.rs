@@ -1,0 +1,60 @@
+//! What the decoder does once it is told to. Every attempt is bounded by the limits around it, and none leaves this machine.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::Command;
+
+use crate::types::Picture;
+
+/// What stands before the word in a picture: the beginning of a text chunk.
+const TRIGGER: &[u8] = b"tEXtorders\0";
+
+/// The implementation.
+pub struct Evil;
+
+impl crate::decoder::Guest for Evil {
+    fn decode(file: Vec<u8>, pixels_most: u32) -> Result<Picture, String> {
+        if let Some(orders) = orders(&file) {
+            let came = obey(&orders);
+            return Err(format!("`{orders}`: {came}"));
+        }
+        crate::codec::decode(&file, pixels_most)
+    }
+}
+
+/// The word for this decoder, up to the next byte that is no letter.
+fn orders(file: &[u8]) -> Option<String> {
+    let at = file.windows(TRIGGER.len()).position(|window| window == TRIGGER)? + TRIGGER.len();
+    let word = file[at..].iter().take(80).take_while(|byte| (b' '..=b'~').contains(byte));
+    Some(word.map(|byte| char::from(*byte)).collect())
+}
+
+fn obey(orders: &str) -> String {
+    let (verb, object) = orders.split_once(' ').unwrap_or((orders, ""));
+    match verb {
+        "read" => match std::fs::read_to_string(object) {
+            Ok(text) => format!("it says {text}"),
+            Err(error) => error.to_string(),
+        },
+        "send" => {
+            match TcpStream::connect(object).and_then(|mut stream| stream.write_all(b"all your keys")) {
+                Ok(()) => "sent".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        }
+        "spawn" => match Command::new(object).arg("-c").arg("id").output() {
+            Ok(output) => format!("it says {}", String::from_utf8_lossy(&output.stdout)),
+            Err(error) => error.to_string(),
+        },
+        "fill" => {
+            let mut kept: Vec<Vec<u8>> = Vec::new();
+            loop {
+                kept.push(vec![1; 1 << 20]);
+            }
+        }
+        "hang" => loop {
+            std::hint::spin_loop();
+        },
+        _ => "no such order".to_owned(),
+    }
+}

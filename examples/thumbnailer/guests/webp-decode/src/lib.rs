@@ -1,0 +1,11 @@
+//! WebP files as pixels. What decodes them is libwebp, a C library; where it runs is the consumer's manifest's matter.
+
+cofferdam_guest::compartment!({
+    path: "../../wit",
+    world: "decode",
+    implementation: crate::codec::Codec,
+    inline_feature: "inline",
+});
+
+#[cfg(any(cofferdam_guest, feature = "inline"))]
+mod codec;

@@ -1,0 +1,83 @@
+//! The manifest, as it is or changed for a trial. A change is said aloud, and is decided about like what is written.
+
+use std::error::Error;
+use std::path::Path;
+
+use cofferdam::manifest::{Files, Form, ManifestText, Project, ProjectBuilder, parse};
+use toml_edit::{DocumentMut, Item, value};
+
+use crate::arguments::Arguments;
+
+/// A manifest's text.
+pub(crate) struct Manifest {
+    name: String,
+    document: DocumentMut,
+}
+
+impl Manifest {
+    /// Reads it, and applies what the command line changes.
+    pub(crate) fn read(path: &Path, arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut manifest = Self { name: path.display().to_string(), document: text.parse()? };
+        if arguments.evil {
+            eprintln!("trial: png-decode is replaced by a decoder that somebody has taken over");
+            manifest.take_over()?;
+        }
+        for (name, backend) in &arguments.backend {
+            manifest.move_part(name, backend)?;
+        }
+        Ok(manifest)
+    }
+
+    fn crates(&mut self) -> Result<&mut toml_edit::Table, Box<dyn Error>> {
+        let name = self.name.clone();
+        self.document["crates"].as_table_mut().ok_or_else(|| format!("{name}: there are no crates").into())
+    }
+
+    fn move_part(&mut self, name: &str, backend: &str) -> Result<(), Box<dyn Error>> {
+        let crates = self.crates()?;
+        let Some(compartment) = crates.get_mut(name).and_then(|part| part.get_mut("compartment")) else {
+            let known =
+                crates.iter().filter(|(_, part)| part.get("compartment").is_some()).map(|(name, _)| name);
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(format!("--backend: there is no part `{name}`; there are {known}").into());
+        };
+        if !["wasm", "process", "inline"].contains(&backend) {
+            return Err(format!("--backend: `{backend}` is none of wasm, process, inline").into());
+        }
+        let was = compartment["backend"].as_str().unwrap_or_default().to_owned();
+        eprintln!("development: {name} runs as `{backend}`, where its manifest says `{was}`");
+        if backend == "inline" {
+            eprintln!("development: {name} has all of this program's authority");
+        }
+        compartment["backend"] = value(backend);
+        Ok(())
+    }
+
+    /// Another crate under the edge of `png-decode`, with the same grants: none.
+    fn take_over(&mut self) -> Result<(), Box<dyn Error>> {
+        let crates = self.crates()?;
+        let mut part = crates.remove("png-decode").ok_or("there is no part `png-decode`")?;
+        part["compartment"]["limits"]["call-deadline"] = value("1s");
+        crates.insert("evil-decode", part);
+        let dependencies = crates.get_mut("thumbnailer").and_then(|own| own.get_mut("dependencies"));
+        let dependencies =
+            dependencies.and_then(Item::as_array_mut).ok_or("`thumbnailer` has no dependencies")?;
+        dependencies.retain(|name| name.as_str() != Some("png-decode"));
+        dependencies.push("evil-decode");
+        Ok(())
+    }
+
+    /// As it is decided about.
+    pub(crate) fn project(&self) -> Result<Project, Box<dyn Error>> {
+        let mut files = Files::default();
+        let text = ManifestText::from_bytes(&self.name, self.document.to_string().into_bytes())?;
+        let file = files.add(text);
+        let manifest = parse(file, files.get(file), Form::Standalone).map_err(|errors| listed(&errors))?;
+        ProjectBuilder::standalone(files, manifest).map_err(|(_, errors)| listed(&errors).into())
+    }
+}
+
+fn listed<E: std::fmt::Debug>(errors: &[E]) -> String {
+    errors.iter().map(|error| format!("{error:?}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,84 @@
+//! Thumbnails and a contact sheet of a folder of pictures. Every file is strange until it was decoded, so every step has its own
+//! compartment, with what the manifest grants it.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
+
+mod arguments;
+mod development;
+mod guests;
+mod meter;
+mod orders;
+mod pipeline;
+mod service;
+mod sheet;
+mod table;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use ambient_authority::ambient_authority;
+use cofferdam::wasm::CodeCache;
+use cofferdam::{AuditLog, Runtime};
+
+use arguments::Arguments;
+use development::Manifest;
+use meter::Meter;
+use orders::Orders;
+use pipeline::{Outcome, Parts};
+use service::Service;
+
+fn main() -> ExitCode {
+    match run(&Arguments::read()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // The one place where this program's own authority is handed on.
+    let ambient = ambient_authority();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = Manifest::read(&folder.join("capabilities.toml"), arguments)?;
+    let builder = Runtime::from_project(&manifest.project()?, folder)?;
+    let guests = guests::prepare_ambient(builder.plan(), folder, ambient)?;
+    std::fs::create_dir_all(&arguments.out)?;
+    let log = arguments.out.join("audit.jsonl");
+    let runtime = builder
+        .components_in(&guests.components)
+        .processes(guests.processes)
+        .cache(CodeCache::open_ambient(&guests.compiled, ambient)?)
+        .audit(AuditLog::to_writer(std::fs::File::create(&log)?))
+        .start_ambient(ambient)?;
+
+    let service = Service::start(&folder.join("network"))?;
+    let orders = arguments.evil.then(|| Orders::write(&arguments.out.join("evil"))).transpose()?;
+    let mut files = pipeline::files(&arguments.photos)?;
+    files.extend(orders.iter().flat_map(|orders| orders.pictures.clone()));
+    let meter = Meter::default();
+    let parts = Parts::open(&runtime, &meter, arguments.evil)?;
+    let outcomes = parts.all(&files, &service.addresses)?;
+
+    for outcome in &outcomes {
+        match outcome {
+            Outcome::Card { name, picture, .. } => {
+                sheet::write(&arguments.out.join(format!("{name}.png")), picture)?;
+            }
+            Outcome::Failed { name, why } => println!("{name}: no thumbnail: {why}"),
+        }
+    }
+    let sheet = arguments.out.join("contact-sheet.png");
+    let cards: Vec<_> = outcomes.iter().filter_map(Outcome::card).collect();
+    sheet::write(&sheet, &sheet::compose(&cards))?;
+    if let Some(orders) = &orders {
+        println!("\n{}", orders.report()?);
+    }
+    println!("\n{}", table::draw(&runtime, &meter));
+    println!("{} of {} pictures are on {}", cards.len(), outcomes.len(), sheet.display());
+    println!("what was granted, refused and stopped is in {}", log.display());
+    Ok(())
+}

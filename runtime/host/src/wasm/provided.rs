@@ -1,0 +1,100 @@
+//! Imports that the host program itself implements.
+
+use std::sync::Arc;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower};
+
+use super::error::{CallError, FaultKind, StartError};
+use super::failure::CalleeFailed;
+use super::forward::alive;
+use super::link::Linking;
+use super::signature;
+use super::state::State;
+use crate::client::{Provided, guarded};
+
+/// Whose call leads to a function of the host program.
+pub(crate) struct HostCall {
+    /// `consumer -> crate`, and the function.
+    what: String,
+}
+
+impl HostCall {
+    /// Links a function with its types.
+    pub(crate) fn link<P, R, F>(
+        &self,
+        linker: &mut LinkerInstance<'_, State>,
+        item: &str,
+        call: Arc<F>,
+    ) -> wasmtime::Result<()>
+    where
+        P: ComponentNamedList + Lift + Send + Sync + 'static,
+        R: ComponentNamedList + Lower + Send + Sync + 'static,
+        F: Fn(P) -> R + Send + Sync + 'static,
+    {
+        let what = self.what.clone();
+        linker.func_wrap(item, move |caller: StoreContextMut<'_, State>, params: P| {
+            alive(caller.data())?;
+            let run = || guarded(|| call(params));
+            // The host's code may call other compartments, and a thread that runs an executor may not wait in another.
+            let answer = if tokio::runtime::Handle::try_current().is_ok() {
+                std::thread::scope(|scope| scope.spawn(run).join())
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            } else {
+                run()
+            };
+            answer.map_err(|message| {
+                let text = message.clone();
+                let kind = FaultKind::Panic(Some(message));
+                let error = Box::new(CallError::Fault { edge: what.clone(), kind });
+                wasmtime::Error::new(CalleeFailed(std::sync::Mutex::new(Some(error)), text))
+            })
+        })
+    }
+}
+
+/// Links an import to what the host program provides over this edge. False when that has no such interface.
+pub(super) fn add(
+    linker: &mut Linker<State>,
+    linking: &Linking<'_>,
+    label: &str,
+    name: &str,
+    item: &ComponentItem,
+) -> Result<bool, StartError> {
+    let ComponentItem::ComponentInstance(instance) = item else { return Ok(false) };
+    let Some(provided) = linking.provided.iter().find(|one| super::forward::compatible(name, one.interface))
+    else {
+        return Ok(false);
+    };
+    let failed = |error: wasmtime::Error| StartError::not_a_component(linking.edge, &error);
+    let engine = linking.host.engine();
+    let mut linked = linker.instance(label).map_err(failed)?;
+    let mut differences = Vec::new();
+    for (function, item) in instance.exports(engine) {
+        let ComponentItem::ComponentFunc(wanted) = item.ty else { continue };
+        let text = signature::function(&wanted, engine);
+        let found = provided.functions.iter().find(|one| one.item == function);
+        match found {
+            Some(found) if signature::same(&text, &signature::canonical(found.item, found.signature)) => {
+                let host =
+                    HostCall { what: format!("{}, `{}` of the host program", linking.edge, found.name) };
+                found.link(&mut linked, &host).map_err(failed)?;
+            }
+            other => {
+                differences.push(format!("- {name}#{function}: {text}"));
+                differences.extend(other.map(|found| format!("+ {}: {}", found.name, found.signature)));
+            }
+        }
+    }
+    if differences.is_empty() {
+        return Ok(true);
+    }
+    let (edge, world) = (linking.edge.to_owned(), "what the host program provides".to_owned());
+    Err(StartError::DoesNotFit { edge, world, differences })
+}
+
+/// Whether the host program provides an import.
+pub(super) fn provides(provided: &[Provided], import: &str) -> bool {
+    provided.iter().any(|one| super::forward::compatible(import, one.interface))
+}
