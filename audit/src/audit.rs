@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::cache::Cache;
 use crate::limits::STACK_BYTES;
 use crate::link::sets::Atom;
-use crate::link::stage::{CodePlace, Stage, split};
+use crate::link::stage::{CodePlace, Extent, Stage, split};
 use crate::package::{Graph, PackageIndex, TargetKind};
 use crate::scan::scan;
 use crate::summary::Summary;
@@ -21,6 +21,12 @@ pub struct Sources {
     summaries: Vec<Summary>,
     /// Packages whose summary was in the cache.
     pub cached: usize,
+}
+
+impl Sources {
+    pub(crate) fn summary(&self, package: PackageIndex) -> &Summary {
+        &self.summaries[package]
+    }
 }
 
 /// Why sources could not be read at all.
@@ -141,14 +147,24 @@ fn plain(capability: HostCapability) -> Atom {
     Atom { capability: Capability::host(capability), argument: None }
 }
 
-/// Judges a graph.
+/// Judges a graph by what is used.
 pub fn audit<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Audit<'s> {
+    audit_extent(graph, sources, table, Extent::Used)
+}
+
+/// Judges a graph by more or less of its code.
+pub fn audit_extent<'s>(
+    graph: &'s Graph,
+    sources: &'s Sources,
+    table: &Table,
+    extent: Extent,
+) -> Audit<'s> {
     let (run_set, build_set) = split(graph);
     let all: BTreeSet<PackageIndex> = run_set.union(&build_set).copied().collect();
     let none = BTreeSet::new();
     let (run, build) = rayon::join(
-        || Stage::new(graph, &sources.summaries, table, &run_set, &none, false),
-        || Stage::new(graph, &sources.summaries, table, &build_set, &all, true),
+        || Stage::new(graph, &sources.summaries, table, &run_set, &none, false, extent),
+        || Stage::new(graph, &sources.summaries, table, &build_set, &all, true, extent),
     );
     let at_build = at_build(graph, &build, &all);
     let (linking_run, linking_build) = (linking(graph, &run), linking(graph, &build));

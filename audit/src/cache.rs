@@ -13,7 +13,7 @@ use crate::package::Package;
 use crate::summary::Summary;
 
 /// Changes when the form of a summary, or what a scan finds, changes.
-const VERSION: &str = "cofferdam-source-3";
+const VERSION: &str = "cofferdam-source-4";
 
 /// A folder of summaries.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Cache {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -16,20 +16,27 @@
 
 mod audit;
 mod cache;
+mod digest;
 pub mod limits;
 mod link;
 mod package;
 mod predicate;
 mod scan;
+mod states;
 mod summary;
 mod table;
+mod workspace;
 
 pub use audit::{
-    Audit, AuditError, Need, Sources, UnknownSource, UnsafeReach, Way, audit, read_sources_ambient,
+    Audit, AuditError, Need, Sources, UnknownSource, UnsafeReach, Way, audit, audit_extent,
+    read_sources_ambient,
 };
 pub use cache::Cache;
+pub use digest::digest_ambient;
 pub use link::sets::Atom;
-pub use link::stage::CodePlace;
+pub use link::stage::{CodePlace, Extent};
+pub use states::{State, States};
 pub use package::{Dependency, Graph, Package, PackageIndex, Target, TargetKind};
 pub use predicate::{CfgSet, Predicate};
 pub use table::{Table, TableError};
+pub use workspace::names_a_triple;

@@ -79,7 +79,8 @@ impl Summary {
                     && one.of.iter().chain(&one.of_trait).chain(&one.arguments).all(|of| path(*of))
             });
             let paths = target.paths.iter().all(|path| path.segments.iter().all(text));
-            !target.scopes.is_empty() && scopes && items && imports && impls && paths
+            let files = target.files.iter().all(|file| (*file as usize) < self.files.len());
+            !target.scopes.is_empty() && files && scopes && items && imports && impls && paths
         };
         condition(0)
             && self.unknowns.iter().all(|one| condition(one.condition))
@@ -115,6 +116,8 @@ pub(crate) struct TargetSummary {
     pub(crate) impls: Vec<Impl>,
     /// Paths, once each.
     pub(crate) paths: Vec<Path>,
+    /// The files that it was read from, as indices into [`Summary::files`], sorted.
+    pub(crate) files: Vec<u32>,
 }
 
 /// A path as it is written.

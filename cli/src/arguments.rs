@@ -42,6 +42,14 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Say what the code of each crate reaches, found in its source
     Audit(Audit),
+    /// Say how a crate, or the code behind an edge, gets to a capability
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(Why),
+    /// Say what authority changed between two versions of a crate, two lock files, or two revisions
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(Diff),
+    /// Write the whole verdict as one file: a page to explore, a document, SARIF, or a summary in Markdown
+    Report(Report),
     /// Write the manifest that grants what the code reaches now, and nothing more
     Init(Init),
     /// Draw the graph of crates and grants
@@ -97,6 +105,20 @@ Examples:
   cofferdam explain memmap2                       everything a crate has
   cofferdam explain memmap2 mmap.file             why it has it, or where it stops
   cofferdam explain 'grep -> memmap2' mmap.file   the same over one edge";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  cofferdam why 'ureq -> rustls' network.connect  the way over one edge
+  cofferdam why ring ffi                          the way inside one crate, or over its own edges
+  cofferdam why 'app -> ureq' network             every capability of a class";
+
+const DIFF_EXAMPLES: &str = "\
+Nothing is fetched, and neither the working tree nor the index of git is touched.
+
+Examples:
+  cofferdam diff ureq@2.9.7 ureq@2.12.1           two versions that are in Cargo's cache
+  cofferdam diff old/Cargo.lock Cargo.lock        two lock files
+  cofferdam diff main HEAD --deny-new             two revisions; fails when anything new is reached";
 
 const CALL_EXAMPLES: &str = "\
 Arguments are written in WAVE: 42, \"text\", [1, 2], {name: \"x\"}, some(1).
@@ -317,6 +339,65 @@ pub(crate) struct Explain {
 pub(crate) struct Audit {
     /// Only this crate, or this edge `'a -> b'`, with the ways by which it gets there
     pub subject: Option<String>,
+    /// Also what is compiled but not used, and what is there only under another cfg
+    #[arg(long)]
+    pub states: bool,
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// `name@1.2.3`, a lock file, or a revision
+    pub old: String,
+    /// The same, newer
+    pub new: String,
+    /// Which graph, where revisions are compared
+    #[command(flatten)]
+    pub source: Source,
+    /// Fail when anything is reached that was not before
+    #[arg(long)]
+    pub deny_new: bool,
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Which graph
+    #[command(flatten)]
+    pub source: Source,
+    /// The output
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub format: ReportFormat,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// The outputs of `report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Html,
+    Json,
+    Sarif,
+    Markdown,
+}
+
+/// `why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// A crate, or an edge `'a -> b'`
+    pub subject: String,
+    /// A capability, or a class of them
+    pub capability: String,
     /// Which graph
     #[command(flatten)]
     pub source: Source,
@@ -386,8 +467,11 @@ pub(crate) enum Document {
     Cache,
     Check,
     Audit,
+    Diff,
     Explain,
     Graph,
     Inspect,
     Plan,
+    Report,
+    Why,
 }

@@ -1,22 +1,22 @@
-//! `audit`: what the code of each crate reaches, what each edge brings, and by which way.
+//! `audit`: what the code of each crate reaches, what each edge brings, in which state, and by which way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::Capability;
-use cofferdam_audit::{Audit as Verdict, PackageIndex, Way, audit};
+use cofferdam_audit::{Audit as Verdict, PackageIndex, State, States, audit};
 
 use crate::arguments::{Audit, Format};
 use crate::check::counted;
 use crate::code::Code;
 use crate::document::{
-    AuditCrateDocument, AuditDocument, AuditEdgeDocument, EdgeName, ReachDocument, UnknownDocument, VERSION,
-    WayStepDocument, print_json,
+    AuditCrateDocument, AuditDocument, AuditEdgeDocument, EdgeName, UnknownDocument, VERSION, print_json,
 };
 use crate::exit::Exit;
-use crate::reach::{to_grant, way_text};
+use crate::reach::{to_grant, way_lines};
+use crate::subject::Subject;
 use crate::{Stop, render};
 
 pub(crate) fn run(arguments: &Audit, ambient: AmbientAuthority) -> Result<Exit, Stop> {
@@ -24,70 +24,127 @@ pub(crate) fn run(arguments: &Audit, ambient: AmbientAuthority) -> Result<Exit, 
     let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)? else {
         return Err(Stop::Usage("`audit` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
-    let verdict = audit(&code.graph, &code.sources, &code.table);
     let subject = arguments.subject.as_deref().map(|text| Subject::find(&code, text)).transpose()?;
+    // The other two states cost as much again each, so the whole table has them only when asked for.
+    let view = if subject.is_some() || arguments.states {
+        View::All(Box::new(States::new(&code.graph, &code.sources, &code.table)))
+    } else {
+        View::Used(Box::new(audit(&code.graph, &code.sources, &code.table)))
+    };
     match arguments.format {
-        Format::Json => print_json(&document(&code, &verdict, subject.as_ref()))?,
+        Format::Json => print_json(&document(&code, &view, subject))?,
         Format::Human => {
-            let text = match &subject {
-                None => everything(&code, &verdict),
-                Some(Subject::Package(package)) => one_package(&code, &verdict, *package),
-                Some(Subject::Edge(from, to)) => one_edge(&code, &verdict, *from, *to),
+            let text = match subject {
+                None => everything(&code, &view),
+                Some(Subject::Package(package)) => one_package(&code, &view, package),
+                Some(Subject::Edge(from, to)) => one_edge(&code, &view, from, to),
             };
-            anstream::stdout().write_all(text.as_bytes())?;
+            anstream::stdout().write_all(render::printable(&text).as_bytes())?;
         }
     }
     Ok(Exit::Ok)
 }
 
-enum Subject {
-    Package(PackageIndex),
-    Edge(PackageIndex, PackageIndex),
+/// What is shown: what is used, or all three states.
+enum View<'s> {
+    Used(Box<Verdict<'s>>),
+    All(Box<States<'s>>),
 }
 
-impl Subject {
-    fn find(code: &Code, text: &str) -> Result<Self, Stop> {
-        match text.split_once("->") {
-            Some((from, to)) => {
-                Ok(Self::Edge(Self::package(code, from.trim())?, Self::package(code, to.trim())?))
+impl<'s> View<'s> {
+    fn used(&self) -> &Verdict<'s> {
+        match self {
+            Self::Used(verdict) => verdict,
+            Self::All(states) => &states.used,
+        }
+    }
+
+    fn own(&self, package: PackageIndex) -> BTreeMap<Capability, State> {
+        let mut all = match self {
+            Self::Used(verdict) => {
+                to_grant(&verdict.own(package)).into_iter().map(|name| (name, State::Used)).collect()
             }
-            None => Ok(Self::Package(Self::package(code, text.trim())?)),
-        }
+            Self::All(states) => states.own(package),
+        };
+        all.retain(|capability, _| !capability.granted_by_default());
+        all
     }
 
-    fn package(code: &Code, text: &str) -> Result<PackageIndex, Stop> {
-        let (name, version) = text.split_once('@').map_or((text, ""), |(name, version)| (name, version));
-        let mut found = code
-            .graph
-            .packages
-            .iter()
-            .enumerate()
-            .filter(|(_, package)| package.name == name && package.version.starts_with(version));
-        match (found.next(), found.next()) {
-            (Some((only, _)), None) => Ok(only),
-            (None, _) => Err(Stop::Usage(format!("there is no crate `{text}` in the graph"))),
-            (Some((_, first)), Some((_, second))) => Err(Stop::Usage(format!(
-                "`{text}` means more than one crate; say `{name}@{}` or `{name}@{}`",
-                first.version, second.version
-            ))),
+    fn over(&self, from: PackageIndex, to: PackageIndex) -> BTreeMap<Capability, State> {
+        let mut all = match self {
+            Self::Used(verdict) => verdict
+                .needs()
+                .get(&(from, to))
+                .map(|need| to_grant(&need.run.union(&need.build).cloned().collect()))
+                .into_iter()
+                .flatten()
+                .map(|name| (name, State::Used))
+                .collect(),
+            Self::All(states) => states.over(from, to),
+        };
+        all.retain(|capability, _| !capability.granted_by_default());
+        all
+    }
+
+    fn way_within(
+        &self,
+        package: PackageIndex,
+        capability: &Capability,
+        state: State,
+    ) -> Option<cofferdam_audit::Way> {
+        match self {
+            Self::Used(verdict) => verdict.way_within(package, capability),
+            Self::All(states) => states.way_within(package, capability, state),
         }
     }
 }
 
-fn names(capabilities: &BTreeSet<Capability>) -> String {
-    capabilities.iter().map(Capability::to_string).collect::<Vec<_>>().join(", ")
+/// Width of the column of names in the table.
+const NAME_WIDTH: usize = 28;
+/// Where a line of the table ends; what is more goes on below.
+const LINE_WIDTH: usize = 100;
+
+/// `name 1.2.3    filesystem.read, clock`, broken so that it fits a terminal.
+fn row(text: &mut String, name: &str, capabilities: &[String]) {
+    let mut line = format!("{name:NAME_WIDTH$}");
+    if name.len() >= NAME_WIDTH {
+        let _ = writeln!(text, "{name}");
+        line = " ".repeat(NAME_WIDTH);
+    }
+    for (at, capability) in capabilities.iter().enumerate() {
+        let comma = if at + 1 < capabilities.len() { "," } else { "" };
+        if line.len() + capability.len() + 2 > LINE_WIDTH {
+            let _ = writeln!(text, "{line}");
+            line = " ".repeat(NAME_WIDTH);
+        }
+        let _ = write!(line, " {capability}{comma}");
+    }
+    let _ = writeln!(text, "{line}");
 }
 
-/// One line for each crate that reaches anything by itself.
-fn everything(code: &Code, verdict: &Verdict<'_>) -> String {
+/// `clock`, or `clock (compiled)`.
+fn marked((capability, state): (&Capability, &State)) -> String {
+    match state {
+        State::Used => capability.to_string(),
+        other => format!("{capability} ({})", other.name()),
+    }
+}
+
+/// One row for each crate that reaches anything by itself.
+fn everything(code: &Code, view: &View<'_>) -> String {
     let mut text = String::new();
     let mut quiet = 0;
-    for (at, package) in code.graph.packages.iter().enumerate().filter(|(at, _)| verdict.is_linked(*at)) {
-        let own = to_grant(&verdict.own(at));
+    let verdict = view.used();
+    let mut packages: Vec<PackageIndex> =
+        (0..code.graph.packages.len()).filter(|at| verdict.is_linked(*at)).collect();
+    packages.sort_by_key(|at| (!code.graph.packages[*at].member, &code.graph.packages[*at].name));
+    for at in packages {
+        let package = &code.graph.packages[at];
+        let own: Vec<String> = view.own(at).iter().map(marked).collect();
         if own.is_empty() {
             quiet += 1;
         } else {
-            let _ = writeln!(text, "{} {}\n  {}", package.name, package.version, names(&own));
+            row(&mut text, &format!("{} {}", package.name, package.version), &own);
         }
     }
     let (files, lines, by_token) = verdict.extent();
@@ -105,20 +162,25 @@ fn everything(code: &Code, verdict: &Verdict<'_>) -> String {
         let package = &code.graph.packages[unknown.package];
         let _ = writeln!(text, "  {} {}: {} {}", package.name, package.version, unknown.file, unknown.why);
     }
-    render::printable(&text)
+    text
 }
 
-fn one_package(code: &Code, verdict: &Verdict<'_>, package: PackageIndex) -> String {
+fn one_package(code: &Code, view: &View<'_>, package: PackageIndex) -> String {
     let of = &code.graph.packages[package];
+    let verdict = view.used();
     let mut text = format!("{} {}\n", of.name, of.version);
     if !verdict.is_linked(package) {
         text.push_str("  is not linked for this platform, or with these features\n");
         return text;
     }
-    for capability in to_grant(&verdict.own(package)) {
-        let _ = writeln!(text, "  uses {capability}");
-        if let Some(way) = verdict.way_within(package, &capability) {
-            text.push_str(&indented(&way_text(code, &way)));
+    let mut own: Vec<(Capability, State)> = view.own(package).into_iter().collect();
+    own.sort_by_key(|(_, state)| *state);
+    for (capability, state) in own {
+        let _ = writeln!(text, "  {capability}, {}", state.meaning());
+        if let Some(way) = view.way_within(package, &capability, state) {
+            for line in way_lines(code, &way) {
+                let _ = writeln!(text, "    {line}");
+            }
         }
     }
     let (reaching, memory) = verdict.unsafe_code(package);
@@ -127,89 +189,74 @@ fn one_package(code: &Code, verdict: &Verdict<'_>, package: PackageIndex) -> Str
         "  unsafe code: {memory} that handles memory, {} that reaches authority",
         reaching.len()
     );
-    for ((from, to), need) in verdict.needs() {
-        let all = to_grant(&need.run.union(&need.build).cloned().collect());
-        if *to == package && !all.is_empty() {
-            let _ = writeln!(text, "  brings `{}` {}", code.graph.packages[*from].name, names(&all));
-        } else if *from == package && !all.is_empty() {
-            let _ = writeln!(text, "  is brought by `{}` {}", code.graph.packages[*to].name, names(&all));
+    let names = |from: PackageIndex, to: PackageIndex| {
+        let all = view.over(from, to);
+        all.iter().filter(|(_, state)| **state == State::Used).map(marked).collect::<Vec<_>>().join(", ")
+    };
+    for (from, to) in verdict.needs().keys().copied() {
+        if from != package && to != package {
+            continue;
         }
+        let all = names(from, to);
+        if all.is_empty() {
+            continue;
+        }
+        let _ = if to == package {
+            writeln!(text, "  brings `{}` {all}", code.name(from))
+        } else {
+            writeln!(text, "  is brought by `{}` {all}", code.name(to))
+        };
     }
-    render::printable(&text)
+    text
 }
 
-fn one_edge(code: &Code, verdict: &Verdict<'_>, from: PackageIndex, to: PackageIndex) -> String {
-    let mut text = format!("{} -> {}\n", code.graph.packages[from].name, code.graph.packages[to].name);
-    let Some(need) = verdict.needs().get(&(from, to)) else {
+fn one_edge(code: &Code, view: &View<'_>, from: PackageIndex, to: PackageIndex) -> String {
+    let mut text = format!("{} -> {}\n", code.name(from), code.name(to));
+    if !view.used().needs().contains_key(&(from, to)) {
         text.push_str("  there is no such edge for this platform\n");
         return text;
-    };
-    let all = to_grant(&need.run.union(&need.build).cloned().collect());
-    if all.is_empty() {
+    }
+    let mut all: Vec<(Capability, State)> = view.over(from, to).into_iter().collect();
+    all.sort_by_key(|(_, state)| *state);
+    if all.iter().all(|(_, state)| *state != State::Used) {
         text.push_str("  brings nothing\n");
     }
-    for capability in all {
-        let _ = writeln!(text, "  brings {capability}");
-        if let Some(way) = verdict.way_over(from, to, &capability) {
-            text.push_str(&indented(&way_text(code, &way)));
+    for (capability, state) in all {
+        let _ = writeln!(text, "  {capability}, {}", state.meaning());
+        if let (View::All(states), State::Used) = (view, state)
+            && let Some(way) = states.way_over(from, to, &capability, state)
+        {
+            for line in way_lines(code, &way) {
+                let _ = writeln!(text, "    {line}");
+            }
         }
     }
-    render::printable(&text)
+    text
 }
 
-fn indented(text: &str) -> String {
-    text.lines().fold(String::new(), |mut out, line| {
-        let _ = writeln!(out, "    {line}");
-        out
-    })
-}
-
-fn document(code: &Code, verdict: &Verdict<'_>, subject: Option<&Subject>) -> AuditDocument {
-    let name = |package: PackageIndex| {
-        let of = &code.graph.packages[package];
-        format!("{}@{}", of.name, of.version)
-    };
-    let reaches = |found: BTreeMap<Capability, Option<Way>>| {
-        found
-            .into_iter()
-            .map(|(capability, way)| ReachDocument {
-                capability: capability.to_string(),
-                what: way.as_ref().map(|way| way.what.clone()),
-                way: way
-                    .iter()
-                    .flat_map(|way| &way.places)
-                    .map(|place| WayStepDocument {
-                        krate: name(place.package),
-                        item: place.item.clone(),
-                        file: place.file.clone(),
-                        line: place.line,
-                    })
-                    .collect(),
-            })
-            .collect::<Vec<_>>()
-    };
+fn document(code: &Code, view: &View<'_>, subject: Option<Subject>) -> AuditDocument {
+    let verdict = view.used();
     let shows_package = |package: PackageIndex| match subject {
         None => true,
-        Some(Subject::Package(only)) => *only == package,
+        Some(Subject::Package(only)) => only == package,
         Some(Subject::Edge(..)) => false,
     };
     let shows_edge = |from: PackageIndex, to: PackageIndex| match subject {
         None => true,
-        Some(Subject::Package(only)) => *only == from || *only == to,
-        Some(Subject::Edge(a, b)) => (*a, *b) == (from, to),
+        Some(Subject::Package(only)) => only == from || only == to,
+        Some(Subject::Edge(a, b)) => (a, b) == (from, to),
     };
     let crates = (0..code.graph.packages.len())
         .filter(|package| verdict.is_linked(*package) && shows_package(*package))
         .map(|package| {
-            let own = to_grant(&verdict.own(package)).into_iter();
-            let own = own.map(|capability| {
-                let way = verdict.way_within(package, &capability);
-                (capability, way)
+            let own = view.own(package).into_iter().map(|(capability, state)| {
+                let way = view.way_within(package, &capability, state);
+                code.reach(&capability, state, way.as_ref())
             });
             let (reaching, memory) = verdict.unsafe_code(package);
             AuditCrateDocument {
-                krate: name(package),
-                uses: reaches(own.collect()),
+                krate: code.full_name(package),
+                uses: own.collect(),
                 unsafe_memory: memory,
                 unsafe_authority: reaching.len(),
             }
@@ -217,19 +264,19 @@ fn document(code: &Code, verdict: &Verdict<'_>, subject: Option<&Subject>) -> Au
         .collect();
     let edges = verdict
         .needs()
-        .iter()
-        .filter(|((from, to), _)| shows_edge(*from, *to))
-        .map(|((from, to), need)| {
-            let all = to_grant(&need.run.union(&need.build).cloned().collect()).into_iter();
-            // Ways cost a search each, so they are given only for what was asked about.
-            let all = all.map(|capability| {
-                let way = subject.and_then(|_| verdict.way_over(*from, *to, &capability));
-                (capability, way)
+        .keys()
+        .filter(|(from, to)| shows_edge(*from, *to))
+        .map(|(from, to)| {
+            let brings = view.over(*from, *to).into_iter().map(|(capability, state)| {
+                // Ways cost a search each, so they are given only for what was asked about.
+                let way = match (view, subject) {
+                    (View::All(states), Some(_)) => states.way_over(*from, *to, &capability, state),
+                    _ => None,
+                };
+                code.reach(&capability, state, way.as_ref())
             });
-            AuditEdgeDocument {
-                ends: EdgeName { from: name(*from), to: name(*to) },
-                brings: reaches(all.collect()),
-            }
+            let ends = EdgeName { from: code.full_name(*from), to: code.full_name(*to) };
+            AuditEdgeDocument { ends, brings: brings.collect() }
         })
         .collect();
     let (files, lines, by_token) = verdict.extent();
@@ -245,7 +292,7 @@ fn document(code: &Code, verdict: &Verdict<'_>, subject: Option<&Subject>) -> Au
             .unknowns()
             .into_iter()
             .map(|unknown| UnknownDocument {
-                krate: name(unknown.package),
+                krate: code.full_name(unknown.package),
                 file: unknown.file,
                 line: unknown.line,
                 why: unknown.why,

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Diagnostic, Project, Resolution, Severity, resolve};
 use cofferdam::{Loaded, verify_paths_ambient};
+use cofferdam_audit::audit;
 
 use crate::arguments::{Check, CheckFormat, Format};
 use crate::code::Code;
@@ -31,7 +32,8 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
         && loaded.project.has_declarations()
         && let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)?
     {
-        findings.extend(reach::findings(&loaded, &resolution, &code, &arguments.accept_unknown));
+        let verdict = audit(&code.graph, &code.sources, &code.table);
+        findings.extend(reach::findings(&loaded, &resolution, &code, &verdict, &arguments.accept_unknown));
         findings.sort_by_key(|finding| finding.severity);
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();

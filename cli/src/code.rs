@@ -1,6 +1,6 @@
 //! The code of a workspace, as data for the audit: which packages, targets, features and platform.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,15 +8,15 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
-use cargo_metadata::{DependencyKind, Metadata, PackageId, TargetKind as CargoKind};
+use cargo_metadata::Metadata;
 use cofferdam::Loaded;
-use cofferdam::manifest::CrateIndex;
+use cofferdam::manifest::{Capability, CrateIndex};
 use cofferdam_audit::{
-    Cache, CfgSet, Dependency, Graph, Package, PackageIndex, Predicate, Sources, Table, Target, TargetKind,
-    read_sources_ambient,
+    Cache, CfgSet, Graph, PackageIndex, Sources, State, Table, Way, read_sources_ambient,
 };
 
 use crate::Stop;
+use crate::document::{ReachDocument, WayStepDocument};
 
 /// A graph to audit.
 pub(crate) struct Code {
@@ -48,6 +48,48 @@ impl Code {
         meter.end();
         let packages = crates.iter().enumerate().filter_map(|(at, index)| Some(((*index)?, at))).collect();
         Ok(Some(Self { graph, sources, table, packages }))
+    }
+
+    /// Reads one package by itself, with its default features: what it depends on is not there.
+    pub(crate) fn of_package(
+        package: &cargo_metadata::Package,
+        ambient: AmbientAuthority,
+    ) -> Result<Self, Stop> {
+        let graph = Graph::of_package(package, CfgSet::from_lines(&rustc(&["--print=cfg"])?));
+        let sources = read_sources_ambient(&graph, None, &|_, _| {}, ambient)?;
+        Ok(Self { graph, sources, table: Table::load()?, packages: HashMap::new() })
+    }
+
+    /// A package's name; with its version where the graph has several of that name.
+    pub(crate) fn name(&self, package: PackageIndex) -> String {
+        let of = &self.graph.packages[package];
+        let same = self.graph.packages.iter().filter(|other| other.name == of.name).count();
+        if same > 1 { self.full_name(package) } else { of.name.clone() }
+    }
+
+    /// `name@version`.
+    pub(crate) fn full_name(&self, package: PackageIndex) -> String {
+        let of = &self.graph.packages[package];
+        format!("{}@{}", of.name, of.version)
+    }
+
+    /// A capability that is reached, for a document.
+    pub(crate) fn reach(&self, capability: &Capability, state: State, way: Option<&Way>) -> ReachDocument {
+        ReachDocument {
+            capability: capability.to_string(),
+            state: state.name(),
+            what: way.map(|way| way.what.clone()),
+            way: way
+                .into_iter()
+                .flat_map(|way| &way.places)
+                .map(|place| WayStepDocument {
+                    krate: self.full_name(place.package),
+                    item: place.item.clone(),
+                    file: place.file.clone(),
+                    line: place.line,
+                })
+                .collect(),
+        }
     }
 }
 
@@ -85,104 +127,26 @@ fn graph(
             ((package.name.clone(), package.version.to_string(), package.source.clone()), index)
         })
         .collect();
-    let numbers: HashMap<&PackageId, PackageIndex> =
-        metadata.packages.iter().enumerate().map(|(number, package)| (&package.id, number)).collect();
     let mut crates = Vec::with_capacity(metadata.packages.len());
-    let mut packages = Vec::with_capacity(metadata.packages.len());
-    for package in &metadata.packages {
+    // Only a dependency that names its platform by a triple needs to know which one this is.
+    let host = match target {
+        Some(target) => Some(target.to_owned()),
+        None if cofferdam_audit::names_a_triple(metadata) => host_triple(&rustc(&["-vV"])?),
+        None => None,
+    };
+    let graph = Graph::of_workspace(metadata, cfg, host.as_deref(), |package| {
         let source = package.source.as_ref().map(ToString::to_string).unwrap_or_default();
         let key = (package.name.to_string(), package.version.to_string(), source);
         let index = known.get(&key).copied();
-        let root = index.is_some_and(|index| project.roots().contains(&index));
         crates.push(index);
-        packages.push(Package {
-            name: package.name.to_string(),
-            version: package.version.to_string(),
-            checksum: loaded.checksums.get(&key).cloned(),
-            folder: package
-                .manifest_path
-                .parent()
-                .map(|folder| folder.as_std_path().to_owned())
-                .unwrap_or_default(),
-            targets: targets(package, root),
-            features: BTreeSet::new(),
-            dependencies: Vec::new(),
-            root,
-            member: metadata.workspace_members.contains(&package.id),
-            links: package.links.clone(),
-        });
-    }
-    let mut host: Option<String> = target.map(str::to_owned);
-    for node in metadata.resolve.iter().flat_map(|resolve| &resolve.nodes) {
-        let Some(&from) = numbers.get(&node.id) else { continue };
-        packages[from].features = node.features.iter().map(ToString::to_string).collect();
-        for dependency in &node.deps {
-            let Some(&to) = numbers.get(&dependency.pkg) else { continue };
-            for kind in &dependency.dep_kinds {
-                let build = match kind.kind {
-                    DependencyKind::Normal => false,
-                    DependencyKind::Build => true,
-                    _ => continue,
-                };
-                let active = match kind.target.as_ref().map(ToString::to_string) {
-                    None => true,
-                    Some(platform) => match Predicate::parse_text(&platform) {
-                        Some(predicate) => predicate.evaluate(&cfg, &BTreeSet::new()) != Some(false),
-                        None => {
-                            if host.is_none() {
-                                host = host_triple(&rustc(&["-vV"])?);
-                            }
-                            host.as_deref() == Some(platform.as_str())
-                        }
-                    },
-                };
-                if active {
-                    packages[from].dependencies.push(Dependency { name: dependency.name.clone(), to, build });
-                }
-            }
-        }
-    }
-    let workspace = metadata.workspace_root.as_std_path().to_owned();
-    Ok((Graph { packages, cfg, workspace }, crates))
+        let root = index.is_some_and(|index| project.roots().contains(&index));
+        (root, loaded.checksums.get(&key).cloned())
+    });
+    Ok((graph, crates))
 }
 
 fn host_triple(version: &str) -> Option<String> {
     version.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
-}
-
-/// What of a package is compiled for who uses it; of a root also its programs.
-fn targets(package: &cargo_metadata::Package, root: bool) -> Vec<Target> {
-    let mut targets = Vec::new();
-    for target in &package.targets {
-        let is_library = |kind: &CargoKind| {
-            matches!(
-                kind,
-                CargoKind::Lib
-                    | CargoKind::RLib
-                    | CargoKind::DyLib
-                    | CargoKind::CDyLib
-                    | CargoKind::StaticLib
-            )
-        };
-        let kind = if target.kind.contains(&CargoKind::ProcMacro) {
-            TargetKind::ProcMacro
-        } else if target.kind.iter().any(is_library) {
-            TargetKind::Library
-        } else if target.kind.contains(&CargoKind::CustomBuild) {
-            TargetKind::BuildScript
-        } else if root && target.kind.contains(&CargoKind::Bin) {
-            TargetKind::Program
-        } else {
-            continue;
-        };
-        targets.push(Target {
-            kind,
-            name: target.name.replace('-', "_"),
-            source: target.src_path.as_std_path().to_owned(),
-            edition_2015: target.edition == cargo_metadata::Edition::E2015,
-        });
-    }
-    targets
 }
 
 /// The user's folder for what can be made again.

@@ -144,6 +144,24 @@ impl Finding {
     }
 }
 
+impl Finding {
+    pub(crate) fn code(&self) -> &str {
+        self.code
+    }
+
+    pub(crate) fn severity(&self) -> &str {
+        self.severity
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn edge(&self) -> Option<(&str, &str)> {
+        self.edge.as_ref().map(|edge| (edge.from.as_str(), edge.to.as_str()))
+    }
+}
+
 impl CheckDocument {
     pub(crate) fn new(
         project: &Project,
@@ -454,10 +472,176 @@ pub(crate) struct AuditEdgeDocument {
 pub(crate) struct ReachDocument {
     /// Its name.
     pub(crate) capability: String,
+    /// `used` here, `compiled` but not used, or only under `other-cfg`.
+    pub(crate) state: &'static str,
     /// What is used at the end.
     pub(crate) what: Option<String>,
     /// The places on the shortest way; empty for edges that were not asked about.
     pub(crate) way: Vec<WayStepDocument>,
+}
+
+/// The output of `why --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam why")]
+pub(crate) struct WhyDocument {
+    /// Always `why`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// The crate that was asked about, with its version.
+    pub(crate) krate: Option<String>,
+    /// Or the edge.
+    pub(crate) edge: Option<EdgeName>,
+    /// The capability or class that was asked about.
+    pub(crate) capability: String,
+    /// Empty when it is not reached in any state.
+    pub(crate) reaches: Vec<WhyReachDocument>,
+}
+
+/// A capability that is reached, and whether it is granted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct WhyReachDocument {
+    /// The capability, and the way.
+    #[serde(flatten)]
+    pub(crate) reach: ReachDocument,
+    /// Whether the edge grants it; nothing for a crate, for what is not used, and while nothing is declared.
+    pub(crate) granted: Option<bool>,
+}
+
+/// The output of `report --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam report")]
+pub(crate) struct ReportDocument {
+    /// Always `report`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// The name of the workspace's folder.
+    pub(crate) workspace: String,
+    /// Whether anything is declared, so that things can be denied.
+    pub(crate) declared: bool,
+    /// Source files read.
+    pub(crate) files: usize,
+    /// Lines in them.
+    pub(crate) lines: u64,
+    /// Files that the parser refused, and that were read token by token.
+    pub(crate) by_token: u32,
+    /// Every capability that is named below.
+    pub(crate) capabilities: Vec<ReportCapabilityDocument>,
+    /// The crates that are linked.
+    pub(crate) crates: Vec<ReportCrateDocument>,
+    /// The edges between them.
+    pub(crate) edges: Vec<ReportEdgeDocument>,
+    /// What `check` finds.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// What a capability means.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReportCapabilityDocument {
+    /// Its name.
+    pub(crate) name: String,
+    /// In one sentence.
+    pub(crate) meaning: String,
+    /// What a hostile holder could do.
+    pub(crate) risk: String,
+    /// `low`, `moderate`, `high` or `total`.
+    pub(crate) severity: &'static str,
+}
+
+/// A crate of a report.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(crate) struct ReportCrateDocument {
+    /// Name and version.
+    pub(crate) krate: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) crate_version: String,
+    /// It is a member of the workspace.
+    pub(crate) member: bool,
+    /// It begins with the workspace's authority.
+    pub(crate) root: bool,
+    /// It has a build script.
+    pub(crate) build_script: bool,
+    /// It is a procedural macro.
+    pub(crate) proc_macro: bool,
+    /// Unsafe blocks and functions that only handle memory.
+    pub(crate) unsafe_memory: usize,
+    /// Those that reach authority.
+    pub(crate) unsafe_authority: usize,
+    /// Files that could not be analysed.
+    pub(crate) not_analysed: usize,
+    /// What its own code reaches.
+    pub(crate) uses: Vec<ReachDocument>,
+}
+
+/// An edge of a report.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReportEdgeDocument {
+    /// Its ends, with versions.
+    #[serde(flatten)]
+    pub(crate) ends: EdgeName,
+    /// It exists only while the consumer is compiled.
+    pub(crate) build: bool,
+    /// What is reached over it; ways are given for what is used.
+    pub(crate) brings: Vec<WhyReachDocument>,
+}
+
+/// The output of `diff --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam diff")]
+pub(crate) struct DiffDocument {
+    /// Always `diff`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// What was compared: the first word of the command line.
+    pub(crate) old: String,
+    /// The second.
+    pub(crate) new: String,
+    /// The crates that changed.
+    pub(crate) crates: Vec<DiffCrateDocument>,
+    /// The edges that changed.
+    pub(crate) edges: Vec<DiffEdgeDocument>,
+}
+
+/// A crate that changed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DiffCrateDocument {
+    /// Its name; with the version where there are several.
+    pub(crate) name: String,
+    /// Its version before, where it was there.
+    pub(crate) old: Option<String>,
+    /// Its version after, where it is there.
+    pub(crate) new: Option<String>,
+    /// What its own code reaches now and did not before, with the lines of the way.
+    pub(crate) gained: std::collections::BTreeMap<String, Vec<String>>,
+    /// What it reached before.
+    pub(crate) lost: Vec<String>,
+    /// `added`, `removed` or `changed`.
+    pub(crate) build_script: Option<&'static str>,
+    /// What it depends on now and did not before.
+    pub(crate) new_dependencies: Vec<String>,
+    /// What it depended on before.
+    pub(crate) lost_dependencies: Vec<String>,
+    /// Why its code was not read.
+    pub(crate) unread: Option<String>,
+}
+
+/// An edge that changed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DiffEdgeDocument {
+    /// Its ends.
+    #[serde(flatten)]
+    pub(crate) ends: EdgeName,
+    /// `added`, `removed` or `kept`.
+    pub(crate) edge: &'static str,
+    /// What it brings now and did not before, with the lines of the way.
+    pub(crate) gained: std::collections::BTreeMap<String, Vec<String>>,
+    /// What it brought before.
+    pub(crate) lost: Vec<String>,
 }
 
 /// A place on a way.
@@ -529,6 +713,9 @@ pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
         Document::Graph => schema_for!(GraphDocument),
         Document::Inspect => schema_for!(InspectDocument),
         Document::Plan => schema_for!(PlanDocument),
+        Document::Diff => schema_for!(DiffDocument),
+        Document::Report => schema_for!(ReportDocument),
+        Document::Why => schema_for!(WhyDocument),
     };
     print_json(&schema)?;
     Ok(Exit::Ok)

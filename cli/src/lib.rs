@@ -17,6 +17,7 @@ mod cache;
 mod call;
 mod check;
 mod code;
+mod diff;
 mod doctor;
 mod document;
 mod exit;
@@ -29,10 +30,13 @@ mod plan;
 mod progress;
 mod reach;
 mod render;
+mod report;
 mod run;
 mod sarif;
 mod setup;
 mod source;
+mod subject;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -132,6 +136,9 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Check(arguments) => check::run(&arguments, ambient),
         Command::Explain(arguments) => explain::run(&arguments, ambient),
         Command::Audit(arguments) => audit::run(&arguments, ambient),
+        Command::Why(arguments) => why::run(&arguments, ambient),
+        Command::Report(arguments) => report::run(&arguments, ambient),
+        Command::Diff(arguments) => diff::run(&arguments, ambient),
         Command::Init(arguments) => init::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),

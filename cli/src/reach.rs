@@ -7,7 +7,7 @@ use cofferdam::manifest::{
     Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Project, Resolution,
     Severity, Stage, UnitIndex, example_scope, limits, print,
 };
-use cofferdam_audit::{Atom, Audit, PackageIndex, Way, audit};
+use cofferdam_audit::{Atom, Audit, PackageIndex, Way};
 
 use crate::code::Code;
 
@@ -16,10 +16,10 @@ pub(crate) fn findings(
     loaded: &Loaded,
     resolution: &Resolution,
     code: &Code,
+    verdict: &Audit<'_>,
     accepted: &[String],
 ) -> Vec<Diagnostic> {
-    let verdict = audit(&code.graph, &code.sources, &code.table);
-    let judge = Judge { project: &loaded.project, resolution, code, verdict: &verdict };
+    let judge = Judge { project: &loaded.project, resolution, code, verdict };
     let mut all = judge.edges();
     all.extend(judge.roots());
     all.extend(judge.claims());
@@ -50,6 +50,69 @@ pub(crate) fn to_grant(atoms: &BTreeSet<Atom>) -> BTreeSet<Capability> {
     atoms.iter().map(|atom| atom.capability.clone()).filter(|name| !name.granted_by_default()).collect()
 }
 
+/// What code reaches over an edge that does not grant it.
+struct Denied {
+    edge: EdgeIndex,
+    from: PackageIndex,
+    to: PackageIndex,
+    capability: Capability,
+}
+
+fn denied(project: &Project, resolution: &Resolution, code: &Code, verdict: &Audit<'_>) -> Vec<Denied> {
+    let trace = resolution.trace();
+    let mut seen: BTreeSet<(EdgeIndex, Capability)> = BTreeSet::new();
+    let mut all = Vec::new();
+    for flow in trace.flows() {
+        let edge = project.edge(flow.edge);
+        let unit = trace.holder(flow.from).unit;
+        let build_edge = project.is_build_edge(flow.edge);
+        // A compartment is held to its grants while it runs; what is in it needs no promise.
+        let confined = trace.unit(unit).owner.is_some()
+            || (!build_edge && unit != UnitIndex::BUILD && project.backend(edge.to) != Backend::Inline);
+        let (Some(&from), Some(&to)) = (code.packages.get(&edge.from), code.packages.get(&edge.to)) else {
+            continue;
+        };
+        let Some(need) = verdict.needs().get(&(from, to)).filter(|_| !confined) else { continue };
+        let need = if unit == UnitIndex::BUILD { &need.build } else { &need.run };
+        for capability in to_grant(need) {
+            let is_run = matches!(capability, Capability::Host(Stage::Run, _));
+            if (build_edge && is_run) || flow.authority.scope(&capability).is_some() {
+                continue;
+            }
+            if seen.insert((flow.edge, capability.clone())) {
+                all.push(Denied { edge: flow.edge, from, to, capability });
+            }
+        }
+    }
+    all
+}
+
+/// Whether what code reaches over edges is granted there.
+pub(crate) struct Granted {
+    declared: bool,
+    denied: BTreeSet<(PackageIndex, PackageIndex, Capability)>,
+}
+
+impl Granted {
+    pub(crate) fn new(
+        project: &Project,
+        resolution: &Resolution,
+        code: &Code,
+        verdict: &Audit<'_>,
+    ) -> Self {
+        let denied = denied(project, resolution, code, verdict);
+        Self {
+            declared: project.has_declarations(),
+            denied: denied.into_iter().map(|one| (one.from, one.to, one.capability)).collect(),
+        }
+    }
+
+    /// `None` while nothing is declared, so that nothing could be granted.
+    pub(crate) fn says(&self, from: PackageIndex, to: PackageIndex, capability: &Capability) -> Option<bool> {
+        self.declared.then(|| !self.denied.contains(&(from, to, capability.clone())))
+    }
+}
+
 impl Judge<'_> {
     fn package(&self, index: CrateIndex) -> Option<PackageIndex> {
         self.code.packages.get(&index).copied()
@@ -57,32 +120,8 @@ impl Judge<'_> {
 
     /// Rule 3 by what the code does: over each edge, what is reached must be granted.
     fn edges(&self) -> Vec<Diagnostic> {
-        let trace = self.resolution.trace();
-        let mut seen: BTreeSet<(EdgeIndex, Capability)> = BTreeSet::new();
-        let mut all = Vec::new();
-        for flow in trace.flows() {
-            let edge = self.project.edge(flow.edge);
-            let unit = trace.holder(flow.from).unit;
-            let build_edge = self.project.is_build_edge(flow.edge);
-            // A compartment is held to its grants while it runs; what is in it needs no promise.
-            let confined = trace.unit(unit).owner.is_some()
-                || (!build_edge
-                    && unit != UnitIndex::BUILD
-                    && self.project.backend(edge.to) != Backend::Inline);
-            let (Some(from), Some(to)) = (self.package(edge.from), self.package(edge.to)) else { continue };
-            let Some(need) = self.verdict.needs().get(&(from, to)).filter(|_| !confined) else { continue };
-            let need = if unit == UnitIndex::BUILD { &need.build } else { &need.run };
-            for capability in to_grant(need) {
-                let is_run = matches!(capability, Capability::Host(Stage::Run, _));
-                if (build_edge && is_run) || flow.authority.scope(&capability).is_some() {
-                    continue;
-                }
-                if seen.insert((flow.edge, capability.clone())) {
-                    all.push(self.not_granted(flow.edge, from, to, &capability));
-                }
-            }
-        }
-        all
+        let denied = denied(self.project, self.resolution, self.code, self.verdict);
+        denied.into_iter().map(|one| self.not_granted(one.edge, one.from, one.to, &one.capability)).collect()
     }
 
     fn not_granted(
@@ -329,6 +368,11 @@ pub(crate) fn table_of(
 
 /// `codec: load (src/lib.rs:3) -> util: read (src/fs.rs:9) -> std::fs::read`.
 pub(crate) fn way_text(code: &Code, way: &Way) -> String {
+    format!("reached by\n{}", way_lines(code, way).join("\n"))
+}
+
+/// The same, a line for each place; a long way is shortened in the middle.
+pub(crate) fn way_lines(code: &Code, way: &Way) -> Vec<String> {
     const SHOWN: usize = 12;
     let mut steps: Vec<String> = way
         .places
@@ -348,5 +392,8 @@ pub(crate) fn way_text(code: &Code, way: &Way) -> String {
         steps.splice(SHOWN / 2..SHOWN / 2 + left_out, [format!("... {left_out} more ...")]);
     }
     steps.push(way.what.clone());
-    format!("reached by\n{}", steps.join("\n-> "))
+    for step in steps.iter_mut().skip(1) {
+        step.insert_str(0, "-> ");
+    }
+    steps
 }

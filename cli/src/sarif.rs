@@ -2,15 +2,80 @@
 
 use std::collections::BTreeSet;
 
-use cofferdam::manifest::{Diagnostic, Project, Severity};
+use cofferdam::manifest::{Diagnostic, Location, Project, Severity};
 use serde_json::{Value, json};
 
 use crate::Stop;
-use crate::document::print_json;
+use crate::document::{ReportDocument, print_json};
 
 /// Prints one run.
 pub(crate) fn print(project: &Project, findings: &[Diagnostic]) -> Result<(), Stop> {
     print_json(&document(project, findings))
+}
+
+/// The same run, with a note for each capability that a dependency brings to a member.
+pub(crate) fn report(project: &Project, findings: &[Diagnostic], report: &ReportDocument) -> Value {
+    let mut document = document(project, findings);
+    let members: BTreeSet<&str> =
+        report.crates.iter().filter(|of| of.member).map(|of| of.krate.as_str()).collect();
+    let mut named = BTreeSet::new();
+    let mut notes = Vec::new();
+    for edge in report.edges.iter().filter(|edge| members.contains(edge.ends.from.as_str())) {
+        let line = project.edges().map(|index| project.edge(index)).find(|found| {
+            let full = |index| {
+                let package = project.package(index);
+                format!("{}@{}", package.name, package.version)
+            };
+            full(found.from) == edge.ends.from && full(found.to) == edge.ends.to
+        });
+        let at = line.and_then(|line| line.line.or_else(|| project.name_line(line.from)));
+        for one in edge.brings.iter().filter(|one| one.reach.state == "used") {
+            let rule = format!("reaches/{}", one.reach.capability);
+            named.insert(one.reach.capability.as_str());
+            let steps = one.reach.way.iter().map(|step| {
+                let text = format!("{} in {} ({}:{})", step.item, step.krate, step.file, step.line);
+                json!({ "location": { "message": { "text": text } } })
+            });
+            let steps: Vec<Value> = steps.collect();
+            let mut result = json!({
+                "ruleId": rule,
+                "kind": "informational",
+                "level": "none",
+                "message": { "text": format!(
+                    "`{}` brings `{}` to `{}`", edge.ends.to, one.reach.capability, edge.ends.from
+                ) },
+                "locations": at.iter().map(|at| location(project, *at)).collect::<Vec<_>>(),
+                "partialFingerprints": { "finding/v1": format!("{} -> {}|{}", edge.ends.from, edge.ends.to, rule) },
+            });
+            if !steps.is_empty() {
+                result["codeFlows"] = json!([{ "threadFlows": [{ "locations": steps }] }]);
+            }
+            notes.push(result);
+        }
+    }
+    let run = &mut document["runs"][0];
+    if let Some(rules) = run["tool"]["driver"]["rules"].as_array_mut() {
+        rules.extend(report.capabilities.iter().filter(|one| named.contains(one.name.as_str())).map(|one| {
+            json!({
+                "id": format!("reaches/{}", one.name),
+                "shortDescription": { "text": one.meaning },
+                "fullDescription": { "text": one.risk },
+            })
+        }));
+    }
+    if let Some(results) = run["results"].as_array_mut() {
+        results.extend(notes);
+    }
+    document
+}
+
+fn location(project: &Project, at: Location) -> Value {
+    let file = project.files().get(at.file);
+    let (line, column) = file.line_column(at.range().start);
+    json!({ "physicalLocation": {
+        "artifactLocation": { "uri": uri(file.name()) },
+        "region": { "startLine": line, "startColumn": column },
+    } })
 }
 
 fn document(project: &Project, findings: &[Diagnostic]) -> Value {
@@ -54,18 +119,7 @@ fn result(project: &Project, finding: &Diagnostic) -> Value {
         text.push_str("\n\n");
         text.push_str(more);
     }
-    let locations: Vec<Value> = finding
-        .primary
-        .iter()
-        .map(|(at, _)| {
-            let file = project.files().get(at.file);
-            let (line, column) = file.line_column(at.range().start);
-            json!({ "physicalLocation": {
-                "artifactLocation": { "uri": uri(file.name()) },
-                "region": { "startLine": line, "startColumn": column },
-            } })
-        })
-        .collect();
+    let locations: Vec<Value> = finding.primary.iter().map(|(at, _)| location(project, *at)).collect();
     let level = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

@@ -131,15 +131,16 @@ impl<'g, 's> Engine<'g, 's> {
         engine
     }
 
-    /// Follows everything from the roots.
-    pub(crate) fn run(mut self) -> Live<'s> {
+    /// Follows everything from the roots. `all`: as if all code were theirs.
+    pub(crate) fn run(mut self, all: bool) -> Live<'s> {
         for unit in 0..self.out.names.units.len() {
             let of = &self.out.names.units[unit];
-            let is_root = match of.kind {
-                TargetKind::BuildScript | TargetKind::ProcMacro => self.build,
-                TargetKind::Program => true,
-                TargetKind::Library => !self.build && self.graph.packages[of.package].root,
-            };
+            let is_root = all
+                || match of.kind {
+                    TargetKind::BuildScript | TargetKind::ProcMacro => self.build,
+                    TargetKind::Program => true,
+                    TargetKind::Library => !self.build && self.graph.packages[of.package].root,
+                };
             let roots: Vec<u32> = (0..of.target.items.len() as u32)
                 .filter(|item| {
                     let item = of.item(*item);

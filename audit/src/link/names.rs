@@ -113,7 +113,13 @@ pub(crate) struct UnitPlan {
 }
 
 impl<'s> Names<'s> {
-    pub(crate) fn new(graph: &Graph, summaries: &'s [Summary], plans: &[UnitPlan]) -> Self {
+    /// `any_cfg`: as if every condition could hold.
+    pub(crate) fn new(
+        graph: &Graph,
+        summaries: &'s [Summary],
+        plans: &[UnitPlan],
+        any_cfg: bool,
+    ) -> Self {
         let mut words = Words::default();
         let std = ["std", "core", "alloc"].map(|name| words.number(name));
         let special = Special {
@@ -131,6 +137,9 @@ impl<'s> Names<'s> {
                 .conditions
                 .iter()
                 .map(|all| {
+                    if any_cfg {
+                        return None;
+                    }
                     let mut result = Some(true);
                     for one in all {
                         match one.evaluate(&graph.cfg, &package.features) {

@@ -23,6 +23,17 @@ pub(crate) struct Stage<'s> {
     pub(crate) packages: BTreeSet<PackageIndex>,
 }
 
+/// How much of the code is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extent {
+    /// What the roots' code leads to.
+    Used,
+    /// All that is compiled for the platform and features, used or not.
+    Compiled,
+    /// The same under any platform and features, as far as the graph has the dependencies.
+    AnyCfg,
+}
+
 /// A reference from one package to another: its two nodes, and its line.
 type Crossing = (u32, u32, u32);
 
@@ -130,11 +141,12 @@ impl<'s> Stage<'s> {
         libraries: &BTreeSet<PackageIndex>,
         scripts: &BTreeSet<PackageIndex>,
         build: bool,
+        extent: Extent,
     ) -> Self {
         let plans = plans(graph, libraries, scripts, build);
-        let names = Names::new(graph, summaries, &plans);
+        let names = Names::new(graph, summaries, &plans, extent == Extent::AnyCfg);
         let mut atoms = Atoms::default();
-        let live = Engine::new(graph, table, &mut atoms, names, build).run();
+        let live = Engine::new(graph, table, &mut atoms, names, build).run(extent != Extent::Used);
         let sets = reach(&live);
         let mut stage = Self {
             live,

@@ -37,7 +37,9 @@ pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
         }
         scanner.module_file(&target.source, 0, true);
         scanner.join_glued();
-        let done = std::mem::take(&mut scanner.target);
+        let mut done = std::mem::take(&mut scanner.target);
+        done.files.sort_unstable();
+        done.files.dedup();
         scanner.summary.targets.push(done);
     }
     let used = std::mem::take(&mut scanner.used_macros);
@@ -329,13 +331,15 @@ impl<'p> Scanner<'p> {
     }
 
     fn file_number(&mut self, real: &FilePath) -> u32 {
-        if let Some(known) = self.files.get(real) {
-            return *known;
+        if let Some(known) = self.files.get(real).copied() {
+            self.target.files.push(known);
+            return known;
         }
         let number = u32::try_from(self.summary.files.len()).expect("the number of files is bounded");
         let name = real.strip_prefix(&self.folder).or_else(|_| real.strip_prefix(&self.allowed));
         self.summary.files.push(name.unwrap_or(real).display().to_string());
         self.files.insert(real.to_owned(), number);
+        self.target.files.push(number);
         number
     }
 

@@ -1,0 +1,171 @@
+//! `why`: how a crate, or the code behind an edge, gets to a capability: the way, place by place.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use ambient_authority::AmbientAuthority;
+use cofferdam::manifest::{Capability, resolve};
+use cofferdam_audit::{State, States, Way};
+
+use crate::arguments::{Format, Why};
+use crate::code::Code;
+use crate::document::{EdgeName, VERSION, WhyDocument, WhyReachDocument, print_json};
+use crate::exit::Exit;
+use crate::reach::{Granted, way_lines};
+use crate::subject::{Subject, known, means};
+use crate::{Stop, render};
+
+pub(crate) fn run(arguments: &Why, ambient: AmbientAuthority) -> Result<Exit, Stop> {
+    known(&arguments.capability)?;
+    let loaded = arguments.source.load(arguments.format, ambient)?;
+    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)? else {
+        return Err(Stop::Usage("`why` looks at code, and a `capabilities.toml` has none".to_owned()));
+    };
+    let subject = Subject::find(&code, &arguments.subject)?;
+    let states = States::new(&code.graph, &code.sources, &code.table);
+    if let Subject::Edge(from, to) = subject
+        && !states.used.needs().contains_key(&(from, to))
+    {
+        let (from, to) = (code.name(from), code.name(to));
+        return Err(Stop::Usage(format!(
+            "`{from}` does not depend on `{to}` directly, for this platform and with these features"
+        )));
+    }
+    let resolution = resolve(&loaded.project);
+    let granted = Granted::new(&loaded.project, &resolution, &code, &states.used);
+    let answers = answers(&code, &states, subject, &arguments.capability);
+    match arguments.format {
+        Format::Json => print_json(&document(&code, &granted, subject, &arguments.capability, &answers))?,
+        Format::Human => {
+            let text = text(&code, &states, &granted, subject, &arguments.capability, &answers);
+            anstream::stdout().write_all(render::printable(&text).as_bytes())?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// One capability that is reached.
+struct Answer {
+    capability: Capability,
+    state: State,
+    way: Option<Way>,
+}
+
+fn answers(code: &Code, states: &States<'_>, subject: Subject, word: &str) -> Vec<Answer> {
+    let found = match subject {
+        // A crate reaches what its own code does, and what its edges bring.
+        Subject::Package(package) => {
+            let mut all = states.own(package);
+            for (from, to) in states.used.needs().keys().filter(|(from, _)| *from == package) {
+                for (capability, state) in states.over(*from, *to) {
+                    let known = all.entry(capability).or_insert(state);
+                    *known = state.min(*known);
+                }
+            }
+            all
+        }
+        Subject::Edge(from, to) => states.over(from, to),
+    };
+    let wanted = found.into_iter().filter(|(capability, _)| means(word, capability));
+    wanted
+        .map(|(capability, state)| {
+            let way = match subject {
+                Subject::Package(package) => {
+                    states.way_within(package, &capability, state).or_else(|| {
+                        let mut edges = code.graph.packages[package].dependencies.iter();
+                        edges.find_map(|edge| states.way_over(package, edge.to, &capability, state))
+                    })
+                }
+                Subject::Edge(from, to) => states.way_over(from, to, &capability, state),
+            };
+            Answer { capability, state, way }
+        })
+        .collect()
+}
+
+fn title(code: &Code, subject: Subject) -> String {
+    match subject {
+        Subject::Package(package) => code.name(package),
+        Subject::Edge(from, to) => format!("{} -> {}", code.name(from), code.name(to)),
+    }
+}
+
+fn text(
+    code: &Code,
+    states: &States<'_>,
+    granted: &Granted,
+    subject: Subject,
+    word: &str,
+    answers: &[Answer],
+) -> String {
+    let mut text = String::new();
+    let title = title(code, subject);
+    for answer in answers {
+        let _ = writeln!(text, "{title}: {}, {}", answer.capability, answer.state.meaning());
+        if let Some(way) = &answer.way {
+            for line in way_lines(code, way) {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
+        if let (Subject::Edge(from, to), State::Used) = (subject, answer.state) {
+            let said = match granted.says(from, to, &answer.capability) {
+                None => "nothing is declared yet; `cofferdam init` writes what is reached now".to_owned(),
+                Some(true) => {
+                    format!("granted; by whom: cofferdam explain '{title}' {}", answer.capability)
+                }
+                Some(false) => "not granted; `cofferdam check` shows the line that would".to_owned(),
+            };
+            let _ = writeln!(text, "  {said}");
+        }
+        text.push('\n');
+    }
+    if answers.is_empty() {
+        let _ = writeln!(text, "{title} does not reach {word}, in any state");
+        let others = match subject {
+            Subject::Package(package) => states.own(package),
+            Subject::Edge(from, to) => states.over(from, to),
+        };
+        let others: Vec<String> = others
+            .iter()
+            .filter(|(capability, state)| **state == State::Used && !capability.granted_by_default())
+            .map(|(capability, _)| capability.to_string())
+            .collect();
+        let others = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
+        let _ = writeln!(text, "it reaches {others}");
+    }
+    text
+}
+
+fn document(
+    code: &Code,
+    granted: &Granted,
+    subject: Subject,
+    word: &str,
+    answers: &[Answer],
+) -> WhyDocument {
+    let (krate, edge) = match subject {
+        Subject::Package(package) => (Some(code.full_name(package)), None),
+        Subject::Edge(from, to) => {
+            (None, Some(EdgeName { from: code.full_name(from), to: code.full_name(to) }))
+        }
+    };
+    WhyDocument {
+        document: "why",
+        version: VERSION,
+        krate,
+        edge,
+        capability: word.to_owned(),
+        reaches: answers
+            .iter()
+            .map(|answer| WhyReachDocument {
+                reach: code.reach(&answer.capability, answer.state, answer.way.as_ref()),
+                granted: match subject {
+                    Subject::Edge(from, to) if answer.state == State::Used => {
+                        granted.says(from, to, &answer.capability)
+                    }
+                    _ => None,
+                },
+            })
+            .collect(),
+    }
+}
