@@ -1,0 +1,163 @@
+//! The escape suite on process compartments: each attempt is stopped as the list says, works where nothing stops it, and works again
+//! when the layers that stop it are left out, while any one of them alone stops it.
+//!
+//! Each part of each attempt has a process of its own. When the tests run as root, all of it runs once more as an ordinary user.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod mutant;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use ambient_authority::ambient_authority;
+use cofferdam_selftest::attempt::{Attempt, Part};
+use cofferdam_selftest::process_attempts;
+use cofferdam_selftest::suite::{Suite, line};
+use cofferdam_selftest::trial::{Programs, Trial, try_part};
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Which attempt and which part of it a process of its own does.
+const TRIAL: &str = "COFFERDAM_ESCAPE_TRIAL";
+/// Where the programs are, if somebody has built and placed them.
+const PROGRAMS: &str = "COFFERDAM_ESCAPE_PROGRAMS";
+
+/// The programs, built once: statically, as they are shipped.
+fn programs() -> &'static Programs {
+    static BUILT: OnceLock<Programs> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        if let Some(folder) = std::env::var_os(PROGRAMS).map(PathBuf::from) {
+            return Programs {
+                launcher: folder.join("cofferdam-launcher"),
+                guest: folder.join("cofferdam-selftest-guest"),
+                mutant: Some(folder.join("mutant-launcher")),
+            };
+        }
+        let target = root().join("target/guests");
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "-p", "cofferdam-selftest-guest", "-p", "cofferdam-launcher"])
+            .args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
+            .arg(&target)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .current_dir(root())
+            .output()
+            .expect("cargo runs the tests");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let built = target.join("x86_64-unknown-linux-gnu/debug");
+        Programs {
+            launcher: built.join("cofferdam-launcher"),
+            guest: built.join("cofferdam-selftest-guest"),
+            mutant: Some(mutant::mutant(root())),
+        }
+    })
+}
+
+/// Copies the programs to where an ordinary user can run them.
+fn placed() -> &'static Path {
+    static PLACED: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = PLACED.get_or_init(|| {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let all = programs();
+        let open = |path: &Path| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        };
+        open(folder.path());
+        let own = std::env::current_exe().expect("a test has a program");
+        let mutant = all.mutant.as_ref().expect("built");
+        for (from, name) in [
+            (&all.launcher, "cofferdam-launcher"),
+            (&all.guest, "cofferdam-selftest-guest"),
+            (mutant, "mutant-launcher"),
+            (&own, "test"),
+        ] {
+            std::fs::copy(from, folder.path().join(name)).expect("copied");
+            open(&folder.path().join(name));
+        }
+        folder
+    });
+    folder.path()
+}
+
+/// This test's own program, for one part of one attempt.
+fn trial(attempt: &Attempt, part: Part) -> Command {
+    let folder = placed();
+    let mut command = Command::new(folder.join("test"));
+    command
+        .args(["--exact", "alone_one_part", "--nocapture", "--test-threads=1"])
+        .env(TRIAL, format!("{} {}", attempt.id, part.word()))
+        .env(PROGRAMS, folder)
+        .current_dir("/");
+    command
+}
+
+/// Run alone, by the tests below.
+#[test]
+fn alone_one_part() {
+    let Some(wanted) = std::env::var_os(TRIAL).and_then(|text| text.into_string().ok()) else { return };
+    let (id, part) = wanted.split_once(' ').expect("an attempt and a part");
+    let attempts = process_attempts();
+    let attempt = attempts.iter().find(|attempt| attempt.id == id).expect("in the list");
+    let part = Part::from_word(part).expect("a part");
+    let done = try_part(attempt, part, programs(), ambient_authority());
+    writeln!(std::io::stdout(), "\n{}", line(&done)).expect("a pipe");
+}
+
+fn all(only: &[String]) -> Vec<Attempt> {
+    let chosen = |attempt: &Attempt| only.is_empty() || only.iter().any(|one| one == attempt.id);
+    process_attempts().into_iter().filter(chosen).collect()
+}
+
+/// `COFFERDAM_ESCAPE_ONLY="21a 21b"` tries these alone.
+fn only() -> Vec<String> {
+    std::env::var("COFFERDAM_ESCAPE_ONLY").unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+fn run() -> Vec<Trial> {
+    let attempts = all(&only());
+    let at_a_time = std::thread::available_parallelism().map_or(2, usize::from) * 2;
+    Suite { attempts: &attempts, mutated: true, at_a_time, command: &trial, progress: &|_, _| {} }.run()
+}
+
+#[test]
+fn every_attempt_is_stopped_by_each_of_its_layers() {
+    if std::env::var_os(TRIAL).is_some() {
+        return;
+    }
+    let trials = run();
+    let mut out = std::io::stdout();
+    for trial in &trials {
+        let mark = if trial.passed { "ok  " } else { "FAIL" };
+        writeln!(out, "{mark} {:<4} {:<10} {}", trial.id, trial.part.word(), trial.said).expect("a pipe");
+    }
+    let failed: Vec<_> = trials.iter().filter(|trial| !trial.passed).collect();
+    writeln!(out, "{} trials, {} failed", trials.len(), failed.len()).expect("a pipe");
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// All of it as an ordinary user.
+#[test]
+fn everything_holds_for_an_ordinary_user_too() {
+    if !rustix::process::geteuid().is_root() || std::env::var_os(TRIAL).is_some() {
+        return;
+    }
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
+        .arg(placed().join("test"))
+        .args(["--exact", "every_attempt_is_stopped_by_each_of_its_layers", "--nocapture"])
+        .env(PROGRAMS, placed())
+        .env("TMPDIR", "/tmp")
+        .current_dir("/")
+        .output()
+        .expect("util-linux is everywhere");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    writeln!(std::io::stdout(), "as an ordinary user:\n{text}").expect("a pipe");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains("0 passed"), "{text}");
+}

@@ -1,0 +1,121 @@
+//! Many trials, each in a process of its own, several at a time, none for longer than it may.
+
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::attempt::{Attempt, Part};
+use crate::trial::{Trial, parts};
+
+/// Longest that one trial may take. The longest waits ten seconds for a greeting.
+const TRIAL_MAX: Duration = Duration::from_secs(60);
+
+/// What begins the line with which a trial's process says what came of it.
+pub const LINE: &str = "cofferdam-selftest-trial: ";
+
+/// The secret that is in the environment of every trial's process, for attempt 75.
+pub const SECRET: (&str, &str) = ("COFFERDAM_SELFTEST_SECRET", "cofferdam-host-secret-0000");
+
+/// How many trials run, and how they are started.
+pub struct Suite<'a> {
+    /// The attempts.
+    pub attempts: &'a [Attempt],
+    /// Also without each layer.
+    pub mutated: bool,
+    /// Trials at a time.
+    pub at_a_time: usize,
+    /// A program that does one part of one attempt, and prints [`line`].
+    pub command: &'a (dyn Fn(&Attempt, Part) -> Command + Sync),
+    /// Told after each trial: how many are done, and how many there are.
+    pub progress: &'a (dyn Fn(usize, usize) + Sync),
+}
+
+/// What a trial's process prints.
+pub fn line(trial: &Trial) -> String {
+    format!("{LINE}{}", serde_json::to_string(trial).unwrap_or_default())
+}
+
+impl Suite<'_> {
+    /// Runs all that this user can try; gives them in the order of the list.
+    pub fn run(&self) -> Vec<Trial> {
+        let root = rustix::process::geteuid().is_root();
+        let mut todo: Vec<(&Attempt, Part)> = Vec::new();
+        for attempt in self.attempts.iter().filter(|attempt| attempt.who.includes(root)) {
+            todo.extend(parts(attempt, self.mutated).into_iter().map(|part| (attempt, part)));
+        }
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.at_a_time.max(1) {
+                scope.spawn(|| {
+                    while let Some((attempt, part)) = todo.get(next.fetch_add(1, Ordering::SeqCst)) {
+                        let trial = self.one(attempt, *part);
+                        let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        done.push(trial);
+                        (self.progress)(done.len(), todo.len());
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let place = |trial: &Trial| todo.iter().position(|(one, part)| one.id == trial.id && *part == trial.part);
+        done.sort_by_key(place);
+        done
+    }
+
+    fn one(&self, attempt: &Attempt, part: Part) -> Trial {
+        let failed = |said: String| Trial { id: attempt.id.to_owned(), part, passed: false, said };
+        let mut command = (self.command)(attempt, part);
+        // A group of its own: some attempts signal the whole group that the host is in.
+        command.process_group(0);
+        command.env(SECRET.0, SECRET.1).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return failed(format!("its process does not run: {error}")),
+        };
+        // Read while it runs, so that it never waits for us.
+        let out = child.stdout.take().map(|mut out| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                out.read_to_string(&mut text).map(|_| text).unwrap_or_default()
+            })
+        });
+        let err = child.stderr.take().map(|mut out| {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                out.read_to_end(&mut bytes).map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+            })
+        });
+        if !wait(&mut child) {
+            return failed(format!("it did not end within {TRIAL_MAX:?}"));
+        }
+        let said = out.and_then(|out| out.join().ok()).unwrap_or_default();
+        let trial = said
+            .lines()
+            .find_map(|line| line.split_once(LINE))
+            .and_then(|(_, json)| serde_json::from_str::<Trial>(json).ok());
+        trial.unwrap_or_else(|| {
+            let errors = err.and_then(|err| err.join().ok()).unwrap_or_default();
+            let ended = child.wait().map_or_else(|error| error.to_string(), |ended| ended.to_string());
+            failed(format!("its process said nothing ({ended}): {said}{errors}"))
+        })
+    }
+}
+
+/// Whether it ended in time; it has ended in any case.
+fn wait(child: &mut Child) -> bool {
+    let begun = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => return true,
+            Ok(None) if begun.elapsed() < TRIAL_MAX => std::thread::sleep(Duration::from_millis(3)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return false;
+            }
+        }
+    }
+}
