@@ -32,6 +32,8 @@
 mod audit;
 #[cfg(feature = "wasm")]
 pub mod client;
+#[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
+mod home;
 mod load;
 mod plan;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]

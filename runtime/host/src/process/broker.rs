@@ -23,6 +23,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX};
 use crate::audit::{AuditEvent, AuditLog};
+use crate::home::leads_home;
 
 /// Numbers on x86-64.
 const SOCKET: i32 = 41;
@@ -230,12 +231,13 @@ fn parse(bytes: &[u8]) -> Result<SocketAddr, Errno> {
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Whether a grant names the address, or a name that has it now. A suffix names no address.
+/// Whether a grant names the address, or a name that has it now and may lead there. A suffix names no address.
 fn is_granted(granted: &PatternSet<HostPort>, address: SocketAddr) -> bool {
     // An address of version 4 in the clothes of version 6 is what it is.
     let ip = address.ip().to_canonical();
     granted.iter().filter(|one| one.includes_port(address.port())).any(|one| match &one.host {
         HostPattern::Block(block) => block.contains(ip),
+        HostPattern::Name(name) if leads_home(name.as_str(), ip) => false,
         HostPattern::Name(name) => (name.as_str(), address.port())
             .to_socket_addrs()
             .is_ok_and(|mut all| all.any(|found| found.ip().to_canonical() == ip)),

@@ -17,6 +17,7 @@ use wasmtime_wasi_io::poll::DynPollable;
 
 use super::limits::LEARNED_ADDRESSES_MAX;
 use super::standing::Standing;
+use crate::home::leads_home;
 use crate::plan::CompartmentPlan;
 
 /// What an instance may reach, and which addresses its granted names led to. Clones are of the same instance.
@@ -85,7 +86,7 @@ impl NetworkPolicy {
     pub(super) fn learn(&self, name: &str, address: IpAddr) -> bool {
         let (name, address) = (plain(name), address.to_canonical());
         // A name in someone else's hands could be pointed at this machine or its network after it was granted.
-        if is_local(address) && !is_local_name(&name) && !self.block_covers(address, None) {
+        if leads_home(&name, address) && !self.block_covers(address, None) {
             self.0.standing.refused(
                 HostCapability::NetworkConnect,
                 format!("looked up `{name}`, which leads to `{address}`, an address of this machine or its network"),
@@ -192,42 +193,6 @@ fn block(address: IpAddr, first: u16, last: u16) -> Option<HostPort> {
 fn plain(name: &str) -> String {
     let name = name.to_ascii_lowercase();
     name.strip_suffix('.').unwrap_or(&name).to_owned()
-}
-
-/// `localhost` and what is below it always mean this machine: RFC 6761, section 6.3.
-fn is_local_name(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
-}
-
-/// Addresses that only mean something here: loopback, private, link-local (with the cloud's metadata service), carrier-grade
-/// NAT, unique local, multicast and reserved ones. IANA's special-purpose registries (RFC 6890).
-fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 192 && b == 0 && v4.octets()[2] == 0)
-                || (a == 198 && (18..20).contains(&b))
-        }
-        IpAddr::V6(v6) => {
-            let first = v6.segments()[0];
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_multicast()
-                || first & 0xfe00 == 0xfc00
-                || first & 0xffc0 == 0xfe80
-                // Addresses that carry an IPv4 address inside: NAT64 and 6to4.
-                || (first == 0x64 && v6.segments()[1] == 0xff9b)
-                || first == 0x2002
-        }
-    }
 }
 
 /// Wasmtime's resolver, with the list of names in front and the check of addresses behind.
