@@ -25,6 +25,7 @@ mod fix;
 mod graph;
 mod init;
 mod inspect;
+mod new;
 mod plan;
 mod progress;
 mod reach;
@@ -133,6 +134,7 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Explain(arguments) => explain::run(&arguments, ambient),
         Command::Audit(arguments) => audit::run(&arguments, ambient),
         Command::Init(arguments) => init::run(&arguments, ambient),
+        Command::New(arguments) => new::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),
         Command::Call(arguments) => call::run(&arguments, ambient),
