@@ -4,6 +4,7 @@ mod build;
 mod error;
 mod linked;
 mod plugin;
+mod stale;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ struct Inner {
     linked: Mutex<Vec<linked::LinkedEntry>>,
     /// What the host program implements, by edge.
     provided: HashMap<String, Vec<Provided>>,
+    sources: HashMap<(String, String), PathBuf>,
     ambient: AmbientAuthority,
 }
 
@@ -392,8 +394,13 @@ impl Runtime {
             }
             (None, None, Some(folder)) => {
                 let path = built(folder, name, &plan.version, plan.backend == Backend::Process.name());
-                read(&path)
-                    .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?
+                let bytes = read(&path)
+                    .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?;
+                let sources = self.0.sources.get(&(name.to_owned(), plan.version.clone()));
+                if let Some(newer) = sources.and_then(|sources| stale::newer(sources, &path)) {
+                    return Err(StartError::Stale { edge, krate: plan.krate.clone(), newer });
+                }
+                bytes
             }
             (None, None, None) => {
                 let hint = "name one with `component = \"...\"` in its compartment table, or give one to the builder";
