@@ -16,6 +16,7 @@ use super::failure::CalleeFailed;
 use super::host::WasmHost;
 use super::instance::Running;
 use super::link::Linking;
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 use super::outward;
 use super::signature;
 use super::state::State;
@@ -73,11 +74,12 @@ pub(super) fn add(
                             let far = far(to, Some(&exported), function);
                             join(&mut linked, linking, &far, (function, function), &ty)?;
                         }
+                        #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
                         Compartment::Process(to) => {
                             let far = format!("{exported}#{function}");
                             outward::join(&mut linked, linking, to, (function, &far), &ty)?;
                         }
-                        Compartment::Linked(_) => return Ok(false),
+                        _ => return Ok(false),
                     },
                     ComponentItem::Resource(_) => {
                         let (edge, function) = (linking.edge.to_owned(), format!("{name}#{function}"));
@@ -94,10 +96,11 @@ pub(super) fn add(
                 Compartment::Wasm(to) => {
                     join(&mut linker.root(), linking, &far(to, None, &exported), (label, name), ty)?;
                 }
+                #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
                 Compartment::Process(to) => {
                     outward::join(&mut linker.root(), linking, to, (label, &exported), ty)?;
                 }
-                Compartment::Linked(_) => return Ok(false),
+                _ => return Ok(false),
             }
             Ok(true)
         }
