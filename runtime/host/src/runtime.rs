@@ -28,6 +28,23 @@ use crate::wasm::{
 /// The compartments of a plan. Cheap to clone; `Send` and `Sync`.
 ///
 /// Dropping the last clone and the last [`Edge`] ends them.
+///
+/// ```no_run
+/// use ambient_authority::ambient_authority;
+/// use cofferdam::{Runtime, edge};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ambient = ambient_authority();
+/// let runtime = Runtime::from_file_ambient("capabilities.toml", ambient)?.start_ambient(ambient)?;
+/// let codec = runtime.edge(edge!("codec"))?;
+/// println!("{:?}", codec.functions());
+/// for compartment in runtime.list() {
+///     println!("{}: {} calls, {} failed", compartment.edge, compartment.calls.0, compartment.calls.1);
+/// }
+/// runtime.revoke(edge!("codec"))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Runtime(Arc<Inner>);
 
@@ -68,6 +85,7 @@ pub struct EdgeName<'a> {
 
 /// Where a compartment stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CompartmentStatus {
     /// Its number in the plan.
     pub number: usize,
@@ -90,6 +108,7 @@ pub struct CompartmentStatus {
 
 /// What a compartment is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CompartmentState {
     /// Nothing: it is made with the first use.
     NotStarted,
