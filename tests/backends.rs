@@ -375,6 +375,69 @@ fn more_bytes_than_a_message_may_have_go_through_in_chunks() {
 }
 
 #[test]
+fn two_consumers_of_one_crate_get_exactly_what_each_was_granted() {
+    for backend in ISOLATED {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut text = "[holds]\nfilesystem = { read = [\"left\", \"right\"] }\n".to_owned();
+        text += "[crates.app]\ndependencies = [\"left\", \"right\", \"counters\"]\n";
+        for side in ["left", "right"] {
+            std::fs::create_dir(folder.path().join(side)).expect("writable");
+            std::fs::write(folder.path().join(side).join("note"), side).expect("writable");
+            text += &format!(
+                "[crates.app.grants.{side}]\nfilesystem = {{ read = [\"{side}\"] }}\n[crates.{side}]\ndependencies = [\"counters\"]\n\
+                 [crates.{side}.grants.counters]\nfilesystem = {{ read = [\"{side}\"], at = \"/{side}\" }}\n"
+            );
+        }
+        text += &format!(
+            "[crates.counters]\nconsumes = {{ \"filesystem.read\" = {{ reason = \"looks\", optional = true }} }}\n\
+             compartment = {{ backend = \"{backend}\" }}\n"
+        );
+        let path = folder.path().join("capabilities.toml");
+        std::fs::write(&path, text).expect("writable");
+        let guest = if backend == "wasm" { component("counters") } else { program("counters") };
+        let host = ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("it is there");
+        let told = ["app", "left", "right"].map(|_| Told::default());
+        let mut builder = Runtime::from_file_ambient(&path, ambient_authority())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .component("counters", Source::Bytes(guest.into()))
+            .processes(Arc::new(host));
+        for (consumer, told) in ["app", "left", "right"].iter().zip(&told) {
+            builder = builder.provide(&format!("{consumer} -> counters"), progress::provide(told.clone()));
+        }
+        let runtime = builder.start_ambient(ambient_authority()).expect("starts");
+        let client = |consumer| {
+            let edge = runtime
+                .edge(EdgeName { consumer, krate: "counters" })
+                .unwrap_or_else(|error| panic!("{error}"));
+            Counting::open(edge).unwrap_or_else(|error| panic!("{error}"))
+        };
+        for (own, other) in [("left", "right"), ("right", "left")] {
+            let client = client(own);
+            assert_eq!(
+                client.look(&format!("/{own}/note")).expect("called"),
+                Ok(own.to_owned()),
+                "{backend}"
+            );
+            for path in
+                [format!("/{other}/note"), format!("/{own}/../{other}/note"), "/etc/hostname".to_owned()]
+            {
+                let answer = client.look(&path).expect("called");
+                assert!(answer.is_err(), "{backend}: {own} reads {path}: {answer:?}");
+            }
+        }
+        // The same crate, and no grant: a component has no folder, and a process is ended.
+        match client("app").look("/left/note") {
+            Ok(answer) => assert!(backend == "wasm" && answer.is_err(), "{backend}: {answer:?}"),
+            Err(error) => assert!(matches!(&error, CallError::Violation { .. }), "{backend}: {error:?}"),
+        }
+        // What is called back is of the one edge, too.
+        assert_eq!(client("left").work().count(2).expect("called"), 2);
+        let steps = told.map(|told| told.0.lock().expect("no panic").len());
+        assert_eq!(steps, [0, 2, 0], "{backend}");
+    }
+}
+
+#[test]
 fn a_running_call_is_ended_from_another_thread() {
     for backend in ISOLATED {
         let app = App::new(backend, "call-deadline = \"60s\"", 1);

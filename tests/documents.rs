@@ -90,6 +90,50 @@ fn the_manifest_of_the_readme_is_granted() {
     assert_eq!(run.code, Some(0), "{run}");
 }
 
+/// Runs what a page shows in the order of the page: a manifest is written, and every command of `cofferdam` succeeds. Blocks of Rust are
+/// tests of the crate `cofferdam`.
+#[test]
+fn the_guide_does_what_it_says() {
+    for page in ["README.md", "plugins.md", "c-library.md", "declare.md"] {
+        let text = read(&format!("docs/guide/src/{page}"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut ran = 0;
+        for block in text.split("\n```").skip(1).step_by(2) {
+            let (kind, body) = block.split_once('\n').expect("a kind of block");
+            match kind {
+                "toml" => {
+                    let file = body
+                        .lines()
+                        .next()
+                        .and_then(|line| line.strip_prefix("# "))
+                        .expect("the name of a file");
+                    std::fs::write(folder.path().join(file), body).expect("writable");
+                }
+                "sh" => {
+                    for line in body.lines() {
+                        let words: Vec<&str> = line.split_whitespace().collect();
+                        match words.as_slice() {
+                            ["mkdir", name] => {
+                                std::fs::create_dir(folder.path().join(name)).expect("writable")
+                            }
+                            ["cofferdam", rest @ ..] => {
+                                let run = harness::cofferdam_in(folder.path(), rest);
+                                assert_eq!(run.code, Some(0), "{page}: {line}: {run}");
+                                ran += 1;
+                            }
+                            _ => panic!("{page}: `{line}` is no command that a test runs"),
+                        }
+                    }
+                }
+                kind => {
+                    assert!(kind.starts_with("rust") || kind == "text" || kind == "wit", "{page}: {kind}")
+                }
+            }
+        }
+        assert!(ran > 0, "{page} shows no command");
+    }
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut documents =

@@ -52,6 +52,9 @@ pub(crate) enum Command {
     Report(Report),
     /// Write the manifest that grants what the code reaches now, and nothing more
     Init(Init),
+    /// Make a compartment crate and its consumer's edge
+    #[command(after_help = NEW_EXAMPLES)]
+    New(New),
     /// Draw the graph of crates and grants
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
@@ -136,6 +139,12 @@ Examples:
   cofferdam build -p png-decode                          only that one
   cofferdam build --manifest capabilities.toml --guests guests/Cargo.toml
                                                          the wasm crates of that file, from that workspace";
+
+const NEW_EXAMPLES: &str = "\
+Examples:
+  cofferdam new greeter                       a workspace with a crate in a wasm compartment, and a program that calls it
+  cofferdam new checksum --c                  the same around C, in a process compartment
+  cofferdam new codecs/gif --consumer viewer  a crate in the workspace that is here, as a dependency of `viewer`";
 
 const SETUP_HELP: &str = "\
 It is kept in the user's cache folder, or in COFFERDAM_CACHE. Two at once are safe, and what was interrupted goes on where it
@@ -317,6 +326,32 @@ pub(crate) enum CheckFormat {
     Human,
     Json,
     Sarif,
+}
+
+/// `new`.
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The folder to make; its last part is the crate's name
+    pub path: PathBuf,
+    /// Around a C library, with a little one to begin with
+    #[arg(long)]
+    pub c: bool,
+    /// Where it runs; wasm by default, and a process around C
+    #[arg(long, value_enum)]
+    pub backend: Option<NewBackend>,
+    /// Adds it to the workspace that is here, as a dependency of this crate
+    #[arg(long, value_name = "CRATE")]
+    pub consumer: Option<String>,
+    /// The clone of Cofferdam to depend on; by default the one that this program was built from, or released versions
+    #[arg(long, value_name = "FOLDER")]
+    pub cofferdam: Option<PathBuf>,
+}
+
+/// Where a new crate runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewBackend {
+    Wasm,
+    Process,
 }
 
 /// `explain`.

@@ -26,6 +26,7 @@ mod fix;
 mod graph;
 mod init;
 mod inspect;
+mod new;
 mod plan;
 mod progress;
 mod reach;
@@ -140,6 +141,7 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Report(arguments) => report::run(&arguments, ambient),
         Command::Diff(arguments) => diff::run(&arguments, ambient),
         Command::Init(arguments) => init::run(&arguments, ambient),
+        Command::New(arguments) => new::run(&arguments, ambient),
         Command::Graph(arguments) => graph::run(&arguments, ambient),
         Command::Plan(arguments) => plan::run(&arguments, ambient),
         Command::Call(arguments) => call::run(&arguments, ambient),

@@ -169,6 +169,7 @@ fn unchanged(
     if sha256 != stamp.component || stamp.inputs.digest()? != stamp.digest {
         return None;
     }
+    confirm(&component);
     Some(GuestArtifact {
         package: stamp.package,
         version: stamp.version,
@@ -246,7 +247,9 @@ impl Build<'_> {
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         let component = components.join(artifact_name(&name, &version, self.toolchain.target));
         let same = std::fs::read(&component).is_ok_and(|old| old == bytes);
-        if !same {
+        if same {
+            confirm(&component);
+        } else {
             write_whole(&component, &bytes)?;
         }
         let known = inputs.clone();
@@ -580,6 +583,16 @@ fn asked_variables(profile: &Path, names: &mut BTreeSet<String>) -> bool {
 /// Whether a file was last changed before that time.
 fn older(path: &Path, time: SystemTime) -> bool {
     std::fs::metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < time)
+}
+
+/// Gives an artifact that was found to be what its sources make the time of now: a runtime takes one that is older than its sources
+/// for stale.
+fn confirm(path: &Path) {
+    // Where that fails, the artifact looks stale, and building it again helps.
+    let _ = std::fs::File::options()
+        .append(true)
+        .open(path)
+        .and_then(|file| file.set_modified(SystemTime::now()));
 }
 
 /// Writes a file so that it is there with all of its bytes or not at all.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use cofferdam::manifest::{Files, Form, ManifestText, Project, ProjectBuilder, parse};
+use cofferdam::manifest::{Diagnostic, Files, Form, ManifestText, Project, ProjectBuilder, parse};
 use toml_edit::{DocumentMut, Item, value};
 
 use crate::arguments::Arguments;
@@ -73,11 +73,22 @@ impl Manifest {
         let mut files = Files::default();
         let text = ManifestText::from_bytes(&self.name, self.document.to_string().into_bytes())?;
         let file = files.add(text);
-        let manifest = parse(file, files.get(file), Form::Standalone).map_err(|errors| listed(&errors))?;
-        ProjectBuilder::standalone(files, manifest).map_err(|(_, errors)| listed(&errors).into())
+        let manifest = match parse(file, files.get(file), Form::Standalone) {
+            Ok(manifest) => manifest,
+            Err(errors) => {
+                return Err(listed(&files, errors.iter().map(Diagnostic::of_manifest_error)).into());
+            }
+        };
+        ProjectBuilder::standalone(files, manifest)
+            .map_err(|(files, errors)| listed(&files, errors.iter().map(Diagnostic::of_project_error)).into())
     }
 }
 
-fn listed<E: std::fmt::Debug>(errors: &[E]) -> String {
-    errors.iter().map(|error| format!("{error:?}")).collect::<Vec<_>>().join("\n")
+/// What is wrong, each with its place.
+fn listed(files: &Files, found: impl Iterator<Item = Diagnostic>) -> String {
+    let line = |one: Diagnostic| {
+        let place = one.primary.map(|(at, _)| format!(" ({})", files.describe(at))).unwrap_or_default();
+        format!("{}{place}", one.message)
+    };
+    found.map(line).collect::<Vec<_>>().join("\n")
 }

@@ -29,6 +29,20 @@ pub use crate::wasm::{CallError, FaultKind, StartError};
 use crate::wasm::{Refusal, Stdio, Val};
 
 /// A consumer's end of one edge. Cheap to clone; calls may come from many threads.
+///
+/// It is a capability: whoever has it can call what is behind it, with what the edge grants, until the edge is taken back. Clients are
+/// opened with it. Without one, a component's functions can be called by name:
+///
+/// ```no_run
+/// use cofferdam::client::{CallError, Edge};
+/// use cofferdam::wasm::Val;
+///
+/// fn greet(plugin: &Edge) -> Result<(), CallError> {
+///     let answer = plugin.call_untyped("greet", &[Val::String("Ada".to_owned())])?;
+///     println!("{answer:?}");
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Edge {
     compartment: Compartment,

@@ -1,32 +1,49 @@
 //! Cofferdam: run code you cannot trust, with no more authority than its one dependency edge was granted.
 //!
-//! Today this crate does the part before anything runs: it reads a workspace or a `capabilities.toml`, has
-//! [`capability_manifest`] decide, and prints the plan of what would run. Starting compartments comes next.
+//! A manifest says what a program holds and what it gives to each crate that it calls over an edge. A crate with
+//! `backend = "wasm"` runs as a WASI component, one with `backend = "process"` as a native program that can compute and answer and do
+//! nothing else, one with `backend = "inline"` is linked in and is not isolated. The caller's source is the same in all three.
 //!
 //! ```text
-//! files --load--> Project --resolve--> GrantGraph --plan--> Plan
+//! files --load--> Project --resolve--> GrantGraph --plan--> Plan --start--> Runtime --edge--> Edge --open--> a typed client
 //! ```
+//!
+//! # A call
+//! ```no_run
+//! use ambient_authority::ambient_authority;
+//! use cofferdam::{Runtime, edge};
+//!
+//! // What a crate with `cofferdam_guest::compartment!` has made of its WIT; here it is made on the spot.
+//! cofferdam::client!({ inline: "package acme:text@1.0.0; world shouting { export shout: func(text: string) -> string; }" });
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The one place where this program's own authority is handed on: to the runtime, for what the manifest says.
+//! let ambient = ambient_authority();
+//! let runtime = Runtime::from_file_ambient("capabilities.toml", ambient)?.start_ambient(ambient)?;
+//! let shouting = Shouting::open(runtime.edge(edge!("shout"))?)?;
+//! println!("{}", shouting.shout("quiet")?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Runtime`] starts, lists, replaces and revokes compartments; [`RuntimeBuilder`] has what a host decides beside the manifest.
+//! [`client`] has what clients stand on: [`client::Edge`], callbacks, [cancellation](client::Cancellation), and
+//! [large data in chunks](client::chunks). [`plan()`] says what would run before anything does. An [`AuditLog`] has every grant,
+//! violation, fault and refusal before the caller sees the outcome.
+//!
+//! # Features
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `wasm` | [`Runtime`], typed clients, and wasm compartments in wasmtime |
+//! | `process` | process compartments, on Linux on x86-64; alone, without [`Runtime`] and without an engine |
+//! | `http` | `wasi:http` for wasm compartments, under the same list of hosts as sockets |
+//! | `async` | [`client::Edge::unblock`]: calls that do not block an executor |
+//!
+//! All are on by default, and each builds alone. Without any, manifests are read, decided about and planned.
 //!
 //! # Authority
 //! Nothing here reaches for the host's own authority by itself. Every function that does so takes an
 //! [`AmbientAuthority`] and is named `*_ambient`.
-//!
-//! ```no_run
-//! use cofferdam::{AmbientAuthority, LoadOptions, load_workspace_ambient, plan};
-//! use cofferdam::manifest::resolve;
-//!
-//! # fn example(ambient: AmbientAuthority) -> Result<(), Box<dyn std::error::Error>> {
-//! let loaded = load_workspace_ambient(&LoadOptions::default(), ambient)?;
-//! let resolution = resolve(&loaded.project);
-//! for denial in resolution.denials() {
-//!     println!("{}", denial.kind);
-//! }
-//! if let Some(graph) = resolution.granted(&loaded.project) {
-//!     println!("{} compartments", plan(&loaded.project, &graph)?.compartments.len());
-//! }
-//! # Ok(())
-//! # }
-//! ```
 
 #[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 mod audit;
@@ -38,7 +55,7 @@ mod load;
 mod plan;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 pub mod process;
-#[cfg(all(feature = "process", not(all(target_os = "linux", target_arch = "x86_64"))))]
+#[cfg(all(feature = "wasm", not(all(feature = "process", target_os = "linux", target_arch = "x86_64"))))]
 #[path = "process_elsewhere.rs"]
 pub mod process;
 #[cfg(feature = "wasm")]
@@ -65,3 +82,12 @@ pub use plan::{
 pub use runtime::{
     CompartmentState, CompartmentStatus, EdgeName, Plugin, Runtime, RuntimeBuilder, RuntimeError, Source,
 };
+
+/// The guide's Rust compiles: each of its blocks is a test.
+#[cfg(all(doctest, feature = "wasm"))]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/src/plugins.md")]
+    struct Plugins;
+    #[doc = include_str!("../../../docs/guide/src/c-library.md")]
+    struct CLibrary;
+}

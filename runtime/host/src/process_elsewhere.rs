@@ -1,14 +1,34 @@
-//! Process compartments on a platform that has none: the host is not found, and the error says what to use instead.
+//! Process compartments where there are none: on a platform without them, or in a build without the feature `process`. The host is not
+//! found, and the error says what to use instead.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use ambient_authority::AmbientAuthority;
+use capability_manifest::Capability;
+use cofferdam_wire::value::Resource;
+
+use crate::audit::AuditLog;
+use crate::client::{Cancellation, Compartment, Function, Key, Provided};
+use crate::plan::CompartmentPlan;
+use crate::wasm::{CallError, StartError as WasmStartError, Stdio, WasmHost};
 
 /// Why a compartment does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// This platform has no process compartments.
-    #[error("process compartments need Linux on x86-64; use wasm compartments here (`backend = \"wasm\"`)")]
+    /// This platform, or this build, has no process compartments.
+    #[error(
+        "process compartments need Linux on x86-64 and the feature `process` of `cofferdam`; use wasm compartments here \
+         (`backend = \"wasm\"`)"
+    )]
     Unsupported,
+    /// What cannot be had.
+    #[error("`{edge}`: this release cannot enforce {what} for a process, and does not run without")]
+    #[expect(missing_docs, reason = "fields are named by the message that uses them")]
+    CannotEnforce { edge: String, what: String },
 }
 
 /// Never found here.
@@ -26,4 +46,74 @@ impl ProcessHost {
     pub fn find_ambient(_: AmbientAuthority) -> Result<Self, StartError> {
         Err(StartError::Unsupported)
     }
+}
+
+/// What a caller may choose about a start: nothing here.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct StartOptions {}
+
+/// What a compartment would be made from.
+#[expect(dead_code, reason = "nothing is ever made from it")]
+pub(crate) struct Start {
+    pub(crate) plan: CompartmentPlan,
+    pub(crate) program: Vec<u8>,
+    pub(crate) folder: PathBuf,
+    pub(crate) instances: usize,
+    pub(crate) options: StartOptions,
+    pub(crate) edges: Vec<Compartment>,
+    pub(crate) provided: Vec<Provided>,
+    pub(crate) threads: WasmHost,
+}
+
+/// There is never one.
+#[derive(Debug, Clone)]
+pub(crate) struct ProcessEdge(Infallible);
+
+/// Every use of something that cannot be.
+macro_rules! never {
+    ($($(#[$attribute:meta])* fn $name:ident(&self $(, $argument:ty)*) $(-> $result:ty)?;)*) => {
+        $($(#[$attribute])* pub(crate) fn $name(&self $(, _: $argument)*) $(-> $result)? {
+            match self.0 {}
+        })*
+    };
+}
+
+impl ProcessEdge {
+    pub(crate) fn start(host: &Arc<ProcessHost>, _: Start, _: &AuditLog) -> Result<Self, WasmStartError> {
+        match **host {}
+    }
+
+    never! {
+        fn edge(&self) -> &str;
+        fn id(&self) -> u64;
+        fn exports(&self) -> Vec<String>;
+        fn instances(&self) -> (usize, usize);
+        fn counts(&self) -> (u64, u64);
+        fn memory_peak(&self) -> Option<u64>;
+        fn digest(&self) -> String;
+        fn take_stdio(&self) -> Stdio;
+        #[cfg(feature = "async")]
+        fn threads(&self) -> &WasmHost;
+        fn find(&self, &Key) -> Result<usize, Vec<String>>;
+        fn drop_resource(&self, u64, Resource);
+        fn stop(&self) -> Result<(), WasmStartError>;
+        fn revoke(&self) -> Result<(), WasmStartError>;
+        fn revoke_grant(&self, &Capability) -> Result<(), WasmStartError>;
+        fn replace(&self, &[u8]) -> Result<(), WasmStartError>;
+    }
+
+    pub(crate) fn call_slot<F: Function>(
+        &self,
+        _: usize,
+        _: Option<u64>,
+        _: &F::Params<'_>,
+        _: Option<&Cancellation>,
+    ) -> Result<(F::Results, u64), CallError> {
+        match self.0 {}
+    }
+}
+
+pub(crate) fn write_signal(f: &mut fmt::Formatter<'_>, number: i32, _: &str) -> fmt::Result {
+    write!(f, "was ended by signal {number}")
 }

@@ -4,6 +4,7 @@ mod build;
 mod error;
 mod linked;
 mod plugin;
+mod stale;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,6 +28,23 @@ use crate::wasm::{
 /// The compartments of a plan. Cheap to clone; `Send` and `Sync`.
 ///
 /// Dropping the last clone and the last [`Edge`] ends them.
+///
+/// ```no_run
+/// use ambient_authority::ambient_authority;
+/// use cofferdam::{Runtime, edge};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ambient = ambient_authority();
+/// let runtime = Runtime::from_file_ambient("capabilities.toml", ambient)?.start_ambient(ambient)?;
+/// let codec = runtime.edge(edge!("codec"))?;
+/// println!("{:?}", codec.functions());
+/// for compartment in runtime.list() {
+///     println!("{}: {} calls, {} failed", compartment.edge, compartment.calls.0, compartment.calls.1);
+/// }
+/// runtime.revoke(edge!("codec"))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Runtime(Arc<Inner>);
 
@@ -45,6 +63,7 @@ struct Inner {
     linked: Mutex<Vec<linked::LinkedEntry>>,
     /// What the host program implements, by edge.
     provided: HashMap<String, Vec<Provided>>,
+    sources: HashMap<(String, String), PathBuf>,
     ambient: AmbientAuthority,
 }
 
@@ -66,6 +85,7 @@ pub struct EdgeName<'a> {
 
 /// Where a compartment stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CompartmentStatus {
     /// Its number in the plan.
     pub number: usize,
@@ -88,6 +108,7 @@ pub struct CompartmentStatus {
 
 /// What a compartment is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CompartmentState {
     /// Nothing: it is made with the first use.
     NotStarted,
@@ -392,8 +413,13 @@ impl Runtime {
             }
             (None, None, Some(folder)) => {
                 let path = built(folder, name, &plan.version, plan.backend == Backend::Process.name());
-                read(&path)
-                    .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?
+                let bytes = read(&path)
+                    .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?;
+                let sources = self.0.sources.get(&(name.to_owned(), plan.version.clone()));
+                if let Some(newer) = sources.and_then(|sources| stale::newer(sources, &path)) {
+                    return Err(StartError::Stale { edge, krate: plan.krate.clone(), newer });
+                }
+                bytes
             }
             (None, None, None) => {
                 let hint = "name one with `component = \"...\"` in its compartment table, or give one to the builder";

@@ -10,7 +10,8 @@ use super::compartment::Compartment;
 use super::linked::{Linked, StaleResource};
 use crate::wasm::StartError;
 
-/// One exported function, with its Rust types. Implemented by generated code.
+/// One exported function, with its Rust types. Implemented by generated code of the same release, and by nobody else: it may get more items
+/// at any time.
 pub trait Function: 'static {
     /// The exported interface with package and version, `acme:text/filter@1.0.0`; `None` for a function of the world itself.
     const INTERFACE: Option<&'static str>;

@@ -11,6 +11,7 @@ use crate::wasm::CallError;
 
 /// A resource as it crosses, on either backend. Only the compartment that it is of can make something of it.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum AnyResource {
     /// One of a component.
     Wasm(ResourceAny),

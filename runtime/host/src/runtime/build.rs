@@ -41,6 +41,8 @@ pub struct RuntimeBuilder {
     cache: Option<CodeCache>,
     eager: bool,
     provided: HashMap<String, Vec<Provided>>,
+    /// Where the sources of crates are, by name and version, for those that can change.
+    sources: HashMap<(String, String), PathBuf>,
     pub(super) host_manifest: Option<HostManifest>,
 }
 
@@ -77,7 +79,16 @@ impl Runtime {
     ) -> Result<RuntimeBuilder, RuntimeError> {
         let loaded = load_workspace_ambient(options, ambient)?;
         let folder = loaded.folder.join("target/cofferdam/components");
-        Ok(Self::from_loaded_ambient(&loaded, ambient)?.components_in(folder))
+        let mut builder = Self::from_loaded_ambient(&loaded, ambient)?.components_in(folder);
+        let own =
+            loaded.metadata.iter().flat_map(|metadata| &metadata.packages).filter(|one| one.source.is_none());
+        builder.sources = own
+            .filter_map(|package| {
+                let name = (package.name.to_string(), package.version.to_string());
+                Some((name, package.manifest_path.parent()?.as_std_path().to_owned()))
+            })
+            .collect();
+        Ok(builder)
     }
 
     fn from_loaded_ambient(
@@ -128,6 +139,7 @@ impl Runtime {
             cache: None,
             eager: false,
             provided: HashMap::new(),
+            sources: HashMap::new(),
             host_manifest: None,
         }
     }
@@ -262,6 +274,7 @@ impl RuntimeBuilder {
             host_manifest: self.host_manifest,
             linked: Mutex::new(linked),
             provided: self.provided,
+            sources: self.sources,
             entries: Mutex::new(entries),
             ambient,
         }));

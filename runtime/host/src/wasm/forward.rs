@@ -18,10 +18,12 @@ use super::failure::CalleeFailed;
 use super::host::WasmHost;
 use super::instance::Running;
 use super::link::Linking;
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+use super::outward;
 use super::passing::FLAT_MAX;
+use super::signature;
 use super::state::State;
 use super::unchecked::{Arguments, Called, Given};
-use super::{outward, signature};
 use crate::client::Compartment;
 
 /// A compartment that another may call, over an edge of the plan.
@@ -132,7 +134,12 @@ struct Far {
 
 /// Where a function is.
 enum Callee {
-    Wasm { to: WasmCompartment, slot: usize, name: String },
+    Wasm {
+        to: WasmCompartment,
+        slot: usize,
+        name: String,
+    },
+    #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
     Process(outward::Far),
 }
 
@@ -154,6 +161,7 @@ fn far(
             Ok(slot) => Ok(Callee::Wasm { to: to.clone(), slot, name: name.to_owned() }),
             Err(found) => Err(found),
         },
+        #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
         Compartment::Process(to) => match outward::Far::find(to, name, wanted) {
             Some(far) => Ok(Callee::Process(far)),
             None => Err(Some("none, or of other types".to_owned())),
@@ -213,6 +221,7 @@ impl Far {
             Callee::Wasm { to, slot, name } => {
                 to.enter(Passing { slot: *slot, name, message }, None, around).map(|(answer, _)| answer)
             }
+            #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
             Callee::Process(to) => to.call(message, around),
         })
     }
@@ -224,6 +233,7 @@ impl Far {
                 to.enter_async(passing, None, around).await.map(|(answer, _)| answer)
             }
             // It keeps its thread waiting, at most until the deadline of the calls around it.
+            #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
             Callee::Process(to) => to.call(message, around),
         })
     }

@@ -1,0 +1,1 @@
+println!("{:08x}", @IDENT@.checksum(b"Wikipedia")?);

@@ -1,0 +1,28 @@
+//! Calls `@NAME@` over its edge. Where that runs, `capabilities.toml` says.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use ambient_authority::ambient_authority;
+use cofferdam::{Runtime, edge};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    // The one place where this program's own authority is handed on: to the runtime, for what the manifest says.
+    let ambient = ambient_authority();
+    let runtime = Runtime::from_file_ambient("capabilities.toml", ambient)?
+        .components_in("target/cofferdam/components")
+        .start_ambient(ambient)?;
+    let @IDENT@ = @IDENT@::@TYPE@::open(runtime.edge(edge!("@NAME@"))?)?;
+    @CALL@
+    Ok(())
+}
