@@ -42,7 +42,9 @@ fn the_page_of_codes_is_fresh() {
 
 #[test]
 fn the_schemas_are_fresh() {
-    for document in ["audit", "build", "cache", "check", "explain", "graph", "inspect", "plan"] {
+    for document in
+        ["audit", "build", "cache", "check", "diff", "explain", "graph", "inspect", "plan", "report", "why"]
+    {
         let run = cofferdam(&["schema", document]);
         assert_eq!(run.code, Some(0), "{run}");
         fresh(&format!("docs/schema/{document}-1.json"), &run.stdout);

@@ -41,6 +41,15 @@ pub enum AuditError {
     Table(#[from] TableError),
 }
 
+/// How much source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// What is compiled for the graph's platform and features: enough for what is used and compiled.
+    Platform,
+    /// All of it: needed for [`Extent::AnyCfg`].
+    Everything,
+}
+
 /// Reads the source of every package that is linked for the graph's platform. `progress` is told after each.
 ///
 /// # Errors
@@ -50,12 +59,14 @@ pub enum AuditError {
 /// Reads the packages' folders, and for members the workspace's; reads and writes the cache's folder.
 pub fn read_sources_ambient(
     graph: &Graph,
+    reading: Reading,
     cache: Option<&Cache>,
     progress: &(dyn Fn(usize, usize) + Sync),
     _: AmbientAuthority,
 ) -> Result<Sources, AuditError> {
     let (run, build) = split(graph);
     let wanted: Vec<PackageIndex> = run.union(&build).copied().collect();
+    let platform = (reading == Reading::Platform).then_some(&graph.cfg);
     let done = std::sync::atomic::AtomicUsize::new(0);
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK_BYTES).build()?;
     let read: Vec<(PackageIndex, Summary, bool)> = pool.install(|| {
@@ -64,12 +75,12 @@ pub fn read_sources_ambient(
             .with_max_len(1)
             .map(|index| {
                 let package = &graph.packages[*index];
-                let known = cache.and_then(|cache| cache.load(package));
+                let known = cache.and_then(|cache| cache.load(package, platform));
                 let was_cached = known.is_some();
                 let summary = known.unwrap_or_else(|| {
-                    let summary = scan(package, &graph.workspace);
+                    let summary = scan(package, &graph.workspace, platform);
                     if let Some(cache) = cache {
-                        cache.store(package, &summary);
+                        cache.store(package, platform, &summary);
                     }
                     summary
                 });
@@ -153,12 +164,7 @@ pub fn audit<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Audit
 }
 
 /// Judges a graph by more or less of its code.
-pub fn audit_extent<'s>(
-    graph: &'s Graph,
-    sources: &'s Sources,
-    table: &Table,
-    extent: Extent,
-) -> Audit<'s> {
+pub fn audit_extent<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table, extent: Extent) -> Audit<'s> {
     let (run_set, build_set) = split(graph);
     let all: BTreeSet<PackageIndex> = run_set.union(&build_set).copied().collect();
     let none = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Summaries of packages from a registry, kept between runs. They hold what is written, not what it means, so tables, features
-//! and platforms do not spoil them. A package is found by its checksum, and the file of its summary
+//! Summaries of packages from a registry, kept between runs. They hold what is written, not what it means, so tables do not
+//! spoil them. A package is found by its checksum, and where only what is compiled was read, by platform and features, and the file of its summary
 //! begins with a digest of what follows: what does not fit is read anew, never believed.
 
 use std::fmt::Write as _;
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::limits::CACHE_BYTES_MAX;
 use crate::package::Package;
+use crate::predicate::CfgSet;
 use crate::summary::Summary;
 
 /// Changes when the form of a summary, or what a scan finds, changes.
@@ -28,7 +29,7 @@ impl Cache {
     }
 
     /// The name says what was read: the package by its checksum, the targets that were followed, and the version of the code.
-    fn file(&self, package: &Package) -> Option<PathBuf> {
+    fn file(&self, package: &Package, platform: Option<&CfgSet>) -> Option<PathBuf> {
         let checksum = package.checksum.as_ref()?;
         let mut hash = Sha256::new();
         hash.update(VERSION);
@@ -40,13 +41,17 @@ impl Cache {
             hash.update(source.to_string_lossy().as_bytes());
             hash.update([0]);
         }
-        hash.update([u8::from(package.links.is_some())]);
+        hash.update([u8::from(package.links.is_some()), u8::from(platform.is_some())]);
+        if let Some(platform) = platform {
+            // What was left out depends on both.
+            hash.update(format!("{platform:?} {:?}", package.features));
+        }
         Some(self.folder.join(hex(&hash.finalize())))
     }
 
     /// The summary of a package, when it was kept whole.
-    pub(crate) fn load(&self, package: &Package) -> Option<Summary> {
-        let path = self.file(package)?;
+    pub(crate) fn load(&self, package: &Package, platform: Option<&CfgSet>) -> Option<Summary> {
+        let path = self.file(package, platform)?;
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).ok()?;
         file.take(CACHE_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
@@ -62,8 +67,8 @@ impl Cache {
     }
 
     /// Keeps a summary. A failure is no error: the next run reads the source again.
-    pub(crate) fn store(&self, package: &Package, summary: &Summary) {
-        let Some(path) = self.file(package) else { return };
+    pub(crate) fn store(&self, package: &Package, platform: Option<&CfgSet>, summary: &Summary) {
+        let Some(path) = self.file(package, platform) else { return };
         let Ok(body) = postcard::to_stdvec(summary) else { return };
         let stored = || -> std::io::Result<()> {
             std::fs::create_dir_all(&self.folder)?;

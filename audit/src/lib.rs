@@ -16,9 +16,11 @@
 
 mod audit;
 mod cache;
+mod claims;
 mod digest;
 pub mod limits;
 mod link;
+mod map;
 mod package;
 mod predicate;
 mod scan;
@@ -28,15 +30,16 @@ mod table;
 mod workspace;
 
 pub use audit::{
-    Audit, AuditError, Need, Sources, UnknownSource, UnsafeReach, Way, audit, audit_extent,
+    Audit, AuditError, Need, Reading, Sources, UnknownSource, UnsafeReach, Way, audit, audit_extent,
     read_sources_ambient,
 };
 pub use cache::Cache;
+pub use claims::{Claim, Claims};
 pub use digest::digest_ambient;
 pub use link::sets::Atom;
 pub use link::stage::{CodePlace, Extent};
-pub use states::{State, States};
 pub use package::{Dependency, Graph, Package, PackageIndex, Target, TargetKind};
 pub use predicate::{CfgSet, Predicate};
+pub use states::{State, States};
 pub use table::{Table, TableError};
 pub use workspace::names_a_triple;

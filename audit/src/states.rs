@@ -42,7 +42,6 @@ impl State {
     }
 }
 
-
 /// The verdicts about a graph in all states.
 #[derive(Debug)]
 pub struct States<'s> {

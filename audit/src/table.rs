@@ -27,7 +27,7 @@ pub(crate) struct Method {
 
 /// A table of ours is wrong.
 #[derive(Debug, thiserror::Error)]
-#[error("`policies/reach/{file}`: {message}")]
+#[error("`policies/**/{file}`: {message}")]
 pub struct TableError {
     /// The file.
     pub file: &'static str,

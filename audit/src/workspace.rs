@@ -85,7 +85,11 @@ fn described(package: &cargo_metadata::Package, root: bool) -> Package {
         name: package.name.to_string(),
         version: package.version.to_string(),
         checksum: None,
-        folder: package.manifest_path.parent().map(|folder| folder.as_std_path().to_owned()).unwrap_or_default(),
+        folder: package
+            .manifest_path
+            .parent()
+            .map(|folder| folder.as_std_path().to_owned())
+            .unwrap_or_default(),
         targets: targets(package, root),
         features: BTreeSet::new(),
         dependencies: Vec::new(),

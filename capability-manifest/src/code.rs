@@ -270,6 +270,22 @@ comment beside or above the block, so that a reader and a search can find it:
     // SAFETY: ...
     unsafe { libc::mmap(...) }"
 
+    GrantNotReached "grant-not-reached" Warning "A grant that no code behind its edge uses." =>
+"Neither the dependency nor anything below it was seen to use the capability over this edge. Remove the grant: what is not
+granted cannot be used by mistake, and the day the code reaches for it, `check` says so."
+
+    BuildScriptChanged "build-script-changed" Error "A build script is another than the one that was accepted." =>
+"`Cofferdam.lock` holds the SHA-256 of the source of each dependency's build script. A build script runs with all that the
+person has who builds, so a new one is read before it runs. `cofferdam init` records it."
+
+    NewEdge "new-edge" Warning "A dependency that was not there when `Cofferdam.lock` was written." =>
+"A crate gained a dependency: with an update, or because somebody added a line. The note says what it brings; what is not
+granted is an error of its own. `cofferdam init` records the edges that there are now."
+
+    ClaimDisagrees "claim-disagrees" Warning "A crate's code reaches more than `policies/crates/` knows of its version." =>
+"Somebody read the code of this crate, in a range of versions, and wrote down what it reaches by itself. This version reaches
+more: the page is out of date, or the release is not what it says. What is not granted is an error of its own."
+
     NotAnalysed "not-analysed" Error "Source of a crate that could not be analysed." =>
 "What cannot be read could do anything, so nothing is said about it. The message says which file and why. When you have read
 it yourself, let it pass with `--accept-unknown CRATE`. Code that a build script writes is not read either; that is a

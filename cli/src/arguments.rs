@@ -377,6 +377,9 @@ pub(crate) struct Audit {
     /// Also what is compiled but not used, and what is there only under another cfg
     #[arg(long)]
     pub states: bool,
+    /// Print what was found of crates that are no members as entries for `policies/crates/`, for a person to go through
+    #[arg(long, conflicts_with = "format")]
+    pub claims: bool,
     /// Which graph
     #[command(flatten)]
     pub source: Source,

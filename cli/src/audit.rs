@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::Capability;
-use cofferdam_audit::{Audit as Verdict, PackageIndex, State, States, audit};
+use cofferdam_audit::{Audit as Verdict, PackageIndex, Reading, State, States, audit};
 
 use crate::arguments::{Audit, Format};
 use crate::check::counted;
@@ -21,16 +21,22 @@ use crate::{Stop, render};
 
 pub(crate) fn run(arguments: &Audit, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let loaded = arguments.source.load(arguments.format, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)? else {
+    // The other two states cost as much again each, so the whole table has them only when asked for.
+    let all_states = arguments.subject.is_some() || arguments.states || arguments.claims;
+    let reading = if all_states { Reading::Everything } else { Reading::Platform };
+    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), reading, ambient)? else {
         return Err(Stop::Usage("`audit` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
     let subject = arguments.subject.as_deref().map(|text| Subject::find(&code, text)).transpose()?;
-    // The other two states cost as much again each, so the whole table has them only when asked for.
-    let view = if subject.is_some() || arguments.states {
+    let view = if all_states {
         View::All(Box::new(States::new(&code.graph, &code.sources, &code.table)))
     } else {
         View::Used(Box::new(audit(&code.graph, &code.sources, &code.table)))
     };
+    if let (View::All(states), true) = (&view, arguments.claims) {
+        anstream::stdout().write_all(claims(&code, states, subject).as_bytes())?;
+        return Ok(Exit::Ok);
+    }
     match arguments.format {
         Format::Json => print_json(&document(&code, &view, subject))?,
         Format::Human => {
@@ -230,6 +236,40 @@ fn one_edge(code: &Code, view: &View<'_>, from: PackageIndex, to: PackageIndex) 
                 let _ = writeln!(text, "    {line}");
             }
         }
+    }
+    text
+}
+
+/// Entries for `policies/crates/`, without the reason, which only a person can give.
+fn claims(code: &Code, states: &States<'_>, subject: Option<Subject>) -> String {
+    let mut text = String::new();
+    for (at, package) in code.graph.packages.iter().enumerate() {
+        let wanted = match subject {
+            None => !package.member,
+            Some(Subject::Package(only)) => only == at,
+            Some(Subject::Edge(_, to)) => to == at,
+        };
+        if !wanted || !states.used.is_linked(at) {
+            continue;
+        }
+        let own = states.own(at);
+        let list = |elsewhere: bool| {
+            let names = own.iter().filter(|(name, state)| {
+                !name.granted_by_default() && (**state == State::OtherCfg) == elsewhere
+            });
+            names.map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+        };
+        let (major, minor) = package.version.split_once('.').unwrap_or((&package.version, "0"));
+        let minor = minor.split('.').next().unwrap_or("0");
+        let versions = if major == "0" { format!("0.{minor}") } else { major.to_owned() };
+        let _ = write!(
+            text,
+            "[[claim]]\nname = \"{}\"\nversions = \"{versions}\"\nread = [\"{}\"]\nuses = [{}]\nelsewhere = [{}]\nreason = \"\"\n\n",
+            package.name,
+            package.version,
+            list(false),
+            list(true)
+        );
     }
     text
 }

@@ -5,12 +5,13 @@ use std::io::Write as _;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Diagnostic, Project, Resolution, Severity, resolve};
 use cofferdam::{Loaded, verify_paths_ambient};
-use cofferdam_audit::audit;
+use cofferdam_audit::{Reading, audit};
 
 use crate::arguments::{Check, CheckFormat, Format};
 use crate::code::Code;
 use crate::document::CheckDocument;
 use crate::exit::Exit;
+use crate::record::Record;
 use crate::{Stop, fix, reach, render, sarif};
 
 /// Names of undeclared crates that are listed without `--verbose`.
@@ -30,10 +31,14 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
     // Before anything is declared nothing is denied, so there is nothing to compare the code with.
     if !arguments.no_code
         && loaded.project.has_declarations()
-        && let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)?
+        && let Some(code) =
+            Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
     {
         let verdict = audit(&code.graph, &code.sources, &code.table);
         findings.extend(reach::findings(&loaded, &resolution, &code, &verdict, &arguments.accept_unknown));
+        if let Some(record) = Record::read(&loaded.folder)? {
+            findings.extend(record.findings(&loaded, &code, &verdict, ambient));
+        }
         findings.sort_by_key(|finding| finding.severity);
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();

@@ -12,7 +12,7 @@ use cargo_metadata::Metadata;
 use cofferdam::Loaded;
 use cofferdam::manifest::{Capability, CrateIndex};
 use cofferdam_audit::{
-    Cache, CfgSet, Graph, PackageIndex, Sources, State, Table, Way, read_sources_ambient,
+    Cache, CfgSet, Graph, PackageIndex, Reading, Sources, State, Table, Way, read_sources_ambient,
 };
 
 use crate::Stop;
@@ -35,6 +35,7 @@ impl Code {
     pub(crate) fn read(
         loaded: &Loaded,
         target: Option<&str>,
+        reading: Reading,
         ambient: AmbientAuthority,
     ) -> Result<Option<Self>, Stop> {
         let Some(metadata) = &loaded.metadata else { return Ok(None) };
@@ -43,8 +44,13 @@ impl Code {
         let table = Table::load()?;
         let cache = cache_folder().map(|folder| Cache::in_folder(&folder));
         let meter = Meter::new();
-        let sources =
-            read_sources_ambient(&graph, cache.as_ref(), &|done, all| meter.show(done, all), ambient)?;
+        let sources = read_sources_ambient(
+            &graph,
+            reading,
+            cache.as_ref(),
+            &|done, all| meter.show(done, all),
+            ambient,
+        )?;
         meter.end();
         let packages = crates.iter().enumerate().filter_map(|(at, index)| Some(((*index)?, at))).collect();
         Ok(Some(Self { graph, sources, table, packages }))
@@ -56,7 +62,7 @@ impl Code {
         ambient: AmbientAuthority,
     ) -> Result<Self, Stop> {
         let graph = Graph::of_package(package, CfgSet::from_lines(&rustc(&["--print=cfg"])?));
-        let sources = read_sources_ambient(&graph, None, &|_, _| {}, ambient)?;
+        let sources = read_sources_ambient(&graph, Reading::Platform, None, &|_, _| {}, ambient)?;
         Ok(Self { graph, sources, table: Table::load()?, packages: HashMap::new() })
     }
 

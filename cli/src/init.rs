@@ -11,7 +11,7 @@ use cofferdam::manifest::{
     Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex,
     example_scope, resolve,
 };
-use cofferdam_audit::{Atom, Audit, PackageIndex, Way, audit};
+use cofferdam_audit::{Atom, Audit, PackageIndex, Reading, Way, audit};
 use toml_edit::{DocumentMut, InlineTable, Item, Value};
 
 use crate::arguments::{Format, Init};
@@ -19,14 +19,16 @@ use crate::check::counted;
 use crate::code::Code;
 use crate::exit::Exit;
 use crate::reach::table_of;
-use crate::{Stop, fix, render};
+use crate::record::Record;
+use crate::{Stop, fix, record, render};
 
 /// Capabilities with the parameters that the code was seen to use.
 type Grants = BTreeMap<Capability, Scope>;
 
 pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let loaded = arguments.source.load(Format::Human, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)? else {
+    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
+    else {
         return Err(Stop::Usage("`init` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
     let verdict = audit(&code.graph, &code.sources, &code.table);
@@ -44,8 +46,19 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
         .filter(|(file, text)| loaded.project.files().get(*file).as_str() != text)
         .collect();
     let mut out = anstream::stdout();
-    if changed.is_empty() {
+    let record = Record::of(&loaded, &code, ambient);
+    let recorded = Record::read(&loaded.folder).is_ok_and(|old| old.as_ref() == Some(&record));
+    if !recorded && !arguments.dry_run {
+        let path = loaded.folder.join(record::NAME);
+        std::fs::write(&path, record.text())
+            .map_err(|error| Stop::Write(path.display().to_string(), error))?;
+    }
+    if changed.is_empty() && recorded {
         writeln!(out, "nothing is missing: what the code reaches is granted")?;
+        return Ok(Exit::Ok);
+    }
+    if changed.is_empty() && !arguments.dry_run {
+        writeln!(out, "what the code reaches is granted; `{}` is written anew", record::NAME)?;
         return Ok(Exit::Ok);
     }
     let summary = format!(

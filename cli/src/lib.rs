@@ -30,6 +30,7 @@ mod new;
 mod plan;
 mod progress;
 mod reach;
+mod record;
 mod render;
 mod report;
 mod run;
@@ -58,6 +59,9 @@ enum Stop {
     /// The command line names something that is not there.
     #[error("{0}")]
     Usage(String),
+    /// A file of ours is invalid.
+    #[error("{0}")]
+    Invalid(String),
     /// A file cannot be read.
     #[error("cannot read `{0}`: {1}")]
     Read(String, #[source] io::Error),
@@ -120,7 +124,7 @@ fn end(stop: &Stop) -> Exit {
         // Whoever reads our output may stop reading: `cofferdam graph | head`.
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Stop::Usage(_) => Exit::Usage,
-        Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Invalid(_) | Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
         Stop::Toolchain(error) => build::exit_of(error),
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),

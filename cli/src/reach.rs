@@ -23,6 +23,7 @@ pub(crate) fn findings(
     let mut all = judge.edges();
     all.extend(judge.roots());
     all.extend(judge.claims());
+    all.extend(judge.unused_grants());
     all.extend(judge.unknowns(accepted));
     all.extend(judge.unsafe_code());
     let unlisted = all.len().saturating_sub(limits::FINDINGS_MAX);
@@ -94,12 +95,7 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    pub(crate) fn new(
-        project: &Project,
-        resolution: &Resolution,
-        code: &Code,
-        verdict: &Audit<'_>,
-    ) -> Self {
+    pub(crate) fn new(project: &Project, resolution: &Resolution, code: &Code, verdict: &Audit<'_>) -> Self {
         let denied = denied(project, resolution, code, verdict);
         Self {
             declared: project.has_declarations(),
@@ -164,6 +160,62 @@ impl Judge<'_> {
             scope: example_scope(capability),
             complete: false,
         })
+    }
+
+    /// Grants that nothing behind their edge uses.
+    fn unused_grants(&self) -> Vec<Diagnostic> {
+        let incomplete: BTreeSet<PackageIndex> =
+            self.verdict.unknowns().into_iter().map(|unknown| unknown.package).collect();
+        let mut all = Vec::new();
+        for index in self.project.edges() {
+            let edge = self.project.edge(index);
+            let (Some(from), Some(to)) = (self.package(edge.from), self.package(edge.to)) else { continue };
+            // A compartment consumes what it says, and what was not read could use anything.
+            let confined =
+                [edge.from, edge.to].iter().any(|end| self.project.backend(*end) != Backend::Inline);
+            let Some(need) = self.verdict.needs().get(&(from, to)).filter(|_| !confined) else { continue };
+            if incomplete.contains(&to) {
+                continue;
+            }
+            let mut used: BTreeSet<Capability> = BTreeSet::new();
+            for atom in need.run.union(&need.build) {
+                used.insert(atom.capability.at_build());
+                used.insert(atom.capability.clone());
+            }
+            used.extend(used.clone().iter().filter_map(Capability::implied_by));
+            for clause in self.project.grants(index).flat_map(|table| &table.clauses) {
+                let capability = &clause.capability.value;
+                let is_host = matches!(capability, Capability::Host(..)) && !capability.granted_by_default();
+                if !is_host || used.contains(capability) || self.passes_on(edge.to, capability) {
+                    continue;
+                }
+                let (consumer, provider) = (self.project.name(edge.from), self.project.name(edge.to));
+                let message = format!(
+                    "`{consumer}` grants `{capability}` to `{provider}`, and no code behind that edge uses it"
+                );
+                let mut finding = Diagnostic::new(MessageCode::GrantNotReached, message);
+                finding.primary = Some((clause.capability.at, String::new()));
+                finding.edge = Some((consumer, provider));
+                finding.capability = Some(capability.to_string());
+                finding.help.push("remove it".to_owned());
+                all.push(finding);
+            }
+        }
+        all
+    }
+
+    /// Whether a crate declares a capability or grants it on: then it needs it, whatever its code does.
+    fn passes_on(&self, index: CrateIndex, capability: &Capability) -> bool {
+        let same = |other: &Capability| other == capability || other.at_build() == *capability;
+        let declares = self.project.tables(index).is_some_and(|tables| {
+            tables.consumes.iter().any(|one| same(&one.capability.value))
+                || tables.exports.iter().any(|one| same(&one.capability.value))
+        });
+        declares
+            || self.project.edges_from(index).any(|edge| {
+                let mut clauses = self.project.grants(edge).flat_map(|table| &table.clauses);
+                clauses.any(|clause| same(&clause.capability.value))
+            })
     }
 
     /// What the roots reach must be held.

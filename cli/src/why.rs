@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Capability, resolve};
-use cofferdam_audit::{State, States, Way};
+use cofferdam_audit::{Reading, State, States, Way};
 
 use crate::arguments::{Format, Why};
 use crate::code::Code;
@@ -18,7 +18,8 @@ use crate::{Stop, render};
 pub(crate) fn run(arguments: &Why, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     known(&arguments.capability)?;
     let loaded = arguments.source.load(arguments.format, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)? else {
+    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
+    else {
         return Err(Stop::Usage("`why` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
     let subject = Subject::find(&code, &arguments.subject)?;
@@ -70,12 +71,10 @@ fn answers(code: &Code, states: &States<'_>, subject: Subject, word: &str) -> Ve
     wanted
         .map(|(capability, state)| {
             let way = match subject {
-                Subject::Package(package) => {
-                    states.way_within(package, &capability, state).or_else(|| {
-                        let mut edges = code.graph.packages[package].dependencies.iter();
-                        edges.find_map(|edge| states.way_over(package, edge.to, &capability, state))
-                    })
-                }
+                Subject::Package(package) => states.way_within(package, &capability, state).or_else(|| {
+                    let mut edges = code.graph.packages[package].dependencies.iter();
+                    edges.find_map(|edge| states.way_over(package, edge.to, &capability, state))
+                }),
                 Subject::Edge(from, to) => states.way_over(from, to, &capability, state),
             };
             Answer { capability, state, way }
@@ -136,13 +135,7 @@ fn text(
     text
 }
 
-fn document(
-    code: &Code,
-    granted: &Granted,
-    subject: Subject,
-    word: &str,
-    answers: &[Answer],
-) -> WhyDocument {
+fn document(code: &Code, granted: &Granted, subject: Subject, word: &str, answers: &[Answer]) -> WhyDocument {
     let (krate, edge) = match subject {
         Subject::Package(package) => (Some(code.full_name(package)), None),
         Subject::Edge(from, to) => {

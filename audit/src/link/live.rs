@@ -5,13 +5,12 @@
 //! can do. A reference never leads to a crate that the referring one does not depend on: so what a crate calls back is its
 //! caller's.
 
-use std::collections::{HashMap, HashSet};
-
 use capability_manifest::{Capability, HostCapability};
 
 use super::names::{Meaning, Names, Word};
 use super::sets::{Atom, AtomSet, Atoms};
 use crate::limits::LOOKUPS_MAX;
+use crate::map::{Map, Set};
 use crate::package::{Graph, PackageIndex, TargetKind};
 use crate::summary::{ItemKind, Owner, Referent};
 use crate::table::{Table, canonical};
@@ -66,19 +65,19 @@ pub(crate) struct Engine<'g, 's> {
     atoms: &'g mut Atoms,
     build: bool,
     out: Live<'s>,
-    alias_numbers: HashMap<(usize, u32, Vec<Word>), u32>,
-    members: HashMap<u32, Vec<Member>>,
+    alias_numbers: Map<(usize, u32, Vec<Word>), u32>,
+    members: Map<u32, Vec<Member>>,
     /// By unit: the traits in sight that have a function of a name.
-    in_sight: Vec<HashMap<Word, Vec<u32>>>,
+    in_sight: Vec<Map<Word, Vec<u32>>>,
     /// Names whose call in a node is noted already.
-    noted: HashSet<(u32, Word)>,
+    noted: Set<(u32, Word)>,
     /// By unit: words that its paths hold, as evidence for methods of std.
-    evidence: Vec<HashSet<Word>>,
+    evidence: Vec<Set<Word>>,
     /// Packages that call a name.
-    callers: HashMap<Word, HashSet<PackageIndex>>,
-    waiting: HashMap<Word, Vec<(u32, Member)>>,
+    callers: Map<Word, Set<PackageIndex>>,
+    waiting: Map<Word, Vec<(u32, Member)>>,
     reaches: Vec<Vec<u64>>,
-    known: HashMap<(usize, u32, u32, bool), Vec<Meaning>>,
+    known: Map<(usize, u32, u32, bool), Vec<Meaning>>,
     pending: Vec<u32>,
 }
 
@@ -108,15 +107,15 @@ impl<'g, 's> Engine<'g, 's> {
             table,
             atoms,
             build,
-            alias_numbers: HashMap::new(),
-            members: HashMap::new(),
+            alias_numbers: Map::default(),
+            members: Map::default(),
             in_sight: Vec::new(),
-            noted: HashSet::new(),
+            noted: Set::default(),
             evidence,
-            callers: HashMap::new(),
-            waiting: HashMap::new(),
+            callers: Map::default(),
+            waiting: Map::default(),
             reaches: closures(graph),
-            known: HashMap::new(),
+            known: Map::default(),
             pending: Vec::new(),
             out: Live {
                 names,
@@ -293,7 +292,7 @@ impl<'g, 's> Engine<'g, 's> {
 
     fn find_traits(&mut self) {
         for unit in 0..self.out.names.units.len() {
-            let mut by_name: HashMap<Word, Vec<u32>> = HashMap::new();
+            let mut by_name: Map<Word, Vec<u32>> = Map::default();
             for (of, item) in self.out.names.traits_in_sight(unit) {
                 let owner = self.out.names.units[of].base + item;
                 for member in self.members.get(&owner).into_iter().flatten() {

@@ -2,10 +2,11 @@
 //!
 //! Privacy and namespaces are ignored: a name that means several things means all of them, so nothing is missed by that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::limits::LOOKUPS_MAX;
+use crate::map::{Map, Set};
 use crate::package::{Graph, PackageIndex, TargetKind};
 use crate::summary::{Import, Item, ItemKind, Owner, Referent, Summary, TargetSummary};
 
@@ -55,9 +56,9 @@ pub(crate) struct Unit<'s> {
     /// Globs of scopes, sorted.
     globs: Vec<(u32, u32)>,
     /// Crates by the name that this unit's code writes.
-    externs: HashMap<Word, usize>,
+    externs: Map<Word, usize>,
     /// Macros by example, by name, wherever they are.
-    macros: HashMap<Word, Vec<u32>>,
+    macros: Map<Word, Vec<u32>>,
     edition_2015: bool,
     /// The number of its first item among all nodes.
     pub(crate) base: u32,
@@ -95,7 +96,7 @@ pub(crate) struct Names<'s> {
 }
 
 /// By unit, scope and name.
-type Known = HashMap<(usize, u32, Word), Arc<[Meaning]>>;
+type Known = Map<(usize, u32, Word), Arc<[Meaning]>>;
 
 #[derive(Debug, Clone, Copy)]
 struct Special {
@@ -114,12 +115,7 @@ pub(crate) struct UnitPlan {
 
 impl<'s> Names<'s> {
     /// `any_cfg`: as if every condition could hold.
-    pub(crate) fn new(
-        graph: &Graph,
-        summaries: &'s [Summary],
-        plans: &[UnitPlan],
-        any_cfg: bool,
-    ) -> Self {
+    pub(crate) fn new(graph: &Graph, summaries: &'s [Summary], plans: &[UnitPlan], any_cfg: bool) -> Self {
         let mut words = Words::default();
         let std = ["std", "core", "alloc"].map(|name| words.number(name));
         let special = Special {
@@ -161,7 +157,7 @@ impl<'s> Names<'s> {
                 names: Vec::new(),
                 globs: Vec::new(),
                 externs: plan.externs.iter().map(|(name, unit)| (words.number(name), *unit)).collect(),
-                macros: HashMap::new(),
+                macros: Map::default(),
                 edition_2015: package.targets[plan.target].edition_2015,
                 base,
             };
@@ -169,17 +165,17 @@ impl<'s> Names<'s> {
             base += u32::try_from(target.items.len()).expect("sizes are bounded");
             units.push(unit);
         }
-        Self { units, words, std, special, known: Mutex::new(HashMap::new()) }
+        Self { units, words, std, special, known: Mutex::new(Map::default()) }
     }
 
     /// Traits whose methods code of a unit may call without naming them: its own, and those that it imports.
-    pub(crate) fn traits_in_sight(&self, unit: usize) -> HashSet<(usize, u32)> {
+    pub(crate) fn traits_in_sight(&self, unit: usize) -> Set<(usize, u32)> {
         let here = &self.units[unit];
         let is_trait = |unit: usize, item: u32| self.units[unit].item(item).kind == ItemKind::Trait;
         let all_of = |unit: usize| {
             (0..self.units[unit].target.items.len() as u32).filter(move |item| is_trait(unit, *item))
         };
-        let mut found: HashSet<(usize, u32)> = all_of(unit).map(|item| (unit, item)).collect();
+        let mut found: Set<(usize, u32)> = all_of(unit).map(|item| (unit, item)).collect();
         for import in here.target.imports.iter().filter(|import| here.active(import.condition)) {
             let mut pending = self.resolve(unit, import.scope, import.path);
             let mut steps = 0;
@@ -377,7 +373,7 @@ impl Unit<'_> {
 /// One question. Names that are being looked for already are not looked for again, so that circles end.
 #[derive(Default)]
 struct Query {
-    active: HashSet<(usize, u32, Word)>,
+    active: Set<(usize, u32, Word)>,
     steps: usize,
     /// A circle was met, so what was found on the way may lack something.
     circled: bool,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::live::{Engine, Live, linked, reach};
 use super::names::{Names, UnitPlan};
 use super::sets::{Atom, AtomSet, Atoms};
+use crate::map::Map;
 use crate::package::{Graph, PackageIndex, TargetKind};
 use crate::summary::{ItemKind, Summary};
 use crate::table::Table;
@@ -347,9 +348,9 @@ impl<'s> Stage<'s> {
             all.iter().filter(|atom| wanted(self.atoms.get(*atom))).collect()
         };
         let leads = |node: u32| numbers.iter().any(|atom| self.sets[node as usize].contains(*atom));
-        let mut came: std::collections::HashMap<u32, (Option<u32>, u32)> = std::collections::HashMap::new();
+        let mut came: Map<u32, (Option<u32>, u32)> = Map::default();
         let mut queue = VecDeque::new();
-        let mut entries = std::collections::HashMap::new();
+        let mut entries = Map::default();
         for (node, entry) in starts {
             if leads(node) && !came.contains_key(&node) {
                 came.insert(node, (None, 0));

@@ -12,15 +12,16 @@ use std::path::{Path as FilePath, PathBuf};
 
 use crate::limits::{FILE_BYTES_MAX, ITEMS_MAX, MODULE_DEPTH_MAX, PACKAGE_BYTES_MAX, PACKAGE_FILES_MAX};
 use crate::package::{Package, TargetKind};
-use crate::predicate::Predicate;
+use crate::predicate::{CfgSet, Predicate};
 use crate::summary::{
     Condition, Import, Item, ItemKind, Owner, Path, Reference, Referent, Scope, ScopeIndex, Summary,
     TargetSummary, Text, Unknown,
 };
 
-/// Reads all targets of a package. `workspace` is the folder in which a member's sources may lie.
-pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
-    let mut scanner = Scanner::new(package, workspace);
+/// Reads all targets of a package. `workspace` is the folder in which a member's sources may lie. With a platform, what is not
+/// compiled for it and with the package's features is not read at all.
+pub(crate) fn scan(package: &Package, workspace: &FilePath, platform: Option<&CfgSet>) -> Summary {
+    let mut scanner = Scanner::new(package, workspace, platform);
     for target in &package.targets {
         scanner.plain_macros.clear();
         scanner.target = TargetSummary::default();
@@ -48,7 +49,11 @@ pub(crate) fn scan(package: &Package, workspace: &FilePath) -> Summary {
         .summary
         .unknowns
         .extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
-    scanner.summary
+    let summary = std::mem::take(&mut scanner.summary);
+    drop(scanner);
+    // No token is left. The parser keeps the text of all that it read, so that spans can be looked up.
+    proc_macro2::extra::invalidate_current_thread_spans();
+    summary
 }
 
 /// A package being read.
@@ -62,6 +67,8 @@ pub(crate) struct Scanner<'p> {
     folder: PathBuf,
     allowed: PathBuf,
     package: &'p Package,
+    /// What is not compiled for it is not read.
+    platform: Option<&'p CfgSet>,
     /// The predicates around the current place.
     condition: Vec<Predicate>,
     /// The file that is read: its folder, the folder of its modules, and its number.
@@ -135,7 +142,7 @@ enum ReadError {
 }
 
 impl<'p> Scanner<'p> {
-    fn new(package: &'p Package, workspace: &FilePath) -> Self {
+    fn new(package: &'p Package, workspace: &FilePath, platform: Option<&'p CfgSet>) -> Self {
         let real = |path: &FilePath| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let folder = real(&package.folder);
         // A package that comes from a registry may not reach into the sources of others.
@@ -154,6 +161,7 @@ impl<'p> Scanner<'p> {
             folder,
             allowed,
             package,
+            platform,
             condition: Vec::new(),
             place: FilePlace::default(),
             scope: 0,
@@ -174,6 +182,12 @@ impl<'p> Scanner<'p> {
         };
         scanner.text("");
         scanner
+    }
+
+    /// Whether a condition never holds on the platform that is read for.
+    fn is_off(&self, predicate: &Predicate) -> bool {
+        self.platform
+            .is_some_and(|platform| predicate.evaluate(platform, &self.package.features) == Some(false))
     }
 
     /// `syscall!(open(...))` of a macro that writes `libc::$name` names `libc::open`.
@@ -448,6 +462,9 @@ impl<'p> Scanner<'p> {
         let mut named = false;
         for (predicates, path) in paths {
             named |= predicates.is_empty();
+            if predicates.iter().any(|one| self.is_off(one)) {
+                continue;
+            }
             let before = self.condition.len();
             self.condition.extend(predicates.iter().cloned());
             let path = self.place.folder.join(path);

@@ -107,7 +107,7 @@ const INERT: &[&str] = &[
 ];
 
 impl Scanner<'_> {
-    /// Enters the conditions of some attributes. `None` when they say that this is only for tests.
+    /// Enters the conditions of some attributes. `None` when they say that this is only for tests, or never compiled here.
     pub(super) fn push_conditions(&mut self, attributes: &[Attribute]) -> Option<usize> {
         let mut added = 0;
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")) {
@@ -117,9 +117,10 @@ impl Scanner<'_> {
             let is_test = |one: &Predicate| *one == Predicate::Name("test".to_owned());
             let only_tests =
                 is_test(&predicate) || matches!(&predicate, Predicate::All(all) if all.iter().any(is_test));
+            let off = only_tests || self.is_off(&predicate);
             self.condition.push(predicate);
             added += 1;
-            if only_tests {
+            if off {
                 self.pop_conditions(Some(added));
                 return None;
             }
@@ -178,7 +179,11 @@ impl Scanner<'_> {
                 };
                 let mut all = all.iter();
                 let Some(predicate) = all.next() else { return };
-                self.condition.push(Predicate::parse(predicate));
+                let predicate = Predicate::parse(predicate);
+                if self.is_off(&predicate) {
+                    return;
+                }
+                self.condition.push(predicate);
                 for inner in all {
                     self.meta(inner, at);
                 }
@@ -725,7 +730,9 @@ impl Scanner<'_> {
                 proc_macro2::Delimiter::Brace => {
                     let chosen = predicate.take();
                     self.condition.extend(chosen.iter().cloned());
-                    self.nested(group.stream());
+                    if !self.condition[before..].iter().any(|one| self.is_off(one)) {
+                        self.nested(group.stream());
+                    }
                     if let Some(chosen) = chosen {
                         self.condition.pop();
                         self.condition.push(Predicate::Not(Box::new(chosen)));

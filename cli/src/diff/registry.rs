@@ -45,9 +45,9 @@ fn folder(name: &str, version: &str) -> Option<PathBuf> {
 fn facts(folder: &Path, ambient: AmbientAuthority) -> Result<Facts, Stop> {
     let mut command = MetadataCommand::new();
     command.manifest_path(folder.join("Cargo.toml")).no_deps().other_options(["--offline".to_owned()]);
-    let metadata = command.exec().map_err(|error| {
-        Stop::Usage(format!("`{}` cannot be read: {error}", folder.display()))
-    })?;
+    let metadata = command
+        .exec()
+        .map_err(|error| Stop::Usage(format!("`{}` cannot be read: {error}", folder.display())))?;
     let Some(package) = metadata.packages.first() else {
         return Err(Stop::Usage(format!("`{}` has no package", folder.display())));
     };
@@ -96,11 +96,7 @@ struct Locked {
 }
 
 /// Two lock files. Only what is in one of them and not in the other is read.
-pub(super) fn locks(
-    old: &Path,
-    new: &Path,
-    ambient: AmbientAuthority,
-) -> Result<(Snapshot, Snapshot), Stop> {
+pub(super) fn locks(old: &Path, new: &Path, ambient: AmbientAuthority) -> Result<(Snapshot, Snapshot), Stop> {
     let (before, after) = (read(old)?, read(new)?);
     let full = |one: &Locked| (one.name.clone(), one.version.clone());
     let was: BTreeSet<(String, String)> = before.package.iter().map(full).collect();
@@ -136,7 +132,9 @@ pub(super) fn locks(
             }
             let mut known = match (&one.source, folder(&one.name, &one.version)) {
                 (Some(_), Some(folder)) => facts(&folder, ambient)?,
-                (Some(_), None) => Facts { unread: Some("it is not in Cargo's cache".to_owned()), ..Facts::default() },
+                (Some(_), None) => {
+                    Facts { unread: Some("it is not in Cargo's cache".to_owned()), ..Facts::default() }
+                }
                 (None, _) => Facts {
                     unread: Some("it comes from no registry; compare revisions instead".to_owned()),
                     ..Facts::default()
@@ -152,8 +150,8 @@ pub(super) fn locks(
 }
 
 fn read(path: &Path) -> Result<Lock, Stop> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Stop::Read(path.display().to_string(), error))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Stop::Read(path.display().to_string(), error))?;
     toml::from_str(&text)
         .map_err(|error| Stop::Usage(format!("`{}` is no lock file: {}", path.display(), error.message())))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam_audit::{TargetKind, audit, digest_ambient};
+use cofferdam_audit::{Reading, TargetKind, audit, digest_ambient};
 
 use super::{Facts, Snapshot};
 use crate::Stop;
@@ -21,8 +21,9 @@ pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -
     let start = if start.as_os_str().is_empty() { Path::new(".") } else { start };
     let top = git(start, &["rev-parse", "--show-toplevel"], None)?;
     let top = PathBuf::from(top.trim());
-    let commit = git(start, &["rev-parse", "--verify", "--end-of-options", &format!("{revision}^{{commit}}")], None)
-        .map_err(|_| Stop::Usage(format!("`{revision}` is no revision of this repository")))?;
+    let commit =
+        git(start, &["rev-parse", "--verify", "--end-of-options", &format!("{revision}^{{commit}}")], None)
+            .map_err(|_| Stop::Usage(format!("`{revision}` is no revision of this repository")))?;
     let commit = commit.trim().to_owned();
     let scratch = tempfile::tempdir().map_err(|error| Stop::Write("a temporary folder".to_owned(), error))?;
     let tree = scratch.path().join("tree");
@@ -51,7 +52,7 @@ pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -
         ..*source
     };
     let loaded = source.load(Format::Human, ambient)?;
-    let Some(code) = Code::read(&loaded, source.target.as_deref(), ambient)? else {
+    let Some(code) = Code::read(&loaded, source.target.as_deref(), Reading::Platform, ambient)? else {
         return Ok(Snapshot::default());
     };
     let verdict = audit(&code.graph, &code.sources, &code.table);
@@ -66,18 +67,25 @@ pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -
         let facts = Facts {
             version: of.version.clone(),
             own: own.collect(),
-            build_script: digest_ambient(&code.graph, &code.sources, package, TargetKind::BuildScript, ambient),
+            build_script: digest_ambient(
+                &code.graph,
+                &code.sources,
+                package,
+                TargetKind::BuildScript,
+                ambient,
+            ),
             dependencies: of.dependencies.iter().map(|one| code.name(one.to)).collect(),
             unread: None,
         };
         snapshot.crates.insert(code.name(package), facts);
     }
     for ((from, to), need) in verdict.needs() {
-        let brings = to_grant(&need.run.union(&need.build).cloned().collect()).into_iter().map(|capability| {
-            let way = verdict.way_over(*from, *to, &capability);
-            let lines = way.map_or_else(Vec::new, |way| way_lines(&code, &way));
-            (capability, lines)
-        });
+        let brings =
+            to_grant(&need.run.union(&need.build).cloned().collect()).into_iter().map(|capability| {
+                let way = verdict.way_over(*from, *to, &capability);
+                let lines = way.map_or_else(Vec::new, |way| way_lines(&code, &way));
+                (capability, lines)
+            });
         snapshot.edges.insert((code.name(*from), code.name(*to)), brings.collect());
     }
     Ok(snapshot)

@@ -61,12 +61,8 @@ pub(super) fn summary(report: &ReportDocument) -> String {
         }
     }
     text.push_str("\n## What each member's dependencies bring\n\n| edge | brings |\n| --- | --- |\n");
-    let members: BTreeMap<&str, &str> = report
-        .crates
-        .iter()
-        .filter(|of| of.member)
-        .map(|of| (of.krate.as_str(), of.name.as_str()))
-        .collect();
+    let members: BTreeMap<&str, &str> =
+        report.crates.iter().filter(|of| of.member).map(|of| (of.krate.as_str(), of.name.as_str())).collect();
     let rows = report.edges.iter().filter_map(|edge| {
         let from = members.get(edge.ends.from.as_str())?;
         let brings: Vec<String> = edge

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Capability, CapabilityPage, HostCapability, PageSeverity, resolve};
 use cofferdam::{Loaded, manifest::Resolution};
-use cofferdam_audit::{PackageIndex, State, States};
+use cofferdam_audit::{PackageIndex, Reading, State, States};
 
 use crate::arguments::{Format, Report, ReportFormat};
 use crate::check::findings;
@@ -24,7 +24,8 @@ use crate::{Stop, reach, sarif};
 pub(crate) fn run(arguments: &Report, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let format = if arguments.format == ReportFormat::Json { Format::Json } else { Format::Human };
     let loaded = arguments.source.load(format, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), ambient)? else {
+    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
+    else {
         return Err(Stop::Usage("`report` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
     let resolution = resolve(&loaded.project);
@@ -38,7 +39,9 @@ pub(crate) fn run(arguments: &Report, ambient: AmbientAuthority) -> Result<Exit,
     let text = match arguments.format {
         ReportFormat::Html => html::page(&document)?,
         ReportFormat::Markdown => markdown::summary(&document),
-        ReportFormat::Sarif => serde_json::to_string_pretty(&sarif::report(&loaded.project, &found, &document))? + "\n",
+        ReportFormat::Sarif => {
+            serde_json::to_string_pretty(&sarif::report(&loaded.project, &found, &document))? + "\n"
+        }
         ReportFormat::Json if arguments.output.is_none() => {
             print_json(&document)?;
             return Ok(Exit::Ok);
@@ -99,14 +102,11 @@ fn document(
         .map(|(from, to)| {
             let dependencies = &code.graph.packages[*from].dependencies;
             let brings = shown(states.over(*from, *to)).map(|(capability, state)| {
-                let way = (state == State::Used)
-                    .then(|| states.way_over(*from, *to, &capability, state))
-                    .flatten();
+                let way =
+                    (state == State::Used).then(|| states.way_over(*from, *to, &capability, state)).flatten();
                 WhyReachDocument {
                     reach: code.reach(&capability, state, way.as_ref()),
-                    granted: (state == State::Used)
-                        .then(|| granted.says(*from, *to, &capability))
-                        .flatten(),
+                    granted: (state == State::Used).then(|| granted.says(*from, *to, &capability)).flatten(),
                 }
             });
             ReportEdgeDocument {
@@ -124,8 +124,7 @@ fn document(
         .collect();
     names.sort();
     names.dedup();
-    let capabilities =
-        names.iter().map(|name| capability(name)).collect::<Result<Vec<_>, Stop>>()?;
+    let capabilities = names.iter().map(|name| capability(name)).collect::<Result<Vec<_>, Stop>>()?;
     let (files, lines, by_token) = used.extent();
     let folder = loaded.folder.canonicalize().unwrap_or_else(|_| loaded.folder.clone());
     Ok(ReportDocument {
@@ -144,9 +143,7 @@ fn document(
 }
 
 /// Without what everyone holds.
-fn shown(
-    all: std::collections::BTreeMap<Capability, State>,
-) -> impl Iterator<Item = (Capability, State)> {
+fn shown(all: std::collections::BTreeMap<Capability, State>) -> impl Iterator<Item = (Capability, State)> {
     all.into_iter().filter(|(capability, _)| !capability.granted_by_default())
 }
 
@@ -155,8 +152,7 @@ fn capability(name: &str) -> Result<ReportCapabilityDocument, Stop> {
     let host = Capability::from_name(name).host_capability().unwrap_or(HostCapability::Ffi);
     let page = CapabilityPage::load(host)?;
     let twin = name.starts_with("build.") && !host.is_build_only();
-    let meaning =
-        if twin { format!("While the crate is compiled: {}", page.meaning) } else { page.meaning };
+    let meaning = if twin { format!("While the crate is compiled: {}", page.meaning) } else { page.meaning };
     Ok(ReportCapabilityDocument {
         name: name.to_owned(),
         meaning,
