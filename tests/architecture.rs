@@ -10,7 +10,7 @@ use harness::root;
 /// Who may depend on whom. Nothing else, and every crate of the workspace is here.
 const ARROWS: [(&str, &[&str]); 13] = [
     ("capability-manifest", &[]),
-    ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-wire"]),
+    ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-launcher", "cofferdam-wire"]),
     ("cofferdam-audit", &["capability-manifest"]),
     ("cofferdam-bindgen", &[]),
     ("cofferdam-cli", &["cofferdam", "cofferdam-audit", "cofferdam-toolchain"]),

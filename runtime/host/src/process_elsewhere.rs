@@ -1,6 +1,13 @@
 //! Process compartments on a platform that has none: the host is not found, and the error says what to use instead.
 
+use std::process::ExitCode;
+
 use ambient_authority::AmbientAuthority;
+
+/// No process is started as a launcher here.
+pub fn run_as_launcher() -> Option<ExitCode> {
+    None
+}
 
 /// Why a compartment does not start.
 #[derive(Debug, thiserror::Error)]
