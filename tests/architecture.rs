@@ -11,7 +11,7 @@ use harness::root;
 const ARROWS: [(&str, &[&str]); 23] = [
     ("capability-manifest", &[]),
     ("caption", &["cofferdam", "cofferdam-guest"]),
-    ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-wire"]),
+    ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-launcher", "cofferdam-wire"]),
     ("cofferdam-audit", &["capability-manifest"]),
     ("cofferdam-bindgen", &[]),
     ("cofferdam-cli", &["cofferdam", "cofferdam-audit", "cofferdam-toolchain"]),

@@ -192,6 +192,26 @@ fn a_handle_is_of_one_edge_and_one_guest() {
     }
 }
 
+/// A component's own table is bounded by its engine (`tests/wasm.rs`); of a process, the host counts what it holds.
+#[test]
+fn handles_of_a_process_are_counted_until_they_are_let_go_or_given_back() {
+    let app = App::new("process", "handles = 3", 1);
+    let counters = app.counters();
+    let counter = |start| Counter::new(&counters, start);
+    let (a, b, c) = (counter(1).expect("one"), counter(2).expect("two"), counter(3).expect("three"));
+    drop(a);
+    let d = counter(4).expect("three again");
+    let sum = Counter::sum(&counters, b, vec![c, d]).expect("three given, one taken");
+    let (e, f) = (counter(5).expect("two"), counter(6).expect("three"));
+    let error = counter(7).expect_err("four");
+    assert!(matches!(&error, CallError::Limit { what: "handles", .. }), "{error:?}");
+    // Its guest was ended for it, and what was held of it is stale.
+    assert!(matches!(sum.add(1).expect_err("gone"), CallError::StaleHandle { .. }));
+    drop((e, f, sum));
+    let fresh: Vec<Counter> = (0..3).map(|start| counter(start).expect("a fresh guest's")).collect();
+    assert_eq!(fresh[2].add(1).expect("called"), 3);
+}
+
 #[test]
 fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
     for backend in ISOLATED {

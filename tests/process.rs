@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use ambient_authority::ambient_authority;
 use cofferdam::AuditLog;
 use cofferdam::process::{
-    CallError, FaultKind, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions, Tier,
-    examine_ambient,
+    CallError, FaultKind, Open, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions,
+    TakenBack, Tier, examine_ambient,
 };
 use native::{
     Events, Guest, as_an_ordinary_user, folder_with_file, guest, host, is_root, launcher, planned, refused,
@@ -570,6 +570,46 @@ fn a_writable_folder_is_written_and_its_neighbours_are_not() {
 }
 
 #[test]
+fn a_scratch_folder_takes_as_many_bytes_as_are_granted_and_is_gone_with_the_guest() {
+    type Done = Result<(), String>;
+    let write = |guest: &mut Guest, path: &str, bytes: usize| -> Done {
+        guest.compartment.call_typed("write", &(path, vec![7_u8; bytes])).expect("an answer")
+    };
+    let mut guest = start("filesystem = { scratch = \"1MiB\" }", "memory = \"64MiB\"");
+    assert_eq!(write(&mut guest, "/tmp/half", 512 << 10), Ok(()));
+    let read: Read = guest.compartment.call_typed("read", &("/tmp/half",)).expect("an answer");
+    assert_eq!(read.expect("written").len(), 512 << 10);
+    // No space left on device, and after removing there is again.
+    assert_eq!(write(&mut guest, "/tmp/more", 768 << 10), Err("28".to_owned()));
+    for path in ["/tmp/half", "/tmp/more"] {
+        let removed: Done = guest.compartment.call_typed("remove", &(path,)).expect("an answer");
+        assert_eq!(removed, Ok(()));
+    }
+    assert_eq!(write(&mut guest, "/tmp/whole", 768 << 10), Ok(()));
+    // So many files, and no more.
+    let made = (0..1000).take_while(|index| write(&mut guest, &format!("/tmp/{index}"), 0).is_ok()).count();
+    assert!((200..300).contains(&made), "{made}");
+    for path in ["/elsewhere", "/../elsewhere"] {
+        let error = write(&mut guest, path, 1).expect_err(path);
+        assert!(error == "30" || error == "13", "{path}: {error}");
+    }
+    guest.fails("crash");
+    let read: Read = guest.compartment.call_typed("read", &("/tmp/whole",)).expect("an answer");
+    assert_eq!(read, Err("2".to_owned()), "a fresh guest has an empty one");
+    // Without it, there is none.
+    let mut guest = start("", "");
+    let written = guest.compartment.call_typed::<_, Done>("write", &("/tmp/x", vec![1_u8]));
+    let (_, capability, _) = violation(written.expect_err("nothing allows it"));
+    assert_eq!(capability.as_deref(), Some("filesystem.write"), "what is wanted may be anywhere");
+    // Nor room for a folder of the host's at the same place.
+    let folder = folder_with_file();
+    std::fs::create_dir(folder.path().join("tmp")).expect("a folder");
+    let grants = "filesystem = { read = [\"tmp\"], scratch = \"1MiB\" }";
+    let started = try_start("fixture", grants, "", folder, StartOptions::default()).0;
+    assert!(matches!(started.err().expect("both at one place"), StartError::Path { .. }));
+}
+
+#[test]
 fn modes_and_times_are_set_through_descriptors_for_writing_only() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let folder = folder_with_file();
@@ -787,6 +827,138 @@ fn the_host_connects_to_granted_addresses_and_no_others() {
     assert_eq!(guest.call(41, &[2, 3, 255]).expect("an answer"), -97);
     assert_eq!(guest.call(41, &[16, 3, 0]).expect("an answer"), -97);
     guest.lives();
+}
+
+// ---- what is handed over
+
+fn open(guest: &Guest, path: &str, options: &mut cap_std::fs::OpenOptions) -> cap_std::fs::File {
+    let folder = cap_std::fs::Dir::open_ambient_dir(guest.folder.path(), ambient_authority()).expect("there");
+    folder.open_with(path, options).expect("there")
+}
+
+#[test]
+fn a_file_is_handed_over_for_what_it_was_opened_for() {
+    use cap_std::fs::OpenOptions;
+    let mut guest = start_in(folder_with_file(), "handle-forge = true", "");
+    let file = open(&guest, "secret", OpenOptions::new().read(true));
+    let handed = guest.compartment.hand(Open::Read(file)).expect("a file for reading");
+    let read: Read = guest.compartment.call_typed("digest", &(&handed,)).expect("an answer");
+    assert_eq!(read.expect("handed over"), b"not granted");
+    let again: Read = guest.compartment.call_typed("digest", &(&handed,)).expect("an answer");
+    assert!(again.expect_err("each once").contains("nothing of that number"));
+    // No other path comes with it, and it cannot be written.
+    let file = open(&guest, "secret", OpenOptions::new().read(true));
+    let handed = guest.compartment.hand(Open::Read(file)).expect("a file for reading");
+    let written: Result<(), String> = guest
+        .compartment
+        .call_typed("write-what-is-read-only", &(&handed, b"x".to_vec()))
+        .expect("an answer");
+    assert_eq!(written, Err("9".to_owned()), "EBADF");
+    let other =
+        guest.compartment.call_typed::<_, Read>("read", &("/secret",)).expect_err("nothing allows it");
+    assert_eq!(violation(other).1.as_deref(), Some("filesystem.read"));
+    // Of one guest: the violation ended it.
+    let stale: Read = guest.compartment.call_typed("digest", &(&handed,)).expect("an answer");
+    assert!(stale.expect_err("another guest's").contains("nothing of that number"));
+    let file = open(&guest, "data/file", OpenOptions::new().write(true));
+    let handed = guest.compartment.hand(Open::Write(file)).expect("a file for writing");
+    let read: Read = guest.compartment.call_typed("digest", &(&handed,)).expect("an answer");
+    assert!(read.expect_err("it is for writing").contains("something else"));
+    let file = open(&guest, "data/file", OpenOptions::new().write(true));
+    let handed = guest.compartment.hand(Open::Write(file)).expect("a file for writing");
+    let written: Result<(), String> =
+        guest.compartment.call_typed("write-handed", &(&handed, b"TWENTY".to_vec())).expect("an answer");
+    assert_eq!(written, Ok(()));
+    assert_eq!(std::fs::read(guest.folder.path().join("data/file")).expect("there"), b"TWENTY bytes of text");
+    assert_eq!(guest.compartment.take_back(handed), TakenBack::GuestEnded);
+    guest.lives();
+}
+
+#[test]
+fn what_is_not_what_it_says_is_not_handed_over() {
+    use cap_std::fs::OpenOptions;
+    let mut guest = start_in(folder_with_file(), "handle-forge = true", "");
+    let both = || OpenOptions::new().read(true).write(true).clone();
+    let read_write = open(&guest, "secret", &mut both());
+    let folder = open(&guest, "data", OpenOptions::new().read(true));
+    let read_only = open(&guest, "secret", OpenOptions::new().read(true));
+    let device = cap_std::fs::File::from_std(std::fs::File::open("/dev/null").expect("there"));
+    for (wrong, says) in [
+        (Open::Read(read_write), "reading only"),
+        (Open::Read(folder), "regular file"),
+        (Open::Read(device), "regular file"),
+        (Open::Write(read_only), "writing"),
+    ] {
+        let error = guest.compartment.hand(wrong).expect_err("it is something else");
+        assert!(matches!(&error, CallError::Usage { message, .. } if message.contains(says)), "{error}");
+    }
+    // Nor to a guest whose filter would not let it be used.
+    let mut guest = start_in(folder_with_file(), "", "");
+    let file = open(&guest, "secret", OpenOptions::new().read(true));
+    let error = guest.compartment.hand(Open::Read(file)).expect_err("nothing allows it");
+    assert!(error.to_string().contains("handle-forge = true"), "{error}");
+}
+
+#[test]
+fn a_guest_hands_nothing_to_its_host() {
+    let mut guest = start("handle-forge = true", "");
+    let sent: Result<(), String> = guest.compartment.call_typed("send-descriptor", &()).expect("an answer");
+    assert!(sent.expect_err("nobody takes it").contains("Broken pipe"));
+    guest.lives();
+}
+
+#[test]
+fn what_is_handed_over_and_never_taken_fills_no_host() {
+    let mut guest = start_in(folder_with_file(), "handle-forge = true", "");
+    let mut refused = None;
+    for _ in 0..10_000 {
+        let file = open(&guest, "secret", cap_std::fs::OpenOptions::new().read(true));
+        if let Err(error) = guest.compartment.hand(Open::Read(file)) {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(CallError::Usage { .. })), "{refused:?}");
+    guest.lives();
+}
+
+#[test]
+fn a_connection_is_handed_over_and_taken_back() {
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = listener.local_addr().expect("bound").port();
+    let mut guest = start(&format!("network = {{ connect = [\"127.0.0.1:{port}\"] }}"), "");
+    let handed = guest.compartment.hand_connection(&format!("127.0.0.1:{port}")).expect("granted");
+    let (mut peer, _) = listener.accept().expect("loopback");
+    peer.write_all(b"abc").expect("loopback");
+    let done: Result<(), String> =
+        guest.compartment.call_typed("reverse-stream", &(&handed,)).expect("an answer");
+    assert_eq!(done, Ok(()));
+    let mut bytes = [0; 3];
+    peer.read_exact(&mut bytes).expect("loopback");
+    assert_eq!(&bytes, b"cba");
+    // Taken back while the guest waits for it.
+    let handed = guest.compartment.hand_connection(&format!("127.0.0.1:{port}")).expect("granted");
+    let (_peer, _) = listener.accept().expect("loopback");
+    let number = cofferdam_wire::encode(&handed).expect("small");
+    assert_eq!(guest.compartment.take_back(handed), TakenBack::ShutDown);
+    let ended = guest.compartment.call("wait-for-stream", &number).expect("an answer");
+    let ended: Result<u64, String> = cofferdam_wire::decode(&ended).expect("a result");
+    assert_eq!(ended, Ok(0), "its end");
+    // A service on this machine, to a guest that may use what it is handed.
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    let mut local = start("handle-forge = true", "");
+    let handed = local.compartment.hand(Open::Local(theirs)).expect("granted");
+    (&ours).write_all(b"xyz").expect("a pair");
+    let done: Result<(), String> =
+        local.compartment.call_typed("reverse-stream", &(&handed,)).expect("an answer");
+    assert_eq!(done, Ok(()));
+    (&ours).read_exact(&mut bytes).expect("a pair");
+    assert_eq!(&bytes, b"zyx");
+    for other in ["127.0.0.2:80".to_owned(), format!("127.0.0.2:{port}")] {
+        let error = guest.compartment.hand_connection(&other).expect_err("not granted");
+        assert!(error.to_string().contains("does not grant `network.connect`"), "{error}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod family;
 mod lines;
 mod native;
 
@@ -16,24 +17,8 @@ use std::time::{Duration, Instant};
 use ambient_authority::ambient_authority;
 use cofferdam::AuditLog;
 use cofferdam::process::{ProcessCompartment, ProcessHost, StartOptions};
-use native::{alone, as_an_ordinary_user, guest, is_alone, planned, start, try_start, violation};
-
-/// A field of `/proc/PID/stat` behind the name, counted from 0: the state, the parent.
-fn stat(pid: u32, field: usize) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(") ").next()?.split(' ').nth(field).map(str::to_owned)
-}
-
-/// The processes whose parent is one of these, those that nobody waited for included.
-fn children(of: &[u32]) -> Vec<u32> {
-    std::fs::read_dir("/proc")
-        .expect("proc")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.parse().ok())
-        .filter(|pid| {
-            stat(*pid, 1).and_then(|parent| parent.parse().ok()).is_some_and(|parent| of.contains(&parent))
-        })
-        .collect()
-}
+use family::{descendants, is_filtered, parent_of, stat, status};
+use native::{alone, as_an_ordinary_user, guest, is_alone, launcher, planned, start, try_start, violation};
 
 fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).expect("a folder").count()
@@ -43,7 +28,7 @@ fn entries(folder: &Path) -> usize {
 fn leftovers() -> BTreeMap<&'static str, usize> {
     let lines = |path: &str| std::fs::read_to_string(path).expect("proc").lines().count();
     BTreeMap::from([
-        ("processes", children(&[std::process::id()]).len()),
+        ("processes", descendants(std::process::id()).len()),
         ("threads", entries(Path::new("/proc/self/task"))),
         ("descriptors", entries(Path::new("/proc/self/fd"))),
         ("mounts", lines("/proc/self/mountinfo")),
@@ -76,6 +61,11 @@ fn alone_a_thousand_starts() {
             _ => {}
         }
     }
+    // The server waits for the last one's process a moment after the host has seen its end.
+    let begun = Instant::now();
+    while leftovers() != before && begun.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(leftovers(), before);
     // The counts can tell: a guest that runs is seen by all that a guest takes.
     let running = start("", "");
@@ -95,14 +85,30 @@ fn a_thousand_starts_leave_nothing() {
     assert_eq!(entries(folder.path()), 0);
 }
 
+/// Set for a host that starts a launcher for each guest.
+const WITHOUT_SERVER: &str = "COFFERDAM_TEST_WITHOUT_SERVER";
+
 /// Starts a guest, says so, and waits.
 #[test]
 fn alone_wait_to_be_killed() {
     if !is_alone() {
         return;
     }
-    let mut guest = start("", "");
-    guest.lives();
+    let (folder, log) = (tempfile::tempdir().expect("a folder"), AuditLog::discard());
+    let mut host = ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("cargo built it");
+    if std::env::var_os(WITHOUT_SERVER).is_some() {
+        host = host.without_server();
+    }
+    let started = ProcessCompartment::start_ambient(
+        &host,
+        &planned("", ""),
+        &guest("fixture"),
+        folder.path(),
+        &log,
+        ambient_authority(),
+    );
+    let mut guest = started.unwrap_or_else(|error| panic!("{error}"));
+    assert!(guest.call_typed::<_, u32>("add", &(1_u32, 2_u32)).is_ok());
     writeln!(std::io::stdout(), "\nready").expect("a pipe");
     std::thread::sleep(Duration::from_mins(1));
 }
@@ -112,48 +118,60 @@ fn lives(pid: u32) -> bool {
     stat(pid, 0).is_some_and(|state| state != "Z" && state != "X")
 }
 
-/// Waits until each process that only waits has given up what it has no use for, and the guest is filtered.
-fn are_confined(family: &[u32]) {
-    for (index, pid) in family.iter().enumerate() {
-        let begun = Instant::now();
-        let holds = |line: &str| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
-            let found = status.lines().find(|found| found.split(':').next() == line.split(':').next());
-            found.is_some_and(|found| found.split_whitespace().eq(line.split_whitespace()))
-        };
-        let filtered = if index == 2 { "Seccomp: 2" } else { "Seccomp: 0" };
-        for line in [
-            "CapEff: 0000000000000000",
-            "CapPrm: 0000000000000000",
-            "CapBnd: 0000000000000000",
-            "NoNewPrivs: 1",
-            filtered,
+/// Waits until each process that only waits for the guest has given up what it has no use for; gives how many those are.
+fn are_confined(family: &[u32], host: u32, server: bool) -> usize {
+    let begun = Instant::now();
+    let guest = loop {
+        match family.iter().find(|pid| is_filtered(**pid)) {
+            Some(guest) => break *guest,
+            None => assert!(begun.elapsed() < Duration::from_secs(5), "no guest among {family:?}"),
+        }
+    };
+    let mut around = vec![guest];
+    while parent_of(around[around.len() - 1]) != host {
+        around.push(parent_of(around[around.len() - 1]));
+    }
+    // A server makes namespaces for others.
+    if server {
+        around.pop();
+    }
+    for pid in &around {
+        for (name, value) in [
+            ("CapEff", "0000000000000000"),
+            ("CapPrm", "0000000000000000"),
+            ("CapBnd", "0000000000000000"),
+            ("NoNewPrivs", "1"),
+            ("Seccomp", if *pid == guest { "2" } else { "0" }),
         ] {
-            while !holds(line) {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                assert!(begun.elapsed() < Duration::from_secs(5), "process {index}: {line}: {status}");
+            while status(*pid, name).as_deref() != Some(value) {
+                assert!(begun.elapsed() < Duration::from_secs(5), "{pid}: {name}: {:?}", status(*pid, name));
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
     }
+    around.len()
 }
 
 /// Kills a host that has a guest, and gives the time until nothing of the guest is left.
-fn time_to_end() -> Duration {
-    let mut child = alone("alone_wait_to_be_killed")
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("a test has a program");
+fn time_to_end(server: bool) -> Duration {
+    let mut command = alone("alone_wait_to_be_killed");
+    if !server {
+        command.env(WITHOUT_SERVER, "1");
+    }
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("a test has a program");
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "ready"));
-    let mut family = Vec::new();
-    let mut last = vec![child.id()];
-    while !last.is_empty() {
-        last = children(&last);
-        family.extend(last.clone());
-    }
-    assert_eq!(family.len(), 3, "the launcher, process 1 inside, and the guest");
-    are_confined(&family);
+    // The guest and its process 1, and their launcher; or the server, and the one that stands ready.
+    let (expected, around) = if server { (4, 2) } else { (3, 3) };
+    let begun = Instant::now();
+    let family = loop {
+        let family = descendants(child.id());
+        if family.len() == expected {
+            break family;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{family:?}");
+    };
+    assert_eq!(are_confined(&family, child.id(), server), around);
     let begun = Instant::now();
     // SIGKILL: nothing in the host runs any more.
     child.kill().expect("ours");
@@ -173,11 +191,13 @@ const END_PROMISED: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_guest_ends_with_its_host() {
-    let mut times: Vec<Duration> = (0..5).map(|_| time_to_end()).collect();
-    times.sort();
-    let what = "from SIGKILL of the host to the end of the last of its guest's processes";
-    writeln!(std::io::stdout(), "{what}: {times:?}").expect("a pipe");
-    assert!(times[0] < END_PROMISED, "{times:?}");
+    for server in [true, false] {
+        let mut times: Vec<Duration> = (0..5).map(|_| time_to_end(server)).collect();
+        times.sort();
+        let what = "from SIGKILL of the host to the end of the last of its guest's processes";
+        writeln!(std::io::stdout(), "{what}, server {server}: {times:?}").expect("a pipe");
+        assert!(times[0] < END_PROMISED, "{times:?}");
+    }
 }
 
 /// The listener stays open until the last process of the guest is gone. If it were closed before, the call that waits would fail,
@@ -189,7 +209,9 @@ fn a_violation_is_never_answered() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
     std::fs::create_dir(&out).expect("a folder");
-    let host = ProcessHost::from_path_ambient(&guest("slow-to-die"), ambient_authority()).expect("built");
+    let host = ProcessHost::from_path_ambient(&guest("slow-to-die"), ambient_authority())
+        .expect("built")
+        .without_server();
     let mut compartment = ProcessCompartment::start_ambient(
         &host,
         &planned("filesystem = { write = [\"out\"] }", ""),

@@ -82,6 +82,7 @@ fn scope_of(capability: HostCapability) -> BoxedStrategy<Scope> {
                 .boxed()
         }
         P::Count => bound().prop_map(Scope::Count).boxed(),
+        P::Bytes => select(vec![1_u64, 4096, 1 << 20]).prop_map(Scope::Bytes).boxed(),
         P::Resolution => select(vec![0_u64, 1, 1000, 1_000_000]).prop_map(Scope::Resolution).boxed(),
         _ => Just(Scope::Flag).boxed(),
     }

@@ -1,4 +1,4 @@
-//! Guests and the launcher, built for the tests of examples.
+//! Guests, built for the tests of examples.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,11 +31,4 @@ pub fn static_guest(package: &str, name: &str) -> PathBuf {
     let arguments = ["-p", package, "--bin", name, "--no-default-features"];
     build(&arguments, "-C target-feature=+crt-static", &folder);
     folder.join("x86_64-unknown-linux-gnu/debug").join(name)
-}
-
-/// The launcher.
-pub fn launcher() -> PathBuf {
-    let folder = root().join("target/guests");
-    build(&["-p", "cofferdam-launcher"], "-C target-feature=+crt-static", &folder);
-    folder.join("x86_64-unknown-linux-gnu/debug/cofferdam-launcher")
 }

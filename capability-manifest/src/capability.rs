@@ -14,6 +14,7 @@ pub enum HostCapability {
     FilesystemRead,
     FilesystemWrite,
     FilesystemWatch,
+    FilesystemScratch,
     NetworkConnect,
     NetworkListen,
     NetworkDns,
@@ -71,6 +72,8 @@ pub enum ParameterKind {
     Count,
     /// A clock's resolution; coarser is narrower.
     Resolution,
+    /// How many bytes at most.
+    Bytes,
 }
 
 /// When the power is used.
@@ -146,11 +149,12 @@ use ParameterKind as P;
 
 /// In the order of the enum, which `name` and `parameter` rely on; a test checks it.
 #[rustfmt::skip]
-const TABLE: [Row; 36] = [
+const TABLE: [Row; 37] = [
     //                                                                    wasm process
     row(C::FilesystemRead,   "filesystem.read",    P::Paths,              YES, YES),
     row(C::FilesystemWrite,  "filesystem.write",   P::PathsWithQuota,     YES, YES),
     row(C::FilesystemWatch,  "filesystem.watch",   P::Paths,              NO,  YES),
+    row(C::FilesystemScratch,"filesystem.scratch", P::Bytes,              NO,  YES),
     row(C::NetworkConnect,   "network.connect",    P::Hosts,              YES, YES),
     row(C::NetworkListen,    "network.listen",     P::Hosts,              YES, YES),
     row(C::NetworkDns,       "network.dns",        P::HostNames,          YES, YES),

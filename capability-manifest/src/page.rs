@@ -221,6 +221,7 @@ texts! {
     FilesystemRead "filesystem.read"
     FilesystemWrite "filesystem.write"
     FilesystemWatch "filesystem.watch"
+    FilesystemScratch "filesystem.scratch"
     NetworkConnect "network.connect"
     NetworkListen "network.listen"
     NetworkDns "network.dns"
@@ -284,6 +285,7 @@ impl CapabilityPage {
             P::Streams => "streams",
             P::Count => "count",
             P::Resolution => "resolution",
+            P::Bytes => "bytes",
         };
         let implies: Vec<&str> = HostCapability::all()
             .filter(|other| other.implied_by() == Some(capability))

@@ -98,6 +98,7 @@ fn value(scope: &Scope, mounts: &[Mount]) -> String {
             }
         }
         Scope::Count(Some(max)) => format!("{{ max = {max} }}"),
+        Scope::Bytes(bytes) => string(&ByteCount(*bytes).to_string()),
         Scope::Resolution(time) => format!("{{ resolution = {} }}", string(&Nanoseconds(*time).to_string())),
     }
 }

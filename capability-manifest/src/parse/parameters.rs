@@ -47,6 +47,7 @@ pub(super) fn needed(parameter: ParameterKind) -> Option<(&'static str, &'static
             Some(("which hosts and ports", "network = { connect = [\"img.example.org:443\"] }"))
         }
         ParameterKind::HostNames => Some(("which host names", "network = { dns = [\"img.example.org\"] }")),
+        ParameterKind::Bytes => Some(("how many bytes", "filesystem = { scratch = \"16MiB\" }")),
         ParameterKind::Names => Some(("which variables", "environment = { read = [\"HTTP_PROXY\"] }")),
         ParameterKind::Flag | ParameterKind::Streams | ParameterKind::Count | ParameterKind::Resolution => {
             None
@@ -84,6 +85,7 @@ pub(super) fn scope(
         ParameterKind::Streams => streams(reader, value),
         ParameterKind::Count => count(reader, value),
         ParameterKind::Resolution => resolution(reader, value),
+        ParameterKind::Bytes => byte_count(reader, value).map(Scope::Bytes),
     }
 }
 

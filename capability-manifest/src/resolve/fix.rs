@@ -214,5 +214,6 @@ pub(crate) fn default_scope(capability: &Capability) -> (Scope, bool) {
         ParameterKind::Streams => (Scope::Streams(PatternSet::new(Stream::ALL.map(Bounded::free))), true),
         ParameterKind::Count => (Scope::Count(None), true),
         ParameterKind::Resolution => (Scope::Resolution(0), true),
+        ParameterKind::Bytes => (Scope::Bytes(16 << 20), true),
     }
 }

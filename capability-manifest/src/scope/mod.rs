@@ -40,6 +40,8 @@ pub enum Scope {
     Count(Option<u64>),
     /// A clock no finer than this, nanoseconds; zero is as fine as the host's.
     Resolution(u64),
+    /// At most so many bytes.
+    Bytes(u64),
 }
 
 /// `None` is the top.
@@ -62,7 +64,7 @@ impl Scope {
     /// Whether it gives nothing at all (an empty set of patterns).
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Flag | Self::Count(_) | Self::Resolution(_) => false,
+            Self::Flag | Self::Count(_) | Self::Resolution(_) | Self::Bytes(_) => false,
             Self::Paths(set) => set.is_empty(),
             Self::Hosts(set) => set.is_empty(),
             Self::HostNames(set) => set.is_empty(),
@@ -82,6 +84,7 @@ impl Scope {
             (Self::Streams(a), Self::Streams(b)) => a.covers(b),
             (Self::Count(a), Self::Count(b)) => bound_covers(*a, *b),
             (Self::Resolution(a), Self::Resolution(b)) => a <= b,
+            (Self::Bytes(a), Self::Bytes(b)) => a >= b,
             _ => false,
         }
     }
@@ -97,6 +100,7 @@ impl Scope {
             (Self::Streams(a), Self::Streams(b)) => Self::Streams(a.meet(b)),
             (Self::Count(a), Self::Count(b)) => Self::Count(bound_meet(*a, *b)),
             (Self::Resolution(a), Self::Resolution(b)) => Self::Resolution(*a.max(b)),
+            (Self::Bytes(a), Self::Bytes(b)) => Self::Bytes(*a.min(b)),
             _ => return None,
         };
         (!met.is_empty()).then_some(met)
@@ -113,6 +117,7 @@ impl Scope {
             (Self::Streams(a), Self::Streams(b)) => Self::Streams(a.join(b)),
             (Self::Count(a), Self::Count(b)) => Self::Count(bound_join(*a, *b)),
             (Self::Resolution(a), Self::Resolution(b)) => Self::Resolution(*a.min(b)),
+            (Self::Bytes(a), Self::Bytes(b)) => Self::Bytes(*a.max(b)),
             (mine, _) => mine.clone(),
         }
     }
@@ -129,7 +134,7 @@ impl Scope {
     /// How many patterns it lists.
     pub fn len(&self) -> usize {
         match self {
-            Self::Flag | Self::Count(_) | Self::Resolution(_) => 1,
+            Self::Flag | Self::Count(_) | Self::Resolution(_) | Self::Bytes(_) => 1,
             Self::Paths(set) => set.iter().len(),
             Self::Hosts(set) => set.iter().len(),
             Self::HostNames(set) => set.iter().len(),
@@ -151,7 +156,9 @@ impl Scope {
             (Self::Streams(a), Self::Streams(b)) => over(a, b),
             (Self::Count(None), _) if !held.covers(self) => vec!["any number".to_owned()],
             (Self::Resolution(0), _) if !held.covers(self) => vec!["full resolution".to_owned()],
-            (Self::Count(_) | Self::Resolution(_), _) if !held.covers(self) => vec![format!("`{self}`")],
+            (Self::Count(_) | Self::Resolution(_) | Self::Bytes(_), _) if !held.covers(self) => {
+                vec![format!("`{self}`")]
+            }
             _ => Vec::new(),
         }
     }
@@ -176,6 +183,7 @@ impl fmt::Display for Scope {
             Self::Streams(set) => list(f, set),
             Self::Count(Some(count)) => write!(f, "max {count}"),
             Self::Resolution(nanoseconds) => write!(f, "resolution {}", Nanoseconds(*nanoseconds)),
+            Self::Bytes(bytes) => write!(f, "at most {}", ByteCount(*bytes)),
         }
     }
 }

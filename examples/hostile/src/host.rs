@@ -13,6 +13,10 @@ use cofferdam::process::{CallError, ProcessCompartment, ProcessHost};
 use cofferdam::{AuditLog, load_file_ambient, plan};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
+    // This program is its own launcher: nothing else has to be built or found.
+    if let Some(code) = cofferdam::process::run_as_launcher() {
+        return Ok(code);
+    }
     let ambient = ambient_authority();
     let guest = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: hostile GUEST")?);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use ambient_authority::ambient_authority;
 use cofferdam::manifest::resolve;
@@ -12,7 +13,11 @@ use cofferdam::process::{ProcessCompartment, ProcessHost};
 use cofferdam::{AuditLog, load_file_ambient, plan};
 use cofferdam_example_zlib::compress;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    // This program is its own launcher: nothing else has to be built or found.
+    if let Some(code) = cofferdam::process::run_as_launcher() {
+        return Ok(code);
+    }
     let ambient = ambient_authority();
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let guest = arguments.next().ok_or("usage: zlib GUEST FILE...")?;
@@ -49,5 +54,5 @@ fn main() -> Result<(), Box<dyn Error>> {
             )?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,8 @@
 //! A panic, on any thread, is reported to the caller with its message and place, also in a program built with `panic = "abort"`;
 //! so are memory that runs out and recursion that goes too deep. The guest is gone after each of them.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod handed;
 mod kept;
 #[cfg(not(target_family = "wasm"))]
 pub mod resource;
@@ -30,6 +32,8 @@ mod serve;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sys;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub use handed::Handed;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use serve::{Guest, call_host};
 

@@ -133,6 +133,16 @@ impl CompartmentPlan {
             mount.capabilities.retain(|one| *one != name);
         }
         self.mounts.retain(|mount| !mount.capabilities.is_empty());
+        // The rules of what is left, since one capability can bring those of another. What a component is linked with stays: the host
+        // refuses it there.
+        if self.backend == Backend::Process.name() {
+            self.syscalls.clear();
+            self.landlock.clear();
+            for capability in self.grants.iter().map(|grant| grant.capability.clone()).collect::<Vec<_>>() {
+                lower_grant(self, &capability, Backend::Process)
+                    .expect("its page was read when this was planned");
+            }
+        }
     }
 
     /// The scope in which a run-stage capability of the host is granted.
@@ -281,15 +291,30 @@ fn lower(
             .collect(),
     };
     for grant in grants {
-        if let Capability::Host(Stage::Run, host) = grant.capability() {
-            lower_page(&mut plan, *host, backend)?;
-            // A page's rules stand beside those of what it implies: who may write may also read.
-            for implied in HostCapability::all().filter(|other| other.implied_by() == Some(*host)) {
-                lower_page(&mut plan, implied, backend)?;
-            }
-        }
+        lower_grant(&mut plan, grant.capability(), backend)?;
     }
     Ok(plan)
+}
+
+/// What one granted capability adds, with what it implies.
+fn lower_grant(
+    plan: &mut CompartmentPlan,
+    capability: &Capability,
+    backend: Backend,
+) -> Result<(), PageError> {
+    if let Capability::Host(Stage::Run, host) = capability {
+        lower_page(plan, *host, backend)?;
+        // A page's rules stand beside those of what it implies: who may write may also read.
+        for implied in HostCapability::all().filter(|other| other.implied_by() == Some(*host)) {
+            lower_page(plan, implied, backend)?;
+        }
+        // What is done with files is the same wherever they are; the mounts and Landlock say where.
+        if *host == HostCapability::FilesystemScratch {
+            lower_page(plan, HostCapability::FilesystemWrite, backend)?;
+            lower_page(plan, HostCapability::FilesystemRead, backend)?;
+        }
+    }
+    Ok(())
 }
 
 /// What one granted capability adds, as its page says.

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use std::process::ExitCode;
+
 use ambient_authority::AmbientAuthority;
 use capability_manifest::Capability;
 use cofferdam_wire::value::Resource;
@@ -14,6 +16,11 @@ use crate::audit::AuditLog;
 use crate::client::{Cancellation, Compartment, Function, Key, Provided};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{CallError, StartError as WasmStartError, Stdio, WasmHost};
+
+/// No process is started as a launcher here.
+pub fn run_as_launcher() -> Option<ExitCode> {
+    None
+}
 
 /// Why a compartment does not start.
 #[derive(Debug, thiserror::Error)]

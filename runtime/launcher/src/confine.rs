@@ -1,8 +1,9 @@
 //! The layers, in the order in which they go on.
 //!
-//! Three processes come of one launcher. The first makes the namespaces and waits. The second is process 1 in them: it makes the
-//! root, waits for the guest and tells the host how it ended. The third puts on the rest and becomes the guest. Each dies when
-//! the one before it does, and the whole namespace dies with its process 1.
+//! Three processes come of one launcher. The first makes the namespaces and waits; where a server stands for it ([`crate::serve`]), it is
+//! the server, for all guests. The second is process 1 in them: it makes the root, waits for the guest and tells the host how it
+//! ended. The third puts on the rest and becomes the guest. Each dies when the one before it does, and the whole namespace dies
+//! with its process 1.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -60,6 +61,63 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// Process 1 of namespaces that a server made before anybody asked for them: does what needs no order, waits for one, and carries it
+/// out. The server is the parent, and `server` is a descriptor of it.
+pub(crate) fn stand(socket: &OwnedFd, server: &OwnedFd, host: u32, (user, group): (u32, u32)) -> ExitCode {
+    let mut reports = Reports::default();
+    let root = match prepare(server, user, group, &mut reports) {
+        Ok(root) => root,
+        Err(Stop) => {
+            reports.send(socket.as_fd());
+            return ExitCode::FAILURE;
+        }
+    };
+    let received = match receive(socket.as_fd()).and_then(|received| of_host(received, host)) {
+        Ok(received) => received,
+        Err(failure) => {
+            let _ = reports.keep(Layer::Order, Err(failure));
+            reports.send(socket.as_fd());
+            return ExitCode::FAILURE;
+        }
+    };
+    reports.begin(Layer::Order, format!("version {}", received.order.version));
+    match enter_root(&received.order, Some(root), &mut reports) {
+        Ok(()) => first_inside(received, socket.as_fd(), &mut reports),
+        Err(Stop) => {
+            reports.send(socket.as_fd());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An order that can be carried out in namespaces that are there, given by the host whose server this is.
+fn of_host(received: Received, host: u32) -> Result<Received, Failure> {
+    let wrong = |what: &str| Failure { what: what.to_owned(), errno: Errno::INVAL };
+    if received.order.probe || !received.order.namespaces {
+        return Err(wrong("a server's guests have namespaces, and are no probes"));
+    }
+    if received.order.host != host {
+        return Err(wrong("the order is of another host than the server"));
+    }
+    Ok(received)
+}
+
+/// What needs no order: session, identity, and an empty root that is not entered yet.
+fn prepare(server: &OwnedFd, user: u32, group: u32, reports: &mut Reports) -> Result<OwnedFd, Stop> {
+    reports.keep(Layer::Session, rustix::process::setsid().named("setsid").map(|_| Done::plain()))?;
+    let parent_lives = || {
+        let mut ended = [PollFd::new(server, PollFlags::IN)];
+        poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
+    };
+    reports.keep(Layer::ParentDeath, die_with(parent_lives))?;
+    reports.keep(Layer::Namespaces, Ok(Done::plain()))?;
+    reports.keep(Layer::Identity, identify(user, group))?;
+    hide(reports)?;
+    filesystem::make_root()
+        .map_err(|failure| drop(reports.keep(Layer::Root, Err(failure))))
+        .map_err(|()| Stop)
+}
+
 fn receive(socket: BorrowedFd<'_>) -> Result<Received, Failure> {
     let wrong = |what: &str| Failure { what: what.to_owned(), errno: Errno::INVAL };
     let (_, descriptors) = packet::receive_now(socket, ORDER_DESCRIPTORS)
@@ -106,17 +164,24 @@ fn outermost(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) 
     continue_inside(received, socket, reports)
 }
 
-/// User, process, mount, IPC, host-name, network and cgroup namespaces, and who one is in them.
-fn make_namespaces(user: u32, group: u32, reports: &mut Reports) -> Result<(), Stop> {
-    let namespaces = UnshareFlags::NEWUSER
+/// What a failure to make them is called.
+pub(crate) const MAKING_NAMESPACES: &str =
+    "making user, process, mount, IPC, host-name, network and cgroup namespaces";
+
+/// The namespaces that every guest has of its own.
+pub(crate) fn namespaces() -> UnshareFlags {
+    UnshareFlags::NEWUSER
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWNET
-        | UnshareFlags::NEWCGROUP;
-    let made =
-        sys::unshare(namespaces).named("making user, process, mount, IPC, host-name and network namespaces");
+        | UnshareFlags::NEWCGROUP
+}
+
+/// User, process, mount, IPC, host-name, network and cgroup namespaces, and who one is in them.
+fn make_namespaces(user: u32, group: u32, reports: &mut Reports) -> Result<(), Stop> {
+    let made = sys::unshare(namespaces()).named(MAKING_NAMESPACES);
     reports.keep(Layer::Namespaces, made.map(|()| Done::plain()))?;
     if reports.has(Layer::Namespaces) {
         reports.keep(Layer::Identity, identify(user, group))?;
@@ -142,11 +207,14 @@ fn continue_inside(
     match sys::fork() {
         Ok(None) => {
             drop(lives);
-            Ok(first_inside(received, socket, &alive, reports))
+            match prepare_root(&received.order, &alive, reports) {
+                Ok(()) => Ok(first_inside(received, socket, reports)),
+                Err(Stop) => Err(Stop),
+            }
         }
         Ok(Some(child)) => {
             drop((alive, received));
-            sys::keep_only(&lives);
+            sys::keep_only([&lives]);
             only_wait(reports);
             let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
             Ok(ExitCode::SUCCESS)
@@ -160,7 +228,7 @@ fn continue_inside(
 }
 
 /// Ends this process when its parent ends, and now if it already has.
-fn die_with(parent_lives: impl Fn() -> bool) -> Result<Done, Failure> {
+pub(crate) fn die_with(parent_lives: impl Fn() -> bool) -> Result<Done, Failure> {
     set_parent_process_death_signal(Some(Signal::KILL)).named("setting the parent-death signal")?;
     if parent_lives() {
         return Ok(Done::plain());
@@ -188,22 +256,9 @@ fn identify(user: u32, group: u32) -> Result<Done, Failure> {
 /// The number of the one user and the one group inside. Not root's, so that a program gets nothing by being run.
 const INSIDE: u32 = 1000;
 
-/// Process 1 inside: the root, and waiting for the guest.
-fn first_inside(
-    received: Received,
-    socket: BorrowedFd<'_>,
-    alive: &OwnedFd,
-    reports: &mut Reports,
-) -> ExitCode {
-    let outcome = prepare_root(&received.order, alive, reports);
-    let inner = match outcome {
-        Ok(()) => sys::fork(),
-        Err(Stop) => {
-            reports.send(socket);
-            return ExitCode::FAILURE;
-        }
-    };
-    match inner {
+/// Process 1 inside, in the guest's root: waiting for the guest.
+fn first_inside(received: Received, socket: BorrowedFd<'_>, reports: &mut Reports) -> ExitCode {
+    match sys::fork() {
         Ok(None) => {
             let Err(Stop) = guest(received, socket, reports);
             reports.send(socket);
@@ -211,7 +266,7 @@ fn first_inside(
         }
         Ok(Some(child)) => {
             let mut status = File::from(received.status);
-            sys::keep_only(&status);
+            sys::keep_only([&status]);
             only_wait(reports);
             let ended = loop {
                 // Process 1 is handed every orphan, and waits for all of them.
@@ -258,11 +313,20 @@ fn prepare_root(order: &Order, alive: &OwnedFd, reports: &mut Reports) -> Result
     if let Err(failure) = die_with(parent_lives) {
         reports.keep(Layer::ParentDeath, Err(failure))?;
     }
-    // Nobody looks into this process from here on, and it leaves no core.
-    if let Err(failure) = set_dumpable_behavior(DumpableBehavior::NotDumpable).named("becoming not dumpable")
-    {
-        reports.keep(Layer::Session, Err(failure))?;
+    hide(reports)?;
+    enter_root(order, None, reports)
+}
+
+/// Nobody looks into this process from here on, and it leaves no core.
+fn hide(reports: &mut Reports) -> Result<(), Stop> {
+    match set_dumpable_behavior(DumpableBehavior::NotDumpable).named("becoming not dumpable") {
+        Ok(()) => Ok(()),
+        Err(failure) => reports.keep(Layer::Session, Err(failure)),
     }
+}
+
+/// Goes into the guest's root: the one that was prepared, or a new one.
+fn enter_root(order: &Order, prepared: Option<OwnedFd>, reports: &mut Reports) -> Result<(), Stop> {
     if !order.namespaces {
         return reports.keep(Layer::Root, Ok(Done::NotAsked));
     }
@@ -270,8 +334,9 @@ fn prepare_root(order: &Order, alive: &OwnedFd, reports: &mut Reports) -> Result
         let needs = Failure { what: "needs namespaces".to_owned(), errno: Errno::PERM };
         return reports.keep(Layer::Root, Err(needs));
     }
-    let root = filesystem::enter_root(&order.mounts);
-    reports.keep(Layer::Root, root.map(|()| Done::Enforced(format!("{} paths", order.mounts.len()))))
+    let root = prepared.map_or_else(filesystem::make_root, Ok);
+    let entered = root.and_then(|root| filesystem::enter_root(&root, &order.mounts));
+    reports.keep(Layer::Root, entered.map(|()| Done::Enforced(format!("{} paths", order.mounts.len()))))
 }
 
 /// The third process: everything else, and then the guest.

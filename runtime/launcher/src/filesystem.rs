@@ -20,39 +20,56 @@ use rustix::mount::{
 use crate::report::{Done, Failure, Named};
 use crate::sys;
 
-/// Makes the root and goes there. The old one is out of reach afterwards.
-pub(crate) fn enter_root(mounts: &[MountOrder]) -> Result<(), Failure> {
+/// Makes an empty root in memory, attached nowhere yet, and has nothing that is mounted here from now on reach other namespaces.
+pub(crate) fn make_root() -> Result<OwnedFd, Failure> {
     let propagation = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     rustix::mount::mount_change("/", propagation).named("making mounts private")?;
+    memory_folder(&[("size", "64k"), ("nr_inodes", "8k"), ("mode", "0755")])
+}
+
+/// An empty folder in memory of so many bytes. Each file takes memory of the kernel's too, so their number is bounded with them.
+fn scratch(bytes: u64) -> Result<OwnedFd, Failure> {
+    let files = (bytes / 4096).clamp(16, 1 << 20).to_string();
+    memory_folder(&[("size", &bytes.to_string()), ("nr_inodes", &files), ("mode", "0700")])
+}
+
+/// A tmpfs, attached nowhere yet.
+fn memory_folder(options: &[(&str, &str)]) -> Result<OwnedFd, Failure> {
     let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).named("opening tmpfs")?;
-    for (key, value) in [("size", "64k"), ("nr_inodes", "8k"), ("mode", "0755")] {
-        rustix::mount::fsconfig_set_string(context.as_fd(), key, value)
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)
             .named(format!("setting tmpfs {key}"))?;
     }
     rustix::mount::fsconfig_create(context.as_fd()).named("making a tmpfs")?;
     let nothing = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let root = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, nothing)
-        .named("mounting a tmpfs")?;
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, nothing).named("mounting a tmpfs")
+}
+
+/// Puts the granted paths into the root and goes there. The old one is out of reach afterwards.
+pub(crate) fn enter_root(root: &OwnedFd, mounts: &[MountOrder]) -> Result<(), Failure> {
     // Trees are cloned before the root is attached: the place it is attached to may hide a granted path.
     let trees: Vec<OwnedFd> = mounts.iter().map(clone_tree).collect::<Result<_, _>>()?;
     // Any folder that is there on every system will do; what is under it is left with the old root.
     rustix::mount::move_mount(root.as_fd(), "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .named("attaching the root")?;
     for (mount, tree) in mounts.iter().zip(&trees) {
-        attach(&root, mount, tree)?;
+        attach(root, mount, tree)?;
     }
     // Not what was attached below it: that keeps its own attributes.
-    sys::restrict_mount(&root, false, false, false).named("making the root read-only")?;
-    rustix::process::fchdir(&root).named("entering the root")?;
+    sys::restrict_mount(root, false, false, false).named("making the root read-only")?;
+    rustix::process::fchdir(root).named("entering the root")?;
     rustix::process::pivot_root(".", ".").named("exchanging the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).named("leaving the old root")?;
     rustix::process::chdir("/").named("entering the root")
 }
 
-/// A private copy of a granted path's mounts, if it is still what the host found.
+/// A private copy of a granted path's mounts, if it is still what the host found; or an empty folder in memory.
 fn clone_tree(mount: &MountOrder) -> Result<OwnedFd, Failure> {
+    if mount.scratch > 0 {
+        return scratch(mount.scratch);
+    }
     let path = Path::new(OsStr::from_bytes(&mount.path));
     let shown = path.display();
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -68,6 +68,12 @@ impl Reports {
         if outcome == Outcome::Failed && !self.probe { Err(Stop) } else { Ok(()) }
     }
 
+    /// Puts a layer that was put on after others where it belongs in the list: first.
+    pub(crate) fn begin(&mut self, layer: Layer, detail: String) {
+        let report = LayerReport { layer, outcome: Outcome::Enforced, detail, errno: 0 };
+        self.layers.insert(0, report);
+    }
+
     /// Whether a layer is in force.
     pub(crate) fn has(&self, layer: Layer) -> bool {
         self.layers.iter().any(|one| one.layer == layer && one.outcome == Outcome::Enforced)

@@ -52,6 +52,27 @@ impl Hello {
     }
 }
 
+record! {
+    /// A packet of the host's after the handshake, with the one descriptor that it is about.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Handing {
+        /// Its number, by which arguments of calls name it. Never given twice.
+        pub number: u64,
+        /// What it is: see [`handed`].
+        pub kind: u8,
+    }
+}
+
+/// What a descriptor that is handed over can be.
+pub mod handed {
+    /// A regular file, open for reading only.
+    pub const READ: u8 = 1;
+    /// A regular file, open for writing.
+    pub const WRITE: u8 = 2;
+    /// A connected stream.
+    pub const STREAM: u8 = 3;
+}
+
 /// The subject of a call that drops resources of the guest's: its argument is a list of them, and it has no result.
 pub const DROP: u32 = u32::MAX;
 

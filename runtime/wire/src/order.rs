@@ -51,6 +51,8 @@ record! {
         pub executable: bool,
         /// Landlock rights below it, as the kernel's bits.
         pub rights: u64,
+        /// Not 0 for an empty folder in memory of so many bytes, for which path, device and inode say nothing.
+        pub scratch: u64,
     }
 }
 
@@ -219,6 +221,9 @@ impl Status {
     /// Encoded size.
     pub const BYTES: usize = 5;
 }
+
+/// The launcher's name: that of its file, and the first argument of a process that was started as one.
+pub const LAUNCHER: &str = "cofferdam-launcher";
 
 /// The descriptors that come with an order, by place: the order itself, the shared memory, the guest's program, its standard
 /// streams, and the pipe for its [`Status`].

@@ -77,12 +77,37 @@ pub fn receive(
 
 /// Takes a packet that has exactly so many descriptors; waits as the socket does.
 pub fn receive_now(socket: impl AsFd, descriptors: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), PacketError> {
+    let (bytes, found) = receive_any(socket, RecvFlags::empty())?;
+    if found.len() != descriptors {
+        return Err(PacketError::Descriptors { expected: descriptors, found: found.len() });
+    }
+    Ok((bytes, found))
+}
+
+/// Takes a packet that is there already and has exactly so many descriptors. Does not wait, and looks at no clock.
+pub fn receive_queued(socket: impl AsFd, descriptors: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), PacketError> {
+    match receive_any(socket, RecvFlags::DONTWAIT) {
+        Ok((_, found)) if found.len() != descriptors => {
+            Err(PacketError::Descriptors { expected: descriptors, found: found.len() })
+        }
+        Err(PacketError::Socket(Errno::AGAIN)) => Err(PacketError::Timeout),
+        other => other,
+    }
+}
+
+/// Waits for a packet that has descriptors or none, as the packet itself says.
+pub fn receive_some(socket: impl AsFd, deadline: Instant) -> Result<(Vec<u8>, Vec<OwnedFd>), PacketError> {
+    wait_readable(&socket, deadline)?;
+    receive_any(socket, RecvFlags::empty())
+}
+
+fn receive_any(socket: impl AsFd, flags: RecvFlags) -> Result<(Vec<u8>, Vec<OwnedFd>), PacketError> {
     let mut bytes = vec![0; PACKET_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         let parts = &mut [IoSliceMut::new(&mut bytes)];
-        rustix::net::recvmsg(&socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        rustix::net::recvmsg(&socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC | flags)
     })?;
     // Taken before anything else, so that whatever came is closed on every way out.
     let mut found = Vec::new();
@@ -96,9 +121,6 @@ pub fn receive_now(socket: impl AsFd, descriptors: usize) -> Result<(Vec<u8>, Ve
     }
     if received.bytes == 0 && found.is_empty() {
         return Err(PacketError::HungUp);
-    }
-    if found.len() != descriptors {
-        return Err(PacketError::Descriptors { expected: descriptors, found: found.len() });
     }
     bytes.truncate(received.bytes);
     Ok((bytes, found))

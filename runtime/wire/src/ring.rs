@@ -3,6 +3,10 @@
 //! Each side keeps its own counter in its own memory and only tells the other; what the other tells is compared with that, and a
 //! counter that cannot be right is an error. A side that has nothing to do spins for a while and then sleeps; it says so before
 //! it looks a last time, and the other looks at that after it has published, so no wake is lost (model-checked below).
+//!
+//! A message of few words is also put into the mirror, which is in the cache line of the writer's counter: the reader that sees the
+//! counter move has the words with it, and another line need not travel. The reader says only now and then what it has read, and the
+//! writer looks only when it seems to have no room, so that these lines stay where they are.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +18,7 @@ use std::sync::{Arc, atomic};
 use atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use crate::memory::{Control, Lane, Memory};
+use crate::memory::{self, Control, Lane, Memory};
 
 /// Why bytes do not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +49,9 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 
 /// How much of a lane is filled before it is shown to the reader, as a fraction: larger messages are copied in and out at once.
 const BATCHES: usize = 4;
+
+/// Bits of the mirror's tag that count its words; above them is the counter that they end at.
+const MIRROR_BITS: u32 = 3;
 
 /// How long a side spins before it sleeps. Grows while spinning pays, and shrinks while it does not.
 #[derive(Debug)]
@@ -86,6 +93,10 @@ pub struct Writer {
     memory: Arc<Memory>,
     lane: Lane,
     written: u32,
+    /// The reader's counter, as it was seen last.
+    read: u32,
+    /// Whether the last message is in the mirror.
+    mirrors: bool,
     spin: Spin,
 }
 
@@ -95,6 +106,8 @@ pub struct Reader {
     memory: Arc<Memory>,
     lane: Lane,
     read: u32,
+    /// What the writer knows of that.
+    freed: u32,
     spin: Spin,
 }
 
@@ -102,15 +115,25 @@ impl Writer {
     /// The writing end of a lane. One for each.
     pub fn new(memory: Arc<Memory>, lane: Lane, spin: Spin) -> Self {
         let written = memory.control(lane, Control::Written).load(Relaxed);
-        Self { memory, lane, written, spin }
+        let read = memory.control(lane, Control::Read).load(Relaxed);
+        Self { memory, lane, written, read, mirrors: true, spin }
     }
 
     /// Puts each part in, filled up to whole words.
     pub fn write(&mut self, parts: &[&[u8]], wait: Wait<'_>) -> Result<(), RingError> {
+        let all: usize = parts.iter().map(|part| part.len().div_ceil(8)).sum();
+        if all <= self.memory.mirror(self.lane).len() && self.room(all, wait)? >= all {
+            self.mirror(parts, all);
+        } else if self.mirrors {
+            // What is there now would be right again when the counter has gone round.
+            self.memory.mirrored(self.lane).store(0, Relaxed);
+            self.mirrors = false;
+        }
         for part in parts {
             let mut rest = *part;
             while !rest.is_empty() {
-                let words = self.room(wait)?.min(self.batch()).min(rest.len().div_ceil(8));
+                let wanted = rest.len().div_ceil(8).min(batch(&self.memory, self.lane));
+                let words = self.room(wanted, wait)?.min(wanted);
                 let (now, later) = rest.split_at(rest.len().min(words * 8));
                 store(self.memory.data(self.lane), self.written, now);
                 self.written = self.written.wrapping_add(count(words));
@@ -124,18 +147,33 @@ impl Writer {
         Ok(())
     }
 
-    fn batch(&self) -> usize {
-        (self.memory.data(self.lane).len() / BATCHES).max(1)
+    /// Puts the parts, which are so many words, into the mirror too. They are seen with the counter behind them.
+    fn mirror(&mut self, parts: &[&[u8]], all: usize) {
+        self.mirrors = true;
+        let tag = self.memory.mirrored(self.lane);
+        // A reader that still looks at what was there finds this word changed, if it saw anything of what comes.
+        tag.store(0, Relaxed);
+        atomic::fence(Release);
+        let mut words = self.memory.mirror(self.lane);
+        for part in parts {
+            memory::store(words, part);
+            words = &words[part.len().div_ceil(8)..];
+        }
+        tag.store(mirror_tag(self.written.wrapping_add(count(all)), all), Relaxed);
     }
 
-    /// How many words can go in: at least one.
-    fn room(&mut self, wait: Wait<'_>) -> Result<usize, RingError> {
-        let room = |memory: &Memory, written: u32, read: u32| {
-            let length = memory.data(self.lane).len();
+    /// How many words can go in: at least one, and as many as are wanted if the reader has made room for them.
+    fn room(&mut self, wanted: usize, wait: Wait<'_>) -> Result<usize, RingError> {
+        let length = self.memory.data(self.lane).len();
+        let room = |written: u32, read: u32| {
             length.checked_sub(written.wrapping_sub(read) as usize).ok_or(RingError::Counter)
         };
-        let read = self.memory.control(self.lane, Control::Read).load(Acquire);
-        let now = room(&self.memory, self.written, read)?;
+        let now = room(self.written, self.read)?;
+        if now >= wanted {
+            return Ok(now);
+        }
+        self.read = self.memory.control(self.lane, Control::Read).load(Acquire);
+        let now = room(self.written, self.read)?;
         if now > 0 {
             return Ok(now);
         }
@@ -143,8 +181,8 @@ impl Writer {
         let memory = Arc::clone(&self.memory);
         let word = memory.control(self.lane, Control::Read);
         let sleeps = memory.control(self.lane, Control::WriterSleeps);
-        let read = changed(&memory, word, sleeps, read, &mut self.spin, wait)?;
-        match room(&memory, self.written, read)? {
+        self.read = changed(&memory, word, sleeps, self.read, &mut self.spin, wait)?;
+        match room(self.written, self.read)? {
             0 => Err(RingError::Counter),
             words => Ok(words),
         }
@@ -161,27 +199,54 @@ impl Reader {
     /// The reading end of a lane. One for each.
     pub fn new(memory: Arc<Memory>, lane: Lane, spin: Spin) -> Self {
         let read = memory.control(lane, Control::Read).load(Relaxed);
-        Self { memory, lane, read, spin }
+        Self { memory, lane, read, freed: read, spin }
     }
 
     /// Takes `bytes` bytes, which were put in as one part, and appends them. Takes memory only as they arrive.
     pub fn read(&mut self, bytes: usize, out: &mut Vec<u8>, wait: Wait<'_>) -> Result<(), RingError> {
         let mut left = bytes;
         while left > 0 {
-            let words = self.ready(wait)?.min(left.div_ceil(8));
+            let written = self.written(wait)?;
+            let ready = written.wrapping_sub(self.read) as usize;
+            // What is taken is given back in batches, also where the writer was faster than this.
+            let words = ready.min(left.div_ceil(8)).min(batch(&self.memory, self.lane));
             let now = left.min(words * 8);
-            let end = out.len();
-            out.resize(end + now, 0);
-            load(self.memory.data(self.lane), self.read, &mut out[end..]);
+            if !self.from_mirror(written, words, now, out) {
+                load(self.memory.data(self.lane), self.read, now, out);
+            }
             self.read = self.read.wrapping_add(count(words));
             left -= now;
-            self.free();
+            // A writer that waits has filled the lane, so there is more to read than this before anybody waits for it.
+            if self.read.wrapping_sub(self.freed) as usize >= batch(&self.memory, self.lane) {
+                self.free();
+            }
         }
         Ok(())
     }
 
-    /// How many words can come out: at least one.
-    fn ready(&mut self, wait: Wait<'_>) -> Result<usize, RingError> {
+    /// Takes bytes that end before the writer's counter from the mirror; false if it does not hold them.
+    fn from_mirror(&self, written: u32, words: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
+        let tag = self.memory.mirrored(self.lane);
+        let mirror = self.memory.mirror(self.lane);
+        let seen = tag.load(Relaxed);
+        let held = (seen & ((1 << MIRROR_BITS) - 1)) as usize;
+        let ready = written.wrapping_sub(self.read) as usize;
+        if seen != mirror_tag(written, held) || held > mirror.len() || ready > held {
+            return false;
+        }
+        let end = out.len();
+        memory::load(&mirror[held - ready..][..words], bytes, out);
+        // Whoever saw a word of the next message sees the tag changed.
+        atomic::fence(Acquire);
+        if tag.load(Relaxed) == seen {
+            return true;
+        }
+        out.truncate(end);
+        false
+    }
+
+    /// The writer's counter, which is past this one's.
+    fn written(&mut self, wait: Wait<'_>) -> Result<u32, RingError> {
         let memory = Arc::clone(&self.memory);
         let word = memory.control(self.lane, Control::Written);
         let sleeps = memory.control(self.lane, Control::ReaderSleeps);
@@ -189,14 +254,14 @@ impl Reader {
         if written == self.read {
             written = changed(&memory, word, sleeps, self.read, &mut self.spin, wait)?;
         }
-        let ready = written.wrapping_sub(self.read) as usize;
-        if ready > memory.data(self.lane).len() {
+        if written.wrapping_sub(self.read) as usize > memory.data(self.lane).len() {
             return Err(RingError::Counter);
         }
-        Ok(ready)
+        Ok(written)
     }
 
-    fn free(&self) {
+    fn free(&mut self) {
+        self.freed = self.read;
         let word = self.memory.control(self.lane, Control::Read);
         let sleeps = self.memory.control(self.lane, Control::WriterSleeps);
         publish(&self.memory, word, sleeps, self.read);
@@ -302,36 +367,28 @@ fn pieces(data: &[AtomicU64], from: u32) -> [&[AtomicU64]; 2] {
 }
 
 fn store(data: &[AtomicU64], from: u32, bytes: &[u8]) {
-    let mut rest = bytes;
-    for piece in pieces(data, from) {
-        let (now, later) = rest.split_at(rest.len().min(8 * piece.len()));
-        let (whole, part) = now.as_chunks::<8>();
-        for (bytes, word) in whole.iter().zip(piece) {
-            word.store(u64::from_le_bytes(*bytes), Relaxed);
-        }
-        if !part.is_empty() {
-            let mut last = [0; 8];
-            last[..part.len()].copy_from_slice(part);
-            piece[whole.len()].store(u64::from_le_bytes(last), Relaxed);
-        }
-        rest = later;
-    }
+    let [end, start] = pieces(data, from);
+    let (now, later) = bytes.split_at(bytes.len().min(8 * end.len()));
+    memory::store(end, now);
+    memory::store(start, later);
 }
 
-fn load(data: &[AtomicU64], from: u32, bytes: &mut [u8]) {
-    let mut rest = bytes;
-    for piece in pieces(data, from) {
-        let (now, later) = rest.split_at_mut(rest.len().min(8 * piece.len()));
-        let (whole, part) = now.as_chunks_mut::<8>();
-        for (bytes, word) in whole.iter_mut().zip(piece) {
-            *bytes = word.load(Relaxed).to_le_bytes();
-        }
-        if !part.is_empty() {
-            let last = piece[whole.len()].load(Relaxed).to_le_bytes();
-            part.copy_from_slice(&last[..part.len()]);
-        }
-        rest = later;
-    }
+fn load(data: &[AtomicU64], from: u32, bytes: usize, out: &mut Vec<u8>) {
+    let [end, start] = pieces(data, from);
+    let now = bytes.min(8 * end.len());
+    memory::load(end, now, out);
+    memory::load(start, bytes - now, out);
+}
+
+/// How much moves at once: what is shown to the reader, and given back to the writer.
+fn batch(memory: &Memory, lane: Lane) -> usize {
+    (memory.data(lane).len() / BATCHES).max(1)
+}
+
+/// What stands beside so many mirrored words that end at a counter. The counter's highest bits have no room; what was mirrored so long
+/// ago that they matter was taken back.
+fn mirror_tag(written: u32, words: usize) -> u32 {
+    (written << MIRROR_BITS) | count(words)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -362,6 +419,57 @@ mod tests {
             reader.read(part.len(), &mut out, Wait::default()).expect("there");
             reader.read(3, &mut out, Wait::default()).expect("there");
             assert_eq!(out, [part.as_slice(), b"end"].concat());
+        }
+    }
+
+    #[test]
+    fn a_mirror_that_lies_gives_bytes_or_is_not_used() {
+        let (memory, mut writer, mut reader) = ends(0);
+        let words = [1_u64, 2, 3].map(u64::to_le_bytes).concat();
+        let mut read = |memory: &Memory, tag: u32| {
+            writer.write(&[&words], Wait::default()).expect("room");
+            memory.mirror(Lane::ToGuest)[0].store(9, SeqCst);
+            let honest = memory.mirrored(Lane::ToGuest).load(SeqCst);
+            memory.mirrored(Lane::ToGuest).store(honest.wrapping_add(tag), SeqCst);
+            let mut out = Vec::new();
+            reader.read(24, &mut out, Wait::default()).expect("there");
+            out[0]
+        };
+        assert_eq!(read(&memory, 0), 9, "it is what is read");
+        for other in [1, 2, 3, 4, 8, 1 << 31, u32::MAX, u32::MAX - 1] {
+            // More words than there are, or of another counter: the lane has the same.
+            let first = read(&memory, other);
+            assert!(first == 1 || other < 5, "{other}: {first}");
+        }
+    }
+
+    #[test]
+    fn many_small_messages_need_no_answer_but_room() {
+        let (_memory, mut writer, mut reader) = ends(0);
+        let most = LANE_BYTES / 8 / 3;
+        let mut round = |messages: usize, full: bool| {
+            for index in 0..messages {
+                writer.write(&[&index.to_le_bytes(), b"x", b"end"], soon()).expect("room");
+            }
+            if full {
+                assert_eq!(writer.write(&[[0; 24].as_slice()], soon()), Err(RingError::Timeout));
+            }
+            for index in 0..messages {
+                let mut out = Vec::new();
+                for length in [8, 1, 3] {
+                    reader.read(length, &mut out, Wait::default()).expect("there");
+                }
+                assert_eq!(out, [&index.to_le_bytes()[..], b"xend"].concat());
+            }
+            if full {
+                // What went in before the lane was full.
+                reader.read((LANE_BYTES / 8 - messages * 3) * 8, &mut Vec::new(), soon()).expect("there");
+            }
+        };
+        round(most, true);
+        // A reader keeps less than a batch to itself.
+        for _ in 0..5 {
+            round(most - most / BATCHES - 1, false);
         }
     }
 
@@ -416,8 +524,10 @@ mod tests {
                 Err(_) => ready * 8 < bytes,
             };
             prop_assert!(right, "{:?}", outcome);
+            // A writer looks at the reader's counter when it seems to have no room.
+            writer.write(&[&vec![0; LANE_BYTES]], Wait::default()).expect("room");
             memory.control(Lane::ToGuest, Control::Read).store(read, SeqCst);
-            let used = 0_u32.wrapping_sub(read) as usize;
+            let used = count(LANE_BYTES / 8).wrapping_sub(read) as usize;
             let outcome = writer.write(&[b"12345678"], soon());
             prop_assert_eq!(outcome.is_ok(), used < LANE_BYTES / 8);
             prop_assert_eq!(outcome == Err(RingError::Counter), used > LANE_BYTES / 8);
@@ -448,6 +558,30 @@ mod model {
                 let mut out = Vec::new();
                 reader.read(8, &mut out, Wait::default()).expect("a word");
                 assert_eq!(out, word.to_le_bytes());
+            }
+            sender.join().expect("no panic");
+        });
+    }
+
+    /// The same with messages that the mirror is too small for in between.
+    #[test]
+    fn no_word_is_taken_for_another() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let memory = Arc::new(Memory::new(u32::MAX));
+            let mut writer = Writer::new(Arc::clone(&memory), Lane::ToHost, Spin::new(0));
+            let mut reader = Reader::new(memory, Lane::ToHost, Spin::new(0));
+            let word = |word: u64| word.to_le_bytes();
+            let sender = loom::thread::spawn(move || {
+                writer.write(&[&word(1)], Wait::default()).expect("room");
+                writer.write(&[&word(2), &word(3)], Wait::default()).expect("room");
+                writer.write(&[&word(4)], Wait::default()).expect("room");
+            });
+            for expected in 1..=4_u64 {
+                let mut out = Vec::new();
+                reader.read(8, &mut out, Wait::default()).expect("a word");
+                assert_eq!(out, word(expected));
             }
             sender.join().expect("no panic");
         });

@@ -95,12 +95,18 @@ pub struct Source<'a> {
     at: usize,
     budget: usize,
     depth: u32,
+    resources: u64,
 }
 
 impl<'a> Source<'a> {
     /// The whole of a message.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, budget: DECODED_BYTES_MAX, depth: 0 }
+        Self { bytes, at: 0, budget: DECODED_BYTES_MAX, depth: 0, resources: 0 }
+    }
+
+    /// How many resources were taken so far.
+    pub fn resources(&self) -> u64 {
+        self.resources
     }
 
     /// Ends the message: nothing may be left of it.
@@ -248,6 +254,7 @@ impl Decode for Resource {
     const BYTES_MIN: usize = 8;
 
     fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
+        from.resources += 1;
         u64::decode(from).map(Self)
     }
 }
@@ -275,6 +282,13 @@ pub fn decode<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut source = Source::new(bytes);
     let value = T::decode(&mut source)?;
     source.finish().map(|()| value)
+}
+
+/// The same, and how many resources are in it.
+pub fn decode_counting<T: Decode>(bytes: &[u8]) -> Result<(T, u64), DecodeError> {
+    let mut source = Source::new(bytes);
+    let value = T::decode(&mut source)?;
+    source.finish().map(|()| (value, source.resources))
 }
 
 macro_rules! numbers {

@@ -118,6 +118,13 @@ impl Compartment {
         }
     }
 
+    /// A resource of an instance was given back to it.
+    pub(super) fn forget_resource(&self, serial: u64) {
+        if let Self::Process(process) = self {
+            process.forget_resource(serial);
+        }
+    }
+
     pub(crate) fn exports(&self) -> Vec<String> {
         match self {
             Self::Wasm(wasm) => wasm.exports(),

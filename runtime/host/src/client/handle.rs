@@ -106,7 +106,9 @@ impl fmt::Debug for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if !self.given {
+        if self.given {
+            self.compartment.forget_resource(self.serial);
+        } else {
             self.compartment.drop_resource(self.serial, self.resource);
         }
     }

@@ -232,7 +232,7 @@ fn parse(bytes: &[u8]) -> Result<SocketAddr, Errno> {
 }
 
 /// Whether a grant names the address, or a name that has it now and may lead there. A suffix names no address.
-fn is_granted(granted: &PatternSet<HostPort>, address: SocketAddr) -> bool {
+pub(super) fn is_granted(granted: &PatternSet<HostPort>, address: SocketAddr) -> bool {
     // An address of version 4 in the clothes of version 6 is what it is.
     let ip = address.ip().to_canonical();
     granted.iter().filter(|one| one.includes_port(address.port())).any(|one| match &one.host {

@@ -26,6 +26,7 @@ use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
 use super::lower::{Lowered, lower};
 use super::output::readable;
 use super::program::Program;
+use super::server::Server;
 use super::supervise::supervise;
 use crate::audit::{AuditEvent, AuditLog};
 use crate::plan::CompartmentPlan;
@@ -103,6 +104,7 @@ impl Ender {
 #[derive(Debug)]
 struct Source {
     launcher: OwnedFd,
+    server: Option<Arc<Server>>,
     spin_pauses: u32,
     program: Arc<Program>,
     lowered: Arc<Lowered>,
@@ -114,6 +116,7 @@ struct Source {
 #[derive(Debug)]
 struct Running {
     channel: Channel,
+    socket: OwnedFd,
     control: Arc<Control>,
     supervisor: Option<JoinHandle<End>>,
     functions: Vec<Offer>,
@@ -156,6 +159,7 @@ impl Source {
         let control = Arc::new(Control::new(Arc::clone(&memory)));
         let launch = Launch {
             launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
+            server: self.server.clone(),
             program: Arc::clone(&self.program),
             shared,
             lowered: Arc::clone(&self.lowered),
@@ -171,7 +175,8 @@ impl Source {
             .spawn(move || supervise(&launch, &tell))
             .map_err(|error| failed(&error))?;
         match told.recv() {
-            Ok(Ok(Started { hello, layers })) => Ok(Running {
+            Ok(Ok(Started { hello, socket, layers })) => Ok(Running {
+                socket,
                 channel: Channel::host(&memory, self.spin_pauses),
                 control,
                 supervisor: Some(supervisor),
@@ -309,6 +314,7 @@ impl ProcessCompartment {
         }
         let source = Source {
             launcher: host.launcher.try_clone().map_err(|error| failed(&error))?,
+            server: host.server.clone(),
             spin_pauses: host.spin_pauses,
             lowered: Arc::new(lower(plan, &program, folder)?),
             program,
@@ -360,6 +366,28 @@ impl ProcessCompartment {
     /// Ends the guest for what its caller found out about it.
     pub(super) fn end_for(&mut self, kind: FaultKind) -> CallError {
         self.stop(Cause::Fault(kind))
+    }
+
+    /// Ends the guest for having needed more than a limit allows.
+    #[cfg(feature = "wasm")]
+    pub(super) fn end_for_limit(&mut self, what: &'static str) -> CallError {
+        self.stop(Cause::Limit(what))
+    }
+
+    /// What its plan was lowered to.
+    pub(super) fn lowered(&self) -> &Lowered {
+        &self.source.lowered
+    }
+
+    /// The host's end of the socket of the guest that runs.
+    pub(super) fn socket(&self) -> Option<&OwnedFd> {
+        self.running.as_ref().map(|running| &running.socket)
+    }
+
+    /// Ends the guest; the next call has a fresh one, if the policy allows.
+    pub(super) fn end(&mut self) {
+        // Whatever it was ended for is no error of a call.
+        let _ = self.stop(Cause::Dropped);
     }
 
     /// Longest time of one call.
@@ -519,8 +547,7 @@ impl ProcessCompartment {
         deadline: Duration,
     ) -> Result<(), CallError> {
         self.ensure_running()?;
-        let within = Instant::now().checked_add(deadline);
-        self.call_subject(Subject::Named(function), arguments, result, within, &mut NoImports)
+        self.call_for(Subject::Named(function), arguments, result, deadline, &mut NoImports)
     }
 
     /// Makes a call on the guest that runs; the caller saw to it that there is one. `within` is a deadline beside the
@@ -533,14 +560,24 @@ impl ProcessCompartment {
         within: Option<Instant>,
         imports: &mut dyn Imports,
     ) -> Result<(), CallError> {
+        let left = within.map_or(Duration::MAX, |within| within.saturating_duration_since(Instant::now()));
+        self.call_for(subject, arguments, result, left, imports)
+    }
+
+    fn call_for(
+        &mut self,
+        subject: Subject<'_>,
+        arguments: &[u8],
+        result: &mut Vec<u8>,
+        most: Duration,
+        imports: &mut dyn Imports,
+    ) -> Result<(), CallError> {
         if arguments.len() > MESSAGE_BYTES_MAX as usize {
             let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
             return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
         let begun = Instant::now();
-        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline));
-        let deadline =
-            within.map_or(deadline, |within| within.saturating_duration_since(begun).min(deadline));
+        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline)).min(most);
         let outcome = self.exchange(subject, arguments, result, begun + deadline, imports);
         if let Some(left) = &mut self.cpu_left {
             *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));

@@ -1,13 +1,17 @@
 //! What callers and the supervisor share about one guest, and why it ends.
 
+use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cofferdam_wire::memory::Memory;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::error::{CallError, FaultKind, Violation};
+use super::limits::START_DEADLINE;
 use super::output::{Output, Stream, readable};
 
 /// Why a guest is ended by its host.
@@ -57,10 +61,42 @@ pub(super) struct Control {
     pub(super) memory: Arc<Memory>,
     pub(super) ended: AtomicBool,
     pub(super) cause: Mutex<Option<Cause>>,
-    pub(super) child: Mutex<Option<Child>>,
+    pub(super) process: Mutex<Option<Process>>,
     pub(super) output: Mutex<Output>,
     /// The guest's number, once it runs; 0 before.
     pub(super) process: AtomicU32,
+}
+
+/// The outermost process of a guest: when it is killed, so is everything inside.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// A launcher of its own, a child of the supervisor.
+    Own(Child),
+    /// One that a server made, by descriptor.
+    Ready(OwnedFd),
+}
+
+impl Process {
+    fn kill(&mut self) {
+        // It may be gone already; its number is not reused before it is waited for, under the same lock, and a descriptor is of one
+        // process for ever.
+        let _ = match self {
+            Self::Own(child) => child.kill(),
+            Self::Ready(process) => pidfd_send_signal(process, Signal::KILL).map_err(Into::into),
+        };
+    }
+
+    fn wait(&mut self) {
+        match self {
+            Self::Own(child) => drop(child.wait()),
+            // The server waits for it; here it is enough that it is dead.
+            Self::Ready(process) => {
+                let longest = Timespec { tv_sec: START_DEADLINE.as_secs().cast_signed(), tv_nsec: 0 };
+                let dead = || poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&longest));
+                let _ = rustix::io::retry_on_intr(dead);
+            }
+        }
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,7 +109,7 @@ impl Control {
             memory,
             ended: AtomicBool::new(false),
             cause: Mutex::new(None),
-            child: Mutex::new(None),
+            process: Mutex::new(None),
             output: Mutex::default(),
             process: AtomicU32::new(0),
         }
@@ -82,9 +118,8 @@ impl Control {
     /// Ends the guest. The first cause counts.
     pub(super) fn end(&self, cause: Cause) {
         lock(&self.cause).get_or_insert(cause);
-        if let Some(child) = lock(&self.child).as_mut() {
-            // It may be gone already; its number is not reused before it is waited for, under the same lock.
-            let _ = child.kill();
+        if let Some(process) = lock(&self.process).as_mut() {
+            process.kill();
         }
     }
 
@@ -131,9 +166,9 @@ impl Control {
     }
 }
 
-/// Waits for the launcher, so that nothing of it is left.
+/// Waits for the outermost process, so that nothing of it is left.
 pub(super) fn reap(control: &Control) {
-    if let Some(mut child) = lock(&control.child).take() {
-        let _ = child.wait();
+    if let Some(mut process) = lock(&control.process).take() {
+        process.wait();
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use ambient_authority::AmbientAuthority;
@@ -10,13 +9,13 @@ use cofferdam_wire::memory::Memory;
 use cofferdam_wire::order::{Layer, LayerReport, Order, Outcome, Report};
 use cofferdam_wire::packet;
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::AsRawFd;
 
 use super::error::StartError;
 use super::filter::allow_all;
 use super::host::ProcessHost;
 use super::limits::START_DEADLINE;
 use super::program::seal;
+use super::server::command;
 
 /// How much of the confinement this machine can enforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +90,8 @@ pub fn examine_ambient(host: &ProcessHost, _: AmbientAuthority) -> Result<Doctor
     let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| failed(&error))?;
     let (socket, theirs) = packet::pair().map_err(|error| failed(&error))?;
-    let mut child = Command::new(format!("/proc/self/fd/{}", host.launcher.as_raw_fd()))
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(&format!("the launcher: {error}")))?;
+    let mut child =
+        command(&host.launcher, theirs).spawn().map_err(|error| failed(&format!("the launcher: {error}")))?;
     let descriptors = [&order, &shared, &order, &nothing, &nothing, &nothing, &nothing];
     let answer = packet::send(&socket, b"order", &descriptors.map(AsFd::as_fd))
         .and_then(|()| packet::receive(&socket, 0, Some(Instant::now() + START_DEADLINE)));

@@ -1,5 +1,6 @@
 //! A process compartment as callers share it: found by name and shape, called from many threads, taken back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use cofferdam_wire::value::Resource;
 use super::bridge::{Bridge, Import, connect};
 use super::compartment::{Ender, ProcessCompartment, StartOptions, Subject};
 use super::host::ProcessHost;
-use super::limits::INSTANCES_MAX;
+use super::limits::{HANDLES_DEFAULT, INSTANCES_MAX};
 use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
@@ -44,6 +45,8 @@ struct Shared {
     options: StartOptions,
     instances: usize,
     callers_max: u64,
+    /// Most resources of one guest that are held here.
+    handles_max: u64,
     deadline: Duration,
     /// What the program said of itself when it first started.
     offers: Vec<Offer>,
@@ -70,6 +73,8 @@ struct State {
     busy: Vec<Busy>,
     callers: u64,
     closed: Option<&'static str>,
+    /// How many resources of each guest are held here, by its number.
+    resources: BTreeMap<u64, u64>,
     taken: Stdio,
 }
 
@@ -145,6 +150,7 @@ impl ProcessEdge {
             options,
             instances: instances.max(1),
             callers_max: limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT),
+            handles_max: limits.handles.unwrap_or(HANDLES_DEFAULT),
             deadline,
             offers: first.offers().to_vec(),
             imports,
@@ -158,6 +164,7 @@ impl ProcessEdge {
                 busy: Vec::new(),
                 callers: 0,
                 closed: None,
+                resources: BTreeMap::new(),
                 taken: Stdio::default(),
             }),
             freed: Condvar::new(),
@@ -242,7 +249,8 @@ impl ProcessEdge {
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
         let offer = &self.0.offers[slot];
         let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
-        self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, cofferdam_wire::decode)
+        let decode = cofferdam_wire::value::decode_counting;
+        self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, decode)
     }
 
     /// The place of a function with that name and those types.
@@ -266,7 +274,7 @@ impl ProcessEdge {
     ) -> Result<Vec<u8>, CallError> {
         let around = Around { until, depth, cancellation };
         let subject = Subject::At(slot, &self.0.offers[slot]);
-        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok(bytes.to_vec()))?.0)
+        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok((bytes.to_vec(), 0)))?.0)
     }
 
     /// The same for another process.
@@ -279,14 +287,36 @@ impl ProcessEdge {
         cancellation: Option<Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
         let around = Around { until: Some(until), depth, cancellation };
-        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok(bytes.to_vec()))?.0)
+        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok((bytes.to_vec(), 0)))?.0)
     }
 
     /// Lets a resource of a guest go. A guest that is gone has none.
     pub(crate) fn drop_resource(&self, serial: u64, resource: Resource) {
+        self.forget_resource(serial);
         let Ok(bytes) = cofferdam_wire::encode(&(vec![resource],)) else { return };
         // The audit log has what goes wrong; a destructor has no caller who could be told.
-        let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, Around::default(), |_| Ok(()));
+        let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, Around::default(), |_| Ok(((), 0)));
+    }
+
+    /// A resource of a guest is held no more: it was let go, or given back.
+    pub(crate) fn forget_resource(&self, serial: u64) {
+        if let Some(held) = self.lock().resources.get_mut(&serial) {
+            *held = held.saturating_sub(1);
+        }
+    }
+
+    /// Counts resources that a guest gave; false when they are more than may be held of one.
+    fn hold_resources(&self, serial: u64, given: u64) -> bool {
+        let mut state = self.lock();
+        let State { resources, idle, busy, .. } = &mut *state;
+        // Those of guests that are gone are gone with them.
+        resources.retain(|serial, _| {
+            idle.iter().any(|one| one.serial() == Some(*serial))
+                || busy.iter().any(|one| one.serial == Some(*serial))
+        });
+        let held = resources.entry(serial).or_default();
+        *held = held.saturating_add(given);
+        *held <= self.0.handles_max
     }
 
     /// Makes a call, waiting for a guest and for its answer together no longer than the compartment's deadline and what is around it.
@@ -296,7 +326,7 @@ impl ProcessEdge {
         pinned: Option<u64>,
         arguments: &[u8],
         around: Around,
-        decode: impl FnOnce(&[u8]) -> Result<T, cofferdam_wire::DecodeError>,
+        decode: impl FnOnce(&[u8]) -> Result<(T, u64), cofferdam_wire::DecodeError>,
     ) -> Result<(T, u64), CallError> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let outcome = self.attempt(subject, pinned, arguments, around, decode);
@@ -312,7 +342,7 @@ impl ProcessEdge {
         pinned: Option<u64>,
         arguments: &[u8],
         around: Around,
-        decode: impl FnOnce(&[u8]) -> Result<T, cofferdam_wire::DecodeError>,
+        decode: impl FnOnce(&[u8]) -> Result<(T, u64), cofferdam_wire::DecodeError>,
     ) -> Result<(T, u64), CallError> {
         if around.depth > CALL_DEPTH_MAX {
             let edge = self.0.edge.clone();
@@ -343,7 +373,10 @@ impl ProcessEdge {
         drop(ending);
         let serial = taken.compartment.serial().unwrap_or_default();
         let outcome = match outcome {
-            Ok(Ok(value)) => {
+            Ok(Ok((_, given))) if given > 0 && !self.hold_resources(serial, given) => {
+                Err(taken.compartment.end_for_limit("handles"))
+            }
+            Ok(Ok((value, _))) => {
                 taken.compartment.keep_buffer(result);
                 Ok((value, serial))
             }

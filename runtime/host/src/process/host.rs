@@ -4,17 +4,45 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ambient_authority::AmbientAuthority;
+use cofferdam_wire::order::LAUNCHER;
 
 use super::error::StartError;
 use super::program::{Programs, seal};
+use super::server::Server;
 
 /// The environment variable that names a launcher, before any other place is looked at.
 pub const LAUNCHER_VARIABLE: &str = "COFFERDAM_LAUNCHER";
 
-/// The launcher's file name.
-const LAUNCHER: &str = "cofferdam-launcher";
+/// Whether this program can be its own launcher.
+static IS_LAUNCHER: AtomicBool = AtomicBool::new(false);
+
+/// Makes a program its own launcher: it starts itself again for process compartments, and does in that process what a launcher does.
+/// Then no other file is needed, on this machine or where the program is shipped to.
+///
+/// To be called first in `main`, before there is any other thread; in a process that was started as a launcher it returns when that has
+/// done its work, and in every other at once:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     if let Some(code) = cofferdam::process::run_as_launcher() {
+///         return code;
+///     }
+///     // The program itself: `ProcessHost::find_ambient` finds it.
+///     ExitCode::SUCCESS
+/// }
+/// ```
+pub fn run_as_launcher() -> Option<ExitCode> {
+    let done = cofferdam_launcher::run_if_asked();
+    IS_LAUNCHER.store(done.is_none(), Ordering::Relaxed);
+    done
+}
 
 /// Starts process compartments. One per program is enough.
 #[derive(Debug)]
@@ -22,10 +50,11 @@ pub struct ProcessHost {
     pub(super) launcher: OwnedFd,
     pub(super) spin_pauses: u32,
     pub(super) programs: Programs,
+    pub(super) server: Option<Arc<Server>>,
 }
 
 impl ProcessHost {
-    /// Finds the launcher: where [`LAUNCHER_VARIABLE`] says; beside this program, also when this program is a test, an example or a
+    /// Finds the launcher: where [`LAUNCHER_VARIABLE`] says; this program itself, if it called [`run_as_launcher`]; beside this program, also when this program is a test, an example or a
     /// bench in a build folder; in `libexec` beside this program's folder; among the programs that Cargo installed.
     ///
     /// # Errors
@@ -34,8 +63,13 @@ impl ProcessHost {
     /// # Authority
     /// Reads `COFFERDAM_LAUNCHER`, `CARGO_HOME` and `HOME`, the path of this program, and opens the launcher.
     pub fn find_ambient(ambient: AmbientAuthority) -> Result<Self, StartError> {
+        let variable = std::env::var_os(LAUNCHER_VARIABLE);
+        if variable.is_none() && IS_LAUNCHER.load(Ordering::Relaxed) {
+            // By this name it is the file that runs, also when it was replaced meanwhile.
+            return Self::from_path_ambient(Path::new("/proc/self/exe"), ambient);
+        }
         let places = places(
-            std::env::var_os(LAUNCHER_VARIABLE).as_deref(),
+            variable.as_deref(),
             std::env::current_exe().ok().as_deref(),
             std::env::var_os("CARGO_HOME")
                 .map(PathBuf::from)
@@ -72,11 +106,19 @@ impl ProcessHost {
         }
     }
 
+    /// Starts a launcher for each guest, instead of one that stays and has processes ready. A start takes longer; between starts there is
+    /// no process of the host's beside its guests.
+    #[must_use]
+    pub fn without_server(mut self) -> Self {
+        self.server = None;
+        self
+    }
+
     fn new(launcher: OwnedFd) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         // On one processor the other side cannot answer while this one spins.
         let spin_pauses = if processors > 1 { cofferdam_wire::limits::SPIN_PAUSES_MAX } else { 0 };
-        Self { launcher, spin_pauses, programs: Programs::default() }
+        Self { launcher, spin_pauses, programs: Programs::default(), server: Some(Arc::default()) }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Running the launcher until the filter is in force.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,16 +13,19 @@ use cofferdam_wire::packet;
 use rustix::fs::{Mode, OFlags};
 
 use super::broker::Broker;
-use super::control::{Control, lock};
+use super::control::{Control, Process, lock};
 use super::error::StartError;
-use super::lower::Lowered;
+use super::lower::{Lowered, PROCESSES};
 use super::output::{Output, Stream};
 use super::program::{Program, seal};
+use super::server::{NotReady, Ready, Server, command};
 use crate::audit::AuditLog;
 
 /// What a start needs.
 pub(super) struct Launch {
     pub(super) launcher: OwnedFd,
+    /// Has processes that stand ready, unless the host starts a launcher for each guest.
+    pub(super) server: Option<Arc<Server>>,
     pub(super) program: Arc<Program>,
     pub(super) shared: OwnedFd,
     pub(super) lowered: Arc<Lowered>,
@@ -39,6 +41,8 @@ pub(super) struct Launch {
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) hello: Hello,
+    /// The host's end of the guest's socket.
+    pub(super) socket: OwnedFd,
     pub(super) layers: Vec<LayerReport>,
 }
 
@@ -60,9 +64,15 @@ pub(super) struct Guest {
 pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<LayerReport>), StartError> {
     let edge = || launch.lowered.edge.clone();
     let host = |error: &dyn std::fmt::Display| StartError::Host { edge: edge(), message: error.to_string() };
-    let (socket, theirs) = packet::pair().map_err(|error| host(&error))?;
+    let socket = outermost(launch)?;
     let mut order = launch.order.clone();
     order.host = std::process::id();
+    if matches!(*lock(&launch.control.process), Some(Process::Ready(_))) {
+        // The limit counts a launcher of the guest's own, and a server is in no namespace of the guest's.
+        for (_, most) in order.limits.iter_mut().filter(|(resource, _)| *resource == PROCESSES) {
+            *most -= 1;
+        }
+    }
     let order = cofferdam_wire::encode(&order).map_err(|error| host(&error))?;
     if order.len() as u64 > ORDER_BYTES_MAX {
         return Err(host(&"the paths that it is granted are too long together"));
@@ -80,23 +90,17 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
     let (status, status_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| host(&error))?;
 
-    // The child's table of descriptors is a copy of this one until the launcher runs, so the number means the same there.
-    let child = Command::new(format!("/proc/self/fd/{}", launch.launcher.as_raw_fd()))
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| host(&format!("the launcher: {error}")))?;
-    *lock(&launch.control.child) = Some(child);
     let descriptors = [&order, &launch.shared, &launch.program.memory, &stdin, &stdout, &stderr, &status_end];
-    packet::send(&socket, b"order", &descriptors.map(AsFd::as_fd)).map_err(|error| host(&error))?;
+    let sent = packet::send(&socket, b"order", &descriptors.map(AsFd::as_fd));
     // The other ends are the guest's alone, so that their end is its end.
     drop((order, stdin, stdout, stderr, status_end));
 
-    let (bytes, _) = packet::receive(&socket, 0, Some(deadline))
-        .map_err(|error| host(&format!("the launcher did not report: {error}")))?;
+    // One that failed before it had the order has reported that, and does not take it.
+    let received = packet::receive(&socket, 0, Some(deadline));
+    let (bytes, _) = received.map_err(|error| {
+        let error = sent.err().unwrap_or(error);
+        host(&format!("the launcher did not report: {error}"))
+    })?;
     let mut report: Report =
         cofferdam_wire::decode(&bytes).map_err(|error| host(&format!("the launcher's report: {error}")))?;
     let failed = |report: &LayerReport| StartError::Layer {
@@ -149,4 +153,32 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         }
     }
     Ok((guest, report.layers))
+}
+
+/// The outermost process of the guest, under way: gives the socket that it takes its order from.
+fn outermost(launch: &Launch) -> Result<OwnedFd, StartError> {
+    let edge = || launch.lowered.edge.clone();
+    let host = |error: &dyn std::fmt::Display| StartError::Host { edge: edge(), message: error.to_string() };
+    let (socket, process) = match launch.server.as_ref().filter(|_| launch.order.namespaces) {
+        Some(server) => match server.ask(&launch.launcher) {
+            Ok(Ready { socket, process }) => (socket, Process::Ready(process)),
+            Err(NotReady::Layer(report)) => {
+                let source = (report.errno != 0).then(|| std::io::Error::from_raw_os_error(report.errno));
+                return Err(StartError::Layer {
+                    edge: edge(),
+                    layer: report.layer,
+                    detail: report.detail,
+                    source,
+                });
+            }
+            Err(NotReady::Host(message)) => return Err(host(&message)),
+        },
+        None => {
+            let (socket, theirs) = packet::pair().map_err(|error| host(&error))?;
+            let child = command(&launch.launcher, theirs).spawn();
+            (socket, Process::Own(child.map_err(|error| host(&format!("the launcher: {error}")))?))
+        }
+    };
+    *lock(&launch.control.process) = Some(process);
+    Ok(socket)
 }

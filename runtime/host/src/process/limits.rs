@@ -20,6 +20,10 @@ pub const OUTPUT_BYTES_DEFAULT: u64 = 1 << 20;
 /// Most threads of a compartment whose grant of `thread` sets no number.
 pub const THREADS_DEFAULT: u64 = 64;
 
+/// Most resources of one guest that are held over an edge that sets no limit: as many as a component may hold.
+#[cfg(feature = "wasm")]
+pub const HANDLES_DEFAULT: u64 = 1000;
+
 /// Most guests of a pool.
 pub const INSTANCES_MAX: usize = 64;
 

@@ -38,6 +38,8 @@ pub(super) struct Lowered {
     pub(super) threads: u32,
     /// It may start programs.
     pub(super) programs: bool,
+    /// It may use what is handed to it.
+    pub(super) handles: bool,
     /// Keeps the granted paths from becoming others under the same number.
     _paths: Vec<std::fs::File>,
 }
@@ -89,6 +91,7 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         stderr: stream(Stream::Stderr),
         threads: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
         programs: granted(HostCapability::ProcessSpawn).is_some(),
+        handles: granted(HostCapability::HandleForge).is_some(),
         _paths: held,
     })
 }
@@ -105,13 +108,18 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
     for grant in &plan.grants {
         let Capability::Host(Stage::Run, host) = &grant.capability else { continue };
         match (host, &grant.scope) {
-            (
-                HostCapability::NetworkListen
-                | HostCapability::NetworkDns
-                | HostCapability::NetworkUnix
-                | HostCapability::FilesystemWatch,
-                _,
-            ) => return cannot(format!("`{}`", grant.capability)),
+            (HostCapability::NetworkListen | HostCapability::NetworkUnix, _) => {
+                let instead = "accept or connect in the host, and hand the stream over";
+                return cannot(format!("`{}` ({instead})", grant.capability));
+            }
+            (HostCapability::NetworkDns, _) => {
+                return cannot(
+                    "`network.dns` (the host looks up the names that `network.connect` grants)".to_owned(),
+                );
+            }
+            (HostCapability::FilesystemWatch, _) => {
+                return cannot("`filesystem.watch` (Landlock has no right for watching)".to_owned());
+            }
             (HostCapability::NetworkConnect, Scope::Hosts(hosts))
                 if hosts.iter().any(|one| matches!(one.host, HostPattern::Suffix(_))) =>
             {
@@ -121,10 +129,15 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
                 );
             }
             (_, Scope::Paths(set)) if set.smallest_bound().is_some() => {
-                return cannot("a quota on writing".to_owned());
+                return cannot(
+                    "a quota on writing to the host's folders (the kernel counts them for nobody; `filesystem.scratch` has a size)"
+                        .to_owned(),
+                );
             }
             (HostCapability::Stdio, Scope::Streams(streams)) if streams.covers_any_of(&Stream::Stdin) => {
-                return cannot("`stdio` of `stdin`".to_owned());
+                return cannot(
+                    "`stdio` of `stdin` (pass input as arguments, or hand a file over)".to_owned(),
+                );
             }
             (HostCapability::Clock, Scope::Resolution(1..)) => {
                 return cannot(
@@ -201,7 +214,7 @@ fn weaker(plan: &CompartmentPlan, order: &Order) -> Option<Weaker> {
 }
 
 /// The resource of processes, of one user.
-const PROCESSES: u32 = 6;
+pub(super) const PROCESSES: u32 = 6;
 
 /// The resource of processor time, whole seconds.
 pub(super) const CPU: u32 = 0;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use capability_manifest::HostCapability;
+use capability_manifest::scope::Scope;
 use cofferdam_wire::order::MountOrder;
 use rustix::fs::{Mode, OFlags};
 
@@ -50,10 +51,41 @@ pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Path
             return Err(StartError::Path { edge: plan.edge(), path: mount.host.clone(), message });
         }
     }
+    if let Some(Scope::Bytes(bytes)) = plan.scope(HostCapability::FilesystemScratch) {
+        all.mounts.push(scratch(plan, *bytes)?);
+    }
     // What is mounted inside others comes on top of them.
     all.mounts.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(all)
 }
+
+/// An empty folder in memory, at `/tmp`.
+fn scratch(plan: &CompartmentPlan, bytes: u64) -> Result<MountOrder, StartError> {
+    let wrong = |message: String| StartError::Path { edge: plan.edge(), path: SCRATCH.to_owned(), message };
+    if plan.mounts.iter().any(|mount| mount.at.trim_start_matches('/') == SCRATCH) {
+        return Err(wrong("a folder of the host's is granted there, beside `filesystem.scratch`".to_owned()));
+    }
+    let mut rights = 0;
+    let names = [HostCapability::FilesystemRead, HostCapability::FilesystemWrite].map(HostCapability::name);
+    for rule in plan.landlock.iter().filter(|rule| names.contains(&rule.because_of.as_str())) {
+        rights |= landlock_bit(&rule.right)
+            .ok_or_else(|| wrong(format!("no Landlock right is named `{}`", rule.right)))?;
+    }
+    Ok(MountOrder {
+        at: SCRATCH.to_owned(),
+        path: Vec::new(),
+        device: 0,
+        inode: 0,
+        file: false,
+        writable: true,
+        executable: false,
+        rights,
+        scratch: bytes,
+    })
+}
+
+/// Where it is, without a slash in front: where C libraries look for such a folder.
+const SCRATCH: &str = "tmp";
 
 fn names(mount: &MountPlan, capability: HostCapability) -> bool {
     mount.capabilities.iter().any(|name| name == capability.name())
@@ -124,6 +156,7 @@ fn lower_mount(
         writable,
         executable: libraries || is_program(mount),
         rights,
+        scratch: 0,
     };
     Ok((order, found, path))
 }

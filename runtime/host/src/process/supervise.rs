@@ -27,9 +27,16 @@ pub(super) fn supervise(launch: &Launch, tell: &Sender<Result<Started, StartErro
     let mut guest = match start(launch, deadline) {
         Ok((mut guest, layers)) => match greet(launch, &mut guest, deadline) {
             Ok(hello) => {
-                let started = Started { hello, layers };
+                let started = match rustix::io::fcntl_dupfd_cloexec(&guest.socket, 0) {
+                    Ok(socket) => Ok(Started { hello, socket, layers }),
+                    Err(error) => {
+                        control.end(Cause::NotStarted);
+                        let (edge, message) = (launch.lowered.edge.clone(), error.to_string());
+                        Err(StartError::Host { edge, message })
+                    }
+                };
                 // A caller that does not listen any more drops the compartment, and that ends the guest.
-                let _ = tell.send(Ok(started));
+                let _ = tell.send(started);
                 guest
             }
             Err(error) => {

@@ -33,6 +33,23 @@ pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
     Ok(i32::try_from(child).ok().and_then(Pid::from_raw))
 }
 
+/// Goes on in two processes, the new one as process 1 of new namespaces; it is told `None`, and this one its number and a descriptor
+/// of it.
+pub(crate) fn fork_into(namespaces: UnshareFlags) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+    let flags = u64::from(namespaces.bits()) | libc::CLONE_PIDFD as u64 | libc::SIGCHLD as u64;
+    let mut descriptor: libc::c_int = -1;
+    let nothing = ptr::null_mut::<libc::c_void>();
+    // SAFETY: Without a stack and without CLONE_VM this is a fork: the child goes on with a copy of everything. This process has one
+    // thread, so the child finds no lock held by a thread that it does not have; nobody registered handlers for forks, which are
+    // not run. The kernel writes one number to `descriptor`, which lives through the call.
+    let child = check(unsafe {
+        libc::syscall(libc::SYS_clone, flags, nothing, &raw mut descriptor, nothing, nothing)
+    })?;
+    let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    // SAFETY: With CLONE_PIDFD the call makes a new descriptor and writes its number; nobody else owns it.
+    Ok(Some((child, unsafe { OwnedFd::from_raw_fd(descriptor) })))
+}
+
 /// Ends at once, without running anything that was registered for the end.
 pub(crate) fn exit_now() -> ! {
     // SAFETY: _exit has no conditions, and does not return.
@@ -67,15 +84,20 @@ pub(crate) fn place(descriptors: [OwnedFd; 6]) -> Result<(), Errno> {
     close_from(PLACED_MAX + 1)
 }
 
-/// Closes everything but one descriptor.
-pub(crate) fn keep_only(descriptor: &impl AsFd) {
-    let number = descriptor.as_fd().as_raw_fd().cast_unsigned();
-    // SAFETY: close_range works on numbers. Whoever owns one of them here only waits from now on, and uses none.
-    let below = number == 0 || unsafe { libc::syscall(libc::SYS_close_range, 0_u32, number - 1, 0_u32) } == 0;
-    // SAFETY: As above.
-    let above = unsafe { libc::syscall(libc::SYS_close_range, number + 1, u32::MAX, 0_u32) } == 0;
-    if !below || !above {
-        exit_now();
+/// Closes everything but these descriptors. Ends this process if that fails.
+pub(crate) fn keep_only<const N: usize>(descriptors: [&dyn AsFd; N]) {
+    let mut kept = descriptors.map(|one| one.as_fd().as_raw_fd().cast_unsigned());
+    kept.sort_unstable();
+    let mut from = 0;
+    for end in kept.into_iter().chain([u32::MAX]) {
+        // SAFETY: close_range works on numbers. Whoever owns one of them here uses none from now on.
+        if from < end
+            && unsafe { libc::syscall(libc::SYS_close_range, from, end - u32::from(end != u32::MAX), 0_u32) }
+                != 0
+        {
+            exit_now();
+        }
+        from = end.saturating_add(1);
     }
 }
 

@@ -1,11 +1,12 @@
 //! A guest that does what it is told, good and bad.
 
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cofferdam_guest::Guest;
+use cofferdam_guest::{Guest, Handed};
 
 /// Any system call. Errors are negative, as the kernel gives them.
 #[expect(unsafe_code, reason = "trying calls that no safe function makes")]
@@ -63,6 +64,14 @@ static MESSAGE: Aligned = Aligned([0; 56]);
 #[repr(align(8))]
 struct Aligned([u8; 56]);
 
+/// Tries to give the host a descriptor: the shared memory.
+#[expect(unsafe_code, reason = "descriptors by number")]
+fn send_descriptor() -> Result<(), String> {
+    // SAFETY: The launcher opened both, and nothing here closes them.
+    let (socket, memory) = unsafe { (BorrowedFd::borrow_raw(3), BorrowedFd::borrow_raw(4)) };
+    cofferdam_guest::wire::packet::send(socket, b"here", &[memory]).map_err(|error| error.to_string())
+}
+
 /// The numbers that are open, of all that there can be. Asking which events there are is all that a guest without grants may ask.
 fn open_descriptors() -> Vec<i32> {
     let mut fds: Vec<_> = (0..64).map(|fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
@@ -104,6 +113,28 @@ fn beyond_calls(guest: Guest) -> Guest {
             let _ = std::fs::write(mark, "it went on");
             result
         })
+        .function("digest", |(file,): (Handed,)| {
+            let mut all = Vec::new();
+            text(file.read().and_then(|mut file| file.read_to_end(&mut all))).map(|_| all)
+        })
+        .function("write-handed", |(file, bytes): (Handed, Vec<u8>)| {
+            text(file.write().and_then(|mut file| file.write_all(&bytes)))
+        })
+        .function("write-what-is-read-only", |(file, bytes): (Handed, Vec<u8>)| {
+            text(file.read().and_then(|mut file| file.write_all(&bytes)))
+        })
+        .function("reverse-stream", |(stream,): (Handed,)| {
+            let mut bytes = [0; 3];
+            text(stream.stream().and_then(|mut stream| {
+                stream.read_exact(&mut bytes)?;
+                bytes.reverse();
+                stream.write_all(&bytes)
+            }))
+        })
+        .function("wait-for-stream", |(stream,): (Handed,)| {
+            text(stream.stream().and_then(|mut stream| stream.read(&mut [0; 8]))).map(|read| read as u64)
+        })
+        .function("send-descriptor", |(): ()| send_descriptor())
         .function("run", |(program, arguments): (String, Vec<String>)| {
             let run = std::process::Command::new(program).args(arguments).stdin(Stdio::inherit()).output();
             text(run.map(|output| (output.status.code().unwrap_or(-1), output.stdout)))

@@ -224,7 +224,9 @@ pub(super) fn allowed_by(arch: u32, number: i32, arguments: &[u64; 6]) -> Option
         (alone.decide(arch, number, arguments) == Decision::Allow).then_some((page.severity, capability))
     };
     // The first of equals, as `min_by_key` gives it.
+    // A folder in memory is no answer to who wanted another one.
     HostCapability::all()
+        .filter(|capability| *capability != HostCapability::FilesystemScratch)
         .filter_map(severity)
         .min_by_key(|(severity, _)| *severity)
         .map(|(_, capability)| capability)
