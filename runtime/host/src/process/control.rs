@@ -64,7 +64,7 @@ pub(super) struct Control {
     pub(super) process: Mutex<Option<Process>>,
     pub(super) output: Mutex<Output>,
     /// The guest's number, once it runs; 0 before.
-    pub(super) process: AtomicU32,
+    pub(super) number: AtomicU32,
 }
 
 /// The outermost process of a guest: when it is killed, so is everything inside.
@@ -111,7 +111,7 @@ impl Control {
             cause: Mutex::new(None),
             process: Mutex::new(None),
             output: Mutex::default(),
-            process: AtomicU32::new(0),
+            number: AtomicU32::new(0),
         }
     }
 
@@ -125,7 +125,7 @@ impl Control {
 
     /// Most memory that the guest has had resident, bytes: `VmHWM` of proc(5). `None` when it is gone.
     pub(super) fn memory_peak(&self) -> Option<u64> {
-        let process = self.process.load(Ordering::Relaxed);
+        let process = self.number.load(Ordering::Relaxed);
         if process == 0 {
             return None;
         }

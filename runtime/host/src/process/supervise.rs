@@ -132,7 +132,7 @@ fn notified(launch: &Launch, guest: &mut Guest) {
         // have changed what it points to.
         guest.executed = true;
         guest.process = Some(notification.pid);
-        launch.control.process.store(notification.pid, std::sync::atomic::Ordering::Relaxed);
+        launch.control.number.store(notification.pid, std::sync::atomic::Ordering::Relaxed);
         let _ = guest.listener.let_run(&notification);
         return;
     }

@@ -207,7 +207,7 @@ pub(super) fn same_types(one: &ComponentFunc, other: &ComponentFunc) -> bool {
 }
 
 /// An edge is part of what was granted: after a revocation it is as dead as a file.
-fn alive(state: &State) -> wasmtime::Result<()> {
+pub(super) fn alive(state: &State) -> wasmtime::Result<()> {
     if state.stands() {
         Ok(())
     } else {
