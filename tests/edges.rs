@@ -4,14 +4,13 @@
 
 mod lines;
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use ambient_authority::ambient_authority;
 use cofferdam::client::Edge;
-use cofferdam::manifest::{Capability, HostCapability};
+use cofferdam::manifest::{Capability, Files, Form, HostCapability, ManifestText, ProjectBuilder, parse};
 use cofferdam::wasm::{CallError, FaultKind, StartError, Val};
 use cofferdam::{
     AuditLog, CompartmentState, EdgeName, Plugin, Runtime, RuntimeBuilder, RuntimeError, Source,
@@ -403,70 +402,6 @@ fn calls_in_flight_are_bounded() {
 }
 
 #[test]
-fn a_hundred_compartments_leave_nothing_behind() {
-    fn descriptors() -> usize {
-        std::fs::read_dir("/proc/self/fd").expect("Linux").count()
-    }
-    fn threads() -> usize {
-        std::fs::read_dir("/proc/self/task").expect("Linux").count()
-    }
-    let mut text = "[holds]\nfilesystem = { read = [\"data\"] }\n[crates.app]\ndependencies = [".to_owned();
-    for index in 0..100 {
-        let _ = write!(text, "\"c{index}\", ");
-    }
-    text += "]\n";
-    for index in 0..100 {
-        let _ = write!(text, "[crates.app.grants.c{index}]\nfilesystem = {{ read = [\"data\"] }}\n");
-        let _ = write!(
-            text,
-            "[crates.c{index}]\nconsumes = {{ \"filesystem.read\" = \"it asks\" }}\ncompartment = {{ backend = \"wasm\" }}\n"
-        );
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(folder.path().join("data")).expect("writable");
-    let components: Vec<(String, &str)> = (0..100).map(|index| (format!("c{index}"), COUNTER)).collect();
-    let components: Vec<(&str, &str)> = components.iter().map(|(name, wat)| (name.as_str(), *wat)).collect();
-    let run = || {
-        let builder = build(folder.path(), &text, &components, &Lines::default());
-        let runtime = builder.eager().start_ambient(ambient_authority()).expect("starts");
-        let names: Vec<String> = (0..100).map(|index| format!("c{index}")).collect();
-        let edges: Vec<Edge> = names
-            .iter()
-            .map(|name| runtime.edge(EdgeName { consumer: "app", krate: name }).expect("starts"))
-            .collect();
-        let edges = Arc::new(edges);
-        let workers: Vec<_> = (0..8)
-            .map(|worker| {
-                let edges = Arc::clone(&edges);
-                std::thread::spawn(move || {
-                    let calls = (0..200).map(|call| number(&edges[(worker * 37 + call) % 100], "count", &[]));
-                    calls.collect::<Vec<_>>().len()
-                })
-            })
-            .collect();
-        let calls: usize = workers.into_iter().map(|worker| worker.join().expect("no panic")).sum();
-        assert_eq!(calls, 1_600);
-        let counted: u64 = runtime.list().iter().map(|status| status.calls.0).sum();
-        assert_eq!(counted, 1_600);
-    };
-    // The first run makes what the process keeps: thread-locals, signal handlers, the allocator's arenas.
-    run();
-    let before = (descriptors(), threads());
-    run();
-    let settled = || (descriptors(), threads()) == before;
-    // A runtime's own threads end on their own time.
-    for _ in 0..200 {
-        if settled() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    // Other tests of this process come and go: only more than they could have made is a leak.
-    let after = (descriptors(), threads());
-    assert!(after.0 < before.0 + 50 && after.1 < before.1 + 50, "{before:?} {after:?}");
-}
-
-#[test]
 fn a_replacement_takes_new_calls_and_lets_running_ones_finish() {
     let text = "[crates.app]\ndependencies = [\"outer\"]\n[crates.outer]\n\
                 compartment = { backend = \"wasm\", limits = { call-deadline = \"1s\" } }\n";
@@ -611,6 +546,55 @@ fn a_plugin_that_nobody_knew_runs_with_what_it_is_given_and_no_more() {
         Plugin::from_bytes("pinned", clock).manifest(claims).grants("clock = true").checksum("00".repeat(32));
     let error = runtime.add_plugin("app", &pinned).expect_err("another component");
     assert!(matches!(error, RuntimeError::Start(StartError::WrongDigest { .. })), "{error}");
+}
+
+/// A host whose graph is not in a file: a project built in code, as a workspace is.
+#[test]
+fn a_plugin_is_added_to_a_host_without_a_file_and_gets_no_more_than_it_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for held in ["a b", "c"] {
+        std::fs::create_dir(folder.path().join(held)).expect("writable");
+    }
+    let project = |text: &str| {
+        let mut files = Files::default();
+        let text = ManifestText::from_bytes("in code", text.as_bytes().to_vec()).expect("small");
+        let file = files.add(text);
+        let manifest = parse(file, files.get(file), Form::Standalone).expect("a manifest");
+        ProjectBuilder::standalone(files, manifest).expect("a graph")
+    };
+    let host = "[holds]\nclock = true\nfilesystem = { read = [\"a b\", { path = \"c\" }] }\n\
+                [crates.app]\ndependencies = [\"known\"]\n[crates.known]\n";
+    let runtime = |text: &str| {
+        Runtime::from_project(&project(text), folder.path())
+            .expect("granted")
+            .start_ambient(ambient_authority())
+            .expect("an engine")
+    };
+    let host = runtime(host);
+    let clock = wat::parse_str(CLOCK).expect("text");
+    let claims = |name: &str| format!("[crates.{name}]\nconsumes = {{ clock = \"it stamps\" }}\n");
+    let plugin = |name: &str| Plugin::from_bytes(name, clock.clone()).manifest(claims(name));
+    let edge = host
+        .add_plugin("app", &plugin("stamp").grants("clock = true"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(edge.call_untyped("now", &[]).is_ok());
+    let says = |plugin: Plugin, consumer: &str, text: &str| {
+        let error = host.add_plugin(consumer, &plugin).expect_err(text).to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    says(plugin("bare"), "app", "error[not-granted]: `app` does not grant `clock` to `bare`");
+    says(plugin("more").grants("clock = true\nentropy = true"), "app", "entropy");
+    says(
+        plugin("known").grants("clock = true"),
+        "app",
+        "there is a crate `known` in the host's graph already",
+    );
+    // Only a root has anything of its own to give.
+    says(plugin("other").grants("clock = true"), "known", "there is no crate `known`");
+    // A plan alone does not say what the host holds.
+    let bare = Runtime::from_plan(host.plan(), ".").start_ambient(ambient_authority()).expect("an engine");
+    let error = bare.add_plugin("app", &plugin("late").grants("clock = true")).expect_err("against what?");
+    assert!(matches!(error, RuntimeError::NoHostManifest), "{error}");
 }
 
 #[test]

@@ -290,6 +290,13 @@ fn environment_arguments_and_output_are_those_of_each_edge() {
         );
         guest.call("far-say", &[text("theirs")]).expect("granted");
         assert_eq!(guest.edge.take_stdio().stdout, b"", "{link}");
+        let inner =
+            guest.runtime.list().into_iter().find(|one| one.edge == "relay -> reach").expect("planned");
+        let said = |number| guest.runtime.take_stdio(number).expect("there is one of that number");
+        assert_eq!(said(inner.number).stdout, b"theirs", "{link}");
+        assert_eq!(said(inner.number).stdout, b"", "taken: {link}");
+        let error = guest.runtime.take_stdio(99).expect_err("there is none");
+        assert!(matches!(&error, StartError::NoEdge { .. }), "{error:?}");
     }
 }
 
@@ -523,6 +530,47 @@ fn fused_and_isolated_edges_mix() {
         }
         assert_eq!(calls, wanted, "{isolated}");
     }
+}
+
+/// A manifest cannot say it, but a plan that was made by hand can.
+#[test]
+fn calls_inside_each_other_are_bounded_while_they_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[crates.app]\ndependencies = [\"l1\"]\n[crates.l1.compartment]\nbackend = \"wasm\"\n";
+    let first =
+        builder(folder.path(), text, &Lines::default()).expect("a plan").plan().compartments[0].clone();
+    let call = |length: usize| {
+        let compartments = (1..=length).map(|number| {
+            let mut plan = first.clone();
+            plan.number = number;
+            if number > 1 {
+                (plan.inside, plan.consumer) = (Some(number - 1), format!("l{}", number - 1));
+            }
+            plan.krate = format!("l{number}");
+            plan
+        });
+        let plan = cofferdam::Plan { compartments: compartments.collect() };
+        let mut builder = Runtime::from_plan(plan, folder.path());
+        for number in 1..=length {
+            let bytes = link_of_a_chain(number, number == length);
+            builder = builder.component(&format!("l{number}"), Source::Bytes(bytes.into()));
+        }
+        let runtime = builder.start_ambient(ambient_authority()).expect("an engine");
+        let edge =
+            runtime.edge(EdgeName { consumer: "app", krate: "l1" }).unwrap_or_else(|error| panic!("{error}"));
+        edge.call_untyped("acme:chain/l1#depth", &[])
+    };
+    let most = cofferdam::wasm::CALL_DEPTH_MAX + 1;
+    assert_eq!(
+        call(most).expect("so many are inside the first"),
+        [Val::U32(most.try_into().expect("small"))]
+    );
+    let mut error = &call(most + 1).expect_err("one more");
+    while let CallError::Callee { source, .. } = error {
+        error = source;
+    }
+    let CallError::Limit { edge, what } = error else { panic!("{error:?}") };
+    assert_eq!((edge.as_str(), *what), (format!("l{most} -> l{}", most + 1).as_str(), "nested calls"));
 }
 
 #[test]

@@ -441,6 +441,47 @@ fn setup_asks_rustup_and_then_takes_packages() {
 }
 
 #[test]
+fn rustup_is_enough_where_it_can_and_the_second_target_where_there_is_no_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let machine = Machine::new(folder.path());
+    let here = folder.path().display();
+    // A compiler with a folder of libraries for each target, and a rustup that fills the one that it is asked for.
+    machine.script(
+        "bin/rustc",
+        &format!("if [ \"$1\" = -vV ]; then echo 'rustc 1.95.0'; else for target; do :; done; echo {here}/rustlib/$target; fi"),
+    );
+    machine.script(
+        "bin/rustup",
+        &format!("echo \"$*\" >> {here}/rustup-asked; mkdir -p {here}/rustlib/$3; echo > {here}/rustlib/$3/libstd-1.rlib"),
+    );
+    let request = SetupRequest { c: false };
+    let setup = || setup_ambient(&machine.settings, request, &mut |_| {}, ambient_authority());
+    let report = setup().unwrap_or_else(|error| panic!("{error}"));
+    assert!(report.changed && report.rustup.is_none(), "rustup had nothing to say");
+    assert_eq!(report.toolchain.target(), GuestTarget::Wasip2);
+    assert_eq!(report.toolchain.origin(), &Origin::Installed);
+    let asked = std::fs::read_to_string(folder.path().join("rustup-asked")).expect("it was asked");
+    assert_eq!(asked, "target add wasm32-wasip2\n");
+    assert_eq!(machine.asked("rust-web-llvm"), 0, "no package was looked at");
+    assert!(!setup().expect("it is there").changed);
+
+    // The first target is taken as long as it is there, and the other one, with the adapter, where it is not.
+    let find = || Toolchain::find_ambient(&machine.settings, ambient_authority());
+    let rustlib = |target: &str| folder.path().join("rustlib").join(target);
+    std::fs::create_dir_all(rustlib("wasm32-wasip1")).expect("writable");
+    std::fs::write(rustlib("wasm32-wasip1").join("libstd-1.rlib"), "").expect("writable");
+    assert_eq!(find().expect("two").target(), GuestTarget::Wasip2);
+    let first = find().expect("two").id().to_owned();
+    std::fs::remove_dir_all(rustlib("wasm32-wasip2")).expect("writable");
+    let found = find().expect("one");
+    assert_eq!((found.target(), found.origin()), (GuestTarget::Wasip1, &Origin::Installed));
+    assert_ne!(found.id(), first, "what was built with one is not taken for what the other would build");
+    // A folder without the standard library is no target.
+    std::fs::remove_file(rustlib("wasm32-wasip1").join("libstd-1.rlib")).expect("writable");
+    assert!(matches!(find(), Err(ToolchainError::Missing { .. })));
+}
+
+#[test]
 fn two_setups_at_once_do_the_work_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let machine = Machine::new(folder.path());

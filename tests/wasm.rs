@@ -221,6 +221,32 @@ fn memory_is_summed_over_memories() {
     assert!(start(many, "", "memory = \"6MiB\"").call("f", &[]).is_ok());
 }
 
+#[test]
+fn memory_and_tables_are_bounded_at_their_edge() {
+    let call = |definition: &str, limits: &str| {
+        let wat = format!(
+            r#"(component
+              (core module $m {definition} (func (export "fine") (result i32) i32.const 1))
+              (core instance $i (instantiate $m))
+              (func (export "fine") (result u32) (canon lift (core func $i "fine"))))"#
+        );
+        start(&wat, "", limits).call("fine", &[])
+    };
+    let limited = |outcome: Result<Vec<Val>, CallError>, limit: &str| match outcome {
+        Err(CallError::Limit { what, .. }) => assert_eq!(what, limit),
+        other => panic!("{limit}: {other:?}"),
+    };
+    // A page is 64 KiB.
+    assert!(call("(memory 16)", "memory = \"1MiB\"").is_ok());
+    limited(call("(memory 17)", "memory = \"1MiB\""), "memory");
+    assert!(call("(memory 16)", "memory = \"1048576B\"").is_ok());
+    limited(call("(memory 16)", "memory = \"1048575B\""), "memory");
+    let most = cofferdam::wasm::TABLE_ELEMENTS_MAX;
+    assert!(call(&format!("(table {most} funcref)"), "").is_ok());
+    limited(call(&format!("(table {} funcref)", most + 1), ""), "table elements");
+    limited(call(&format!("(table {most} funcref) (table 1 funcref)"), ""), "table elements");
+}
+
 /// Asks for the time, for random numbers, or to exit; reads the environment; writes to standard output.
 const ASKS: &str = r#"(component
   (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock

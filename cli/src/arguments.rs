@@ -137,6 +137,7 @@ Components are written to cofferdam/components in Cargo's target folder. What ha
 Examples:
   cofferdam build                                        every wasm crate of the workspace's graph
   cofferdam build -p png-decode                          only that one
+  cofferdam build -p png-decode --features simd          with a feature of it, as Cargo has it; `png-decode/simd` without `-p`
   cofferdam build --manifest capabilities.toml --guests guests/Cargo.toml
                                                          the wasm crates of that file, from that workspace";
 

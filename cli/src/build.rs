@@ -141,7 +141,25 @@ fn guest(project: &Project, index: CrateIndex, manifest: PathBuf, arguments: &Bu
         None => GuestCrate::command(manifest, name),
     };
     let sections = vec![(cofferdam::MANIFEST_SECTION.to_owned(), claims(project, index))];
-    GuestCrate { cargo_arguments: arguments.source.lock_arguments(), sections, ..guest }
+    let mut cargo_arguments = arguments.source.lock_arguments();
+    // As for Cargo: features are those of the packages that are named, and `CRATE/FEATURE` says of which.
+    let named = arguments.package.iter().any(|name| project.find(name) == Ok(index));
+    if named && arguments.source.all_features {
+        cargo_arguments.push("--all-features".to_owned());
+    }
+    let features = chosen_features(&arguments.source.features, &package.name, named);
+    let no_default_features = named && arguments.source.no_default_features;
+    GuestCrate { cargo_arguments, sections, features, no_default_features, ..guest }
+}
+
+/// The features of one crate, out of all that are asked for.
+fn chosen_features(asked: &[String], krate: &str, named: bool) -> Vec<String> {
+    let each = asked.iter().flat_map(|features| features.split([',', ' '])).filter(|feature| !feature.is_empty());
+    each.filter_map(|feature| match feature.split_once('/') {
+        Some((of, feature)) => (of == krate).then(|| feature.to_owned()),
+        None => named.then(|| feature.to_owned()),
+    })
+    .collect()
 }
 
 /// What a crate says of itself, as the manifest that its component carries to hosts that load it as a plugin.
@@ -251,5 +269,19 @@ pub(crate) fn exit_of(error: &ToolchainError) -> Exit {
         | ToolchainError::NoModule { .. }
         | ToolchainError::Encode { .. } => Exit::Invalid,
         _ => Exit::CannotEnforce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen_features;
+
+    #[test]
+    fn features_are_of_the_crate_that_is_named() {
+        let asked = ["fast,other/slow".to_owned(), "guest/small exact".to_owned()];
+        assert_eq!(chosen_features(&asked, "guest", true), ["fast", "small", "exact"]);
+        assert_eq!(chosen_features(&asked, "guest", false), ["small"]);
+        assert_eq!(chosen_features(&asked, "other", false), ["slow"]);
+        assert!(chosen_features(&[], "guest", true).is_empty());
     }
 }

@@ -22,7 +22,7 @@ use crate::load::plugin::read;
 use crate::plan::{CompartmentPlan, Plan};
 use crate::process::{self, ProcessEdge, ProcessHost};
 use crate::wasm::{
-    CompartmentOptions, MemberStart, Start, StartError, WasmCompartment, WasmHost, digest, may_wait,
+    CompartmentOptions, MemberStart, Start, StartError, Stdio, WasmCompartment, WasmHost, digest, may_wait,
 };
 
 /// The compartments of a plan. Cheap to clone; `Send` and `Sync`.
@@ -166,6 +166,22 @@ impl Runtime {
         let mut all: Vec<_> = (0..entries.len()).map(status).collect();
         all.extend(self.list_linked(entries.len() + 1));
         all
+    }
+
+    /// What a compartment wrote to its granted streams since the last time, when output is captured; nothing while it has not
+    /// started. For those that no [`Edge`] of the host program leads to: behind other compartments, or fused into a unit. `number` is
+    /// that of [`Runtime::list`].
+    ///
+    /// # Errors
+    /// When there is no such compartment.
+    pub fn take_stdio(&self, number: usize) -> Result<Stdio, StartError> {
+        let entries = self.lock();
+        let Some(index) = entries.iter().position(|entry| entry.plan.number == number) else {
+            let edges = entries.iter().map(|entry| format!("`{}`", entry.plan.edge())).collect();
+            return Err(StartError::NoEdge { edge: format!("compartment {number}"), edges });
+        };
+        let running = entries[unit_of(&entries, index)].running.as_ref();
+        Ok(running.map(|running| running.take_stdio_of(number)).unwrap_or_default())
     }
 
     /// What runs, as the plan that it was started from, less what was revoked.

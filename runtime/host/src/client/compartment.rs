@@ -141,6 +141,14 @@ impl Compartment {
         }
     }
 
+    /// The same of one member of its unit.
+    pub(crate) fn take_stdio_of(&self, number: usize) -> Stdio {
+        match self {
+            Self::Wasm(wasm) => wasm.take_stdio_of(number),
+            Self::Process(process) => process.take_stdio(),
+        }
+    }
+
     pub(super) fn take_refusals(&self) -> Vec<Refusal> {
         match self {
             Self::Wasm(wasm) => wasm.take_refusals(),

@@ -121,7 +121,9 @@ impl Runtime {
                 resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
             return Err(RuntimeError::Denied { files: project.files().clone(), diagnostics });
         };
-        Ok(Self::from_plan(plan(project, &graph)?, folder))
+        let mut builder = Self::from_plan(plan(project, &graph)?, folder);
+        builder.host_manifest = Some(HostManifest::of_project(project));
+        Ok(builder)
     }
 
     /// From a plan.

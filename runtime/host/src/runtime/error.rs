@@ -31,8 +31,11 @@ pub enum RuntimeError {
     /// The cache of compiled code cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// Plugins are resolved against the host's own manifest, which this runtime was not made from.
-    #[error("this runtime was not made from a `capabilities.toml`, against which a plugin could be resolved")]
+    /// Plugins are resolved against what the host holds, and a plan alone does not say that.
+    #[error(
+        "this runtime was made from a plan, which does not say what the host holds; make it from a file, a workspace or a \
+         project to add plugins"
+    )]
     NoHostManifest,
 }
 

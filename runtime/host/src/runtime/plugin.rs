@@ -1,10 +1,13 @@
 //! Plugins that nobody knew when the program was built: loaded by path or bytes, and resolved against what their host grants.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use capability_manifest::manifest::CrateTables;
-use capability_manifest::{Diagnostic, Form, ProjectBuilder, resolve};
+use capability_manifest::manifest::{CrateTables, WorkspaceTables};
+use capability_manifest::{
+    Diagnostic, Files, Form, Manifest, ManifestText, Project, ProjectBuilder, print, resolve,
+};
 
 use super::{EdgeName, Entry, Runtime, RuntimeError, Source};
 use crate::client::Edge;
@@ -66,13 +69,16 @@ pub(super) struct HostManifest {
     path: PathBuf,
     bytes: Vec<u8>,
     pins: HashMap<(String, String), String>,
+    /// Crates of the host's graph that the manifest does not name.
+    others: HashSet<String>,
 }
 
 impl HostManifest {
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Read { path: path.to_owned(), source };
         let bytes = std::fs::read(path).map_err(failed)?;
-        let mut manifest = Self { path: path.to_owned(), bytes, pins: HashMap::new() };
+        let mut manifest =
+            Self { path: path.to_owned(), bytes, pins: HashMap::new(), others: HashSet::new() };
         let mut reading = Reading::default();
         if let Some(tables) = manifest.parse(&mut reading) {
             for krate in &tables.crates {
@@ -87,12 +93,36 @@ impl HostManifest {
         Ok(manifest)
     }
 
+    /// Of a graph that is not in one file: its roots, each with all that the workspace holds. That is all a plugin can get anything
+    /// from.
+    pub(super) fn of_project(project: &Project) -> Self {
+        let mut files = Files::default();
+        let nothing = ManifestText::from_bytes("", Vec::new()).expect("nothing is small");
+        let workspace = WorkspaceTables { holds: project.workspace().holds.clone(), ..Default::default() };
+        let manifest = Manifest { file: files.add(nothing), workspace: Some(workspace), crates: Vec::new() };
+        let mut text = print::manifest(&manifest);
+        let roots: HashSet<&str> =
+            project.roots().iter().map(|root| project.package(*root).name.as_str()).collect();
+        for root in &roots {
+            let _ = writeln!(text, "[crates.{}]", print::key(root));
+        }
+        let name = |index| project.package(index).name.clone();
+        let others = project.crates().map(name).filter(|name| !roots.contains(name.as_str())).collect();
+        let mut pins = HashMap::new();
+        for index in project.edges() {
+            let edge = project.edge(index);
+            let checksums = project.grants(index).filter_map(|grants| grants.checksum.as_ref());
+            pins.extend(checksums.map(|checksum| ((name(edge.from), name(edge.to)), checksum.value.clone())));
+        }
+        Self { path: PathBuf::from("what the host program holds"), bytes: text.into_bytes(), pins, others }
+    }
+
     /// The digest that an edge's grants pin.
     pub(super) fn pin(&self, name: EdgeName<'_>) -> Option<String> {
         self.pins.get(&(name.consumer.to_owned(), name.krate.to_owned())).cloned()
     }
 
-    fn parse(&self, reading: &mut Reading) -> Option<capability_manifest::Manifest> {
+    fn parse(&self, reading: &mut Reading) -> Option<Manifest> {
         reading.text(&self.path.display().to_string(), self.bytes.clone(), Form::Standalone)
     }
 }
@@ -118,6 +148,12 @@ impl Runtime {
             return Err(crate::wasm::StartError::WrongDigest { edge, found, wanted: wanted.clone() }.into());
         }
         let Some(mut manifest) = host.parse(&mut reading) else { return Err(invalid(reading)) };
+        if host.others.contains(&plugin.name) {
+            return Err(refused(
+                reading,
+                &format!("there is a crate `{}` in the host's graph already", plugin.name),
+            ));
+        }
         let mut digests = file::include(&mut reading, &mut manifest, &self.0.folder)?;
 
         // The plugin's own word for itself: what it asks for, and how narrow it wants to be.

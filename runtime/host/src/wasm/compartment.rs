@@ -78,6 +78,8 @@ struct Inner {
     /// Somebody needs to know when a call ends: a guest that waits, one that calls further, or a limit on time in all.
     timed: bool,
     settled: RwLock<Arc<Settled>>,
+    /// The version that is settled, for calls that only ask whether it is still theirs.
+    version: AtomicU64,
     functions: RwLock<Vec<(TypeId, Key)>>,
     /// What other compartments call, with its types.
     passing: RwLock<Vec<(String, ComponentFunc)>>,
@@ -210,6 +212,7 @@ impl WasmCompartment {
                 .map_or(CALL_DEADLINE_DEFAULT, |time| Duration::from_nanos(time.0)),
             callers_max: limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT),
             cpu_left: AtomicU64::new(limits.cpu_time.map_or(u64::MAX, |time| time.0)),
+            version: AtomicU64::new(settled.version),
             settled: RwLock::new(Arc::new(settled)),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -282,6 +285,15 @@ impl WasmCompartment {
     pub fn take_stdio(&self) -> Stdio {
         let own = &self.0.members[0];
         Stdio { stdout: own.stdout.take(), stderr: own.stderr.take() }
+    }
+
+    /// The same of a member of its unit, by its number in the plan.
+    pub(crate) fn take_stdio_of(&self, number: usize) -> Stdio {
+        let place = place_of(&self.settled(), number);
+        let member = place.map(|place| &self.0.members[place]);
+        member
+            .map(|member| Stdio { stdout: member.stdout.take(), stderr: member.stderr.take() })
+            .unwrap_or_default()
     }
 
     /// What the guest asked for and was told no since the last time, the first [`REFUSALS_KEPT_MAX`](super::REFUSALS_KEPT_MAX)
@@ -654,8 +666,7 @@ impl WasmCompartment {
         let inner = &*self.0;
         let mut running = running;
         loop {
-            let version = inner.settled.read().unwrap_or_else(PoisonError::into_inner).version;
-            let fresh = running.version == version
+            let fresh = running.version == inner.version.load(Ordering::Acquire)
                 && running.store.data().stands()
                 && !inner.closed.load(Ordering::Acquire);
             let Some((mut again, resources)) = inner.pool.give(running, fresh) else { return };
@@ -759,7 +770,10 @@ impl WasmCompartment {
         inner.members[place].standing.revoke();
         inner.pool.clear();
         match again {
-            Ok(again) => *settled = Arc::new(again),
+            Ok(again) => {
+                inner.version.store(again.version, Ordering::Release);
+                *settled = Arc::new(again);
+            }
             Err(_) => inner.closed.store(true, Ordering::Release),
         }
         drop(settled);
@@ -792,7 +806,10 @@ impl WasmCompartment {
         };
         let digest = new.members[0].digest.clone();
         inner.log.record(&AuditEvent::Replaced { edge: inner.edge.clone(), digest })?;
-        *inner.settled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        let mut settled = inner.settled.write().unwrap_or_else(PoisonError::into_inner);
+        inner.version.store(new.version, Ordering::Release);
+        *settled = Arc::new(new);
+        drop(settled);
         inner.pool.clear();
         Ok(())
     }

@@ -334,8 +334,13 @@ impl Running {
 
 /// Epochs until the deadline, one more so that it is never early.
 pub(super) fn ticks(deadline: Duration) -> u64 {
-    let ticks = deadline.as_nanos().div_ceil(EPOCH_TICK.as_nanos());
-    u64::try_from(ticks).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
+    // Whole ticks of the seconds, and the rest of one rounded up: a call has no time for a division of 128 bits.
+    const PER_SECOND: u64 = 1_000_000_000 / NANOSECONDS;
+    const NANOSECONDS: u64 = EPOCH_TICK.subsec_nanos() as u64;
+    const { assert!(EPOCH_TICK.as_secs() == 0 && 1_000_000_000 % NANOSECONDS == 0) };
+    let rest = u64::from(deadline.subsec_nanos()).div_ceil(NANOSECONDS);
+    let ticks = deadline.as_secs().saturating_mul(PER_SECOND).saturating_add(rest);
+    ticks.min(u64::MAX / 2) + 1
 }
 
 /// The granted variables that the host has.
@@ -345,4 +350,28 @@ pub(super) fn environment(plan: &CompartmentPlan) -> Vec<(String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| granted.covers_pattern(&NamePattern::Exact(name.clone())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::ticks;
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let tick = super::EPOCH_TICK;
+        let nanosecond = Duration::from_nanos(1);
+        for (deadline, wanted) in [
+            (Duration::ZERO, 1),
+            (nanosecond, 2),
+            (tick, 2),
+            (tick + nanosecond, 3),
+            (Duration::from_secs(2), 2_001),
+            (Duration::from_secs(2) + tick / 2, 2_002),
+            (Duration::MAX, u64::MAX / 2 + 1),
+        ] {
+            assert_eq!(ticks(deadline), wanted, "{deadline:?}");
+        }
+    }
 }
