@@ -239,7 +239,7 @@ fn groups_here() -> Option<PathBuf> {
 #[test]
 fn a_guest_is_in_a_control_group_where_the_host_has_a_folder_for_them() {
     let wrong = new_host().with_control_groups_ambient("/tmp".as_ref(), ambient_authority());
-    assert!(wrong.err().expect("no cgroup").to_string().contains("Delegate=yes"));
+    assert!(wrong.expect_err("no cgroup").to_string().contains("Delegate=yes"));
     let Some(folder) = groups_here() else {
         assert!(!native::is_root() || !std::path::Path::new("/sys/fs/cgroup/cgroup.procs").exists());
         return;
@@ -291,13 +291,13 @@ fn a_guest_is_in_a_control_group_where_the_host_has_a_folder_for_them() {
 #[test]
 fn a_program_that_is_no_launcher_is_told_from_one() {
     let host = ProcessHost::from_path_ambient("/bin/true".as_ref(), ambient_authority()).expect("opens");
-    let error = try_start(&host, "").err().expect("it answers nothing");
+    let error = try_start(&host, "").expect_err("it answers nothing");
     assert!(
         matches!(&error, StartError::Host { message, .. } if message.contains("another version")),
         "{error}"
     );
     let host = host.without_server();
-    assert!(matches!(try_start(&host, "").err().expect("nothing"), StartError::Host { .. }));
+    assert!(matches!(try_start(&host, "").expect_err("nothing"), StartError::Host { .. }));
 }
 
 #[test]

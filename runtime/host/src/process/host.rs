@@ -66,14 +66,14 @@ impl ProcessHost {
     /// # Authority
     /// Reads `COFFERDAM_LAUNCHER`, `COFFERDAM_CGROUP`, `CARGO_HOME` and `HOME`, the path of this program, and opens the launcher.
     pub fn find_ambient(ambient: AmbientAuthority) -> Result<Self, StartError> {
-        let host = Self::find_launcher(ambient)?;
+        let host = Self::find_launcher_ambient(ambient)?;
         match std::env::var_os(CONTROL_GROUP_VARIABLE) {
             Some(folder) => host.with_control_groups_ambient(Path::new(&folder), ambient),
             None => Ok(host),
         }
     }
 
-    fn find_launcher(ambient: AmbientAuthority) -> Result<Self, StartError> {
+    fn find_launcher_ambient(ambient: AmbientAuthority) -> Result<Self, StartError> {
         let variable = std::env::var_os(LAUNCHER_VARIABLE);
         if variable.is_none() && IS_LAUNCHER.load(Ordering::Relaxed) {
             // By this name it is the file that runs, also when it was replaced meanwhile.
