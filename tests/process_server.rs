@@ -223,16 +223,81 @@ fn guests_side_by_side_share_nothing_but_the_server_and_end_with_it() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// Where cgroup v2 is, if this user may make groups there.
+fn groups_here() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("proc");
+    let of_groups = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
+    let mut places = of_groups.filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    places.find_map(|place| {
+        let folder = place.join(format!("test-of-cofferdam-{}", std::process::id()));
+        std::fs::create_dir(&folder).ok()?;
+        Some(folder)
+    })
+}
+
+/// Which controllers there are is the machine's; that the group has the guest, ends with it and kills it holds everywhere.
+#[test]
+fn a_guest_is_in_a_control_group_where_the_host_has_a_folder_for_them() {
+    let wrong = new_host().with_control_groups_ambient("/tmp".as_ref(), ambient_authority());
+    assert!(wrong.expect_err("no cgroup").to_string().contains("Delegate=yes"));
+    let Some(folder) = groups_here() else {
+        assert!(!native::is_root() || !std::path::Path::new("/sys/fs/cgroup/cgroup.procs").exists());
+        return;
+    };
+    let groups = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&folder).expect("there").filter_map(Result::ok);
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    };
+    let host = new_host().with_control_groups_ambient(&folder, ambient_authority());
+    let host = host.unwrap_or_else(|error| panic!("{error}"));
+    let log = lines::Lines::default();
+    for host in [
+        &host,
+        &new_host()
+            .without_server()
+            .with_control_groups_ambient(&folder, ambient_authority())
+            .expect("again"),
+    ] {
+        assert!(groups().is_empty());
+        let (mut compartment, _folder) = try_start_logged(host, "", &AuditLog::to_writer(log.clone()))
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(lives(&mut compartment));
+        assert_eq!(groups().len(), 1);
+        let processes = std::fs::read_to_string(groups()[0].join("cgroup.procs")).expect("there");
+        let processes: Vec<u32> = processes.lines().filter_map(|line| line.parse().ok()).collect();
+        assert!(processes.iter().any(|pid| is_filtered(*pid)), "{processes:?}");
+        // What is killed by its group is gone like what is killed otherwise, and the next has another group.
+        std::fs::write(groups()[0].join("cgroup.kill"), "1").expect("there since 5.14");
+        let begun = Instant::now();
+        while processes.iter().any(|pid| is_filtered(*pid)) {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{processes:?}");
+        }
+        assert!(lives(&mut compartment) || lives(&mut compartment));
+        assert_eq!(groups().len(), 1);
+        drop(compartment);
+        assert!(groups().is_empty());
+    }
+    let confined = log.events("confined");
+    assert!(
+        confined[0]["layers"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|one| { one.as_str().is_some_and(|one| one.starts_with("control group: enforced")) })
+    );
+    std::fs::remove_dir(&folder).expect("it is empty");
+}
+
 #[test]
 fn a_program_that_is_no_launcher_is_told_from_one() {
     let host = ProcessHost::from_path_ambient("/bin/true".as_ref(), ambient_authority()).expect("opens");
-    let error = try_start(&host, "").err().expect("it answers nothing");
+    let error = try_start(&host, "").expect_err("it answers nothing");
     assert!(
         matches!(&error, StartError::Host { message, .. } if message.contains("another version")),
         "{error}"
     );
     let host = host.without_server();
-    assert!(matches!(try_start(&host, "").err().expect("nothing"), StartError::Host { .. }));
+    assert!(matches!(try_start(&host, "").expect_err("nothing"), StartError::Host { .. }));
 }
 
 #[test]

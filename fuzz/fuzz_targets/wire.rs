@@ -2,7 +2,7 @@
 #![no_main]
 
 use cofferdam_wire::frame::Frame;
-use cofferdam_wire::handshake::{Hello, Welcome};
+use cofferdam_wire::handshake::{Handing, Hello, Welcome};
 use cofferdam_wire::order::{Order, Report, Status};
 use cofferdam_wire::{Decode, Encode, decode, encode};
 use libfuzzer_sys::fuzz_target;
@@ -24,6 +24,7 @@ fuzz_target!(|input: &[u8]| {
         5 => {
             stable::<Status>(bytes);
             stable::<Welcome>(bytes);
+            stable::<Handing>(bytes);
         }
         _ => {
             if let Some(Ok(frame)) = bytes.first_chunk().map(|bytes| Frame::from_bytes(*bytes)) {

@@ -28,7 +28,8 @@ enum Refusal {
     Stale,
 }
 
-type Function = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, Refusal>>;
+/// Puts its result in place of what is in the vector.
+type Function = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Refusal>>;
 
 /// The functions that a guest offers.
 #[derive(Default)]
@@ -38,6 +39,9 @@ pub struct Guest {
     imports: Vec<Offer>,
     resources: Option<fn(Resource) -> bool>,
 }
+
+/// Largest buffer that is kept from call to call, bytes.
+const KEPT_BYTES_MAX: usize = 2 << 20;
 
 /// The conversation, where a panicking thread finds it.
 struct Conversation {
@@ -83,9 +87,9 @@ impl Guest {
             self.functions.iter().all(|(other, _)| other.name != name),
             "two functions are named `{name}`"
         );
-        let function = move |bytes: &[u8]| {
+        let function = move |bytes: &[u8], out: &mut Vec<u8>| {
             let result = function(cofferdam_wire::decode(bytes)?).ok_or(Refusal::Stale)?;
-            Ok(cofferdam_wire::encode(&result)?)
+            Ok(cofferdam_wire::value::encode_into(&result, out)?)
         };
         self.functions.push((Offer { name: name.to_owned(), shape }, Box::new(function)));
         self
@@ -121,6 +125,7 @@ impl Guest {
     fn converse(&mut self) -> Result<std::convert::Infallible, Box<dyn std::error::Error>> {
         let memory = Arc::new(Memory::attach(sys::memory())?);
         sys::report_distress(&memory);
+        sys::keep_freed_memory();
         let hello = Hello {
             version: cofferdam_wire::VERSION,
             interface: self.interface,
@@ -133,8 +138,14 @@ impl Guest {
         let channel = Channel::guest(&memory, welcome.spin_pauses);
         let conversation = CONVERSATION.get_or_init(|| Mutex::new(Conversation { channel, call: 0 }));
         std::panic::set_hook(Box::new(|panic| report_panic(&panic.to_string())));
-        let mut arguments = Vec::new();
+        let (mut arguments, mut result) = (Vec::new(), Vec::new());
         loop {
+            // What one large call took is not kept for ever.
+            for buffer in [&mut arguments, &mut result] {
+                if buffer.capacity() > KEPT_BYTES_MAX {
+                    *buffer = Vec::new();
+                }
+            }
             let frame = {
                 let mut conversation = conversation.lock().unwrap_or_else(PoisonError::into_inner);
                 let frame = conversation.channel.receive(&mut arguments, Wait::default())?;
@@ -142,9 +153,9 @@ impl Guest {
                 frame
             };
             let outcome = match (frame.subject, self.resources) {
-                (DROP, Some(drop)) => dropped(&arguments, drop),
+                (DROP, Some(drop)) => dropped(&arguments, drop).map(|()| result.clear()),
                 (subject, _) => match self.functions.get_mut(subject as usize) {
-                    Some((_, function)) => function(&arguments),
+                    Some((_, function)) => function(&arguments, &mut result),
                     None => Err(Refusal::Unknown(subject)),
                 },
             };
@@ -153,7 +164,7 @@ impl Guest {
                 channel.send(kind, frame.call, 0, bytes, Wait::default())
             };
             match outcome {
-                Ok(result) => send(&mut conversation.channel, FrameKind::Reply, &result)?,
+                Ok(()) => send(&mut conversation.channel, FrameKind::Reply, &result)?,
                 Err(refusal) => {
                     send(&mut conversation.channel, FrameKind::Refusal, refusal.to_string().as_bytes())?;
                 }
@@ -163,10 +174,10 @@ impl Guest {
 }
 
 /// Drops resources; one that is not there is an error after the others.
-fn dropped(arguments: &[u8], drop: fn(Resource) -> bool) -> Result<Vec<u8>, Refusal> {
+fn dropped(arguments: &[u8], drop: fn(Resource) -> bool) -> Result<(), Refusal> {
     let (resources,): (Vec<Resource>,) = cofferdam_wire::decode(arguments)?;
     let missing = resources.into_iter().filter(|resource| !drop(*resource)).count();
-    if missing == 0 { Ok(Vec::new()) } else { Err(Refusal::Stale) }
+    if missing == 0 { Ok(()) } else { Err(Refusal::Stale) }
 }
 
 /// Calls a function of the host's, by its number among [`Guest::imports`], from within a call. For generated code.

@@ -29,6 +29,16 @@ pub(crate) fn memory() -> BorrowedFd<'static> {
 
 static MEMORY: OnceLock<Arc<Memory>> = OnceLock::new();
 
+/// Has libc's allocator keep what was freed for the next call, instead of giving it back and taking it again page by page. The guest's
+/// limit of memory bounds both.
+pub(crate) fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 8 << 20)] {
+        // SAFETY: mallopt sets numbers of the allocator, at any time.
+        unsafe { libc::mallopt(parameter, bytes) };
+    }
+}
+
 /// Has the host told why this program dies, where it cannot tell itself.
 pub(crate) fn report_distress(memory: &Arc<Memory>) {
     if MEMORY.set(Arc::clone(memory)).is_err() {

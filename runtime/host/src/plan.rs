@@ -439,3 +439,35 @@ pub fn verify_paths_ambient(
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use capability_manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
+
+    use super::*;
+
+    #[test]
+    fn a_revoked_grant_takes_its_rules_with_it_and_leaves_those_of_others() {
+        let text = "[holds]\nclock = true\nentropy = true\nfilesystem = { write = [\"out\"] }\n\
+                    [crates.app]\ndependencies = [\"guest\"]\n[crates.app.grants.guest]\n\
+                    clock = true\nentropy = true\nfilesystem = { write = [\"out\"] }\n\
+                    [crates.guest]\ncompartment = { backend = \"process\" }\n";
+        let mut files = Files::default();
+        let file = files.add(ManifestText::from_bytes("capabilities.toml", text.into()).expect("small"));
+        let manifest = parse(file, files.get(file), Form::Standalone).expect("right");
+        let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
+        let graph = resolve(&project).granted(&project).expect("no denials");
+        let mut plan = plan(&project, &graph).expect("the pages are right").compartments.remove(0);
+        let reasons = |plan: &CompartmentPlan| -> BTreeSet<String> {
+            plan.syscalls.iter().map(|rule| rule.because_of.clone()).collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        // Who may write may read.
+        assert_eq!(reasons(&plan), names(&["clock", "entropy", "filesystem.read", "filesystem.write"]));
+        plan.revoke(&Capability::host(HostCapability::Clock));
+        assert_eq!(reasons(&plan), names(&["entropy", "filesystem.read", "filesystem.write"]));
+        plan.revoke(&Capability::host(HostCapability::FilesystemWrite));
+        assert_eq!(reasons(&plan), names(&["entropy"]));
+        assert!(plan.landlock.is_empty() && plan.mounts.is_empty());
+    }
+}

@@ -209,7 +209,8 @@ fn raw_start(program: &OwnedFd, filter: &[libc::sock_filter]) {
         filter: filter.as_ptr().cast_mut(),
     };
     // SAFETY: A fork, whose child only makes system calls on what exists, and runs a program or ends.
-    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) };
+    let child =
+        unsafe { libc::syscall(libc::SYS_clone, i64::from(flags), 0_usize, 0_usize, 0_usize, 0_usize) };
     if child == 0 {
         // SAFETY: As above.
         unsafe {
@@ -234,6 +235,7 @@ fn raw_start(program: &OwnedFd, filter: &[libc::sock_filter]) {
     unsafe { libc::waitpid(i32::try_from(child).expect("a number"), &raw mut status, 0) };
 }
 
+#[expect(clippy::too_many_lines, reason = "one comparison after the other")]
 fn main() {
     // `cargo test --benches` only wants to know that it is there.
     if !std::env::args().any(|argument| argument == "--bench") {

@@ -178,10 +178,10 @@ impl Writer {
             return Ok(now);
         }
         self.publish();
-        let memory = Arc::clone(&self.memory);
-        let word = memory.control(self.lane, Control::Read);
-        let sleeps = memory.control(self.lane, Control::WriterSleeps);
-        self.read = changed(&memory, word, sleeps, self.read, &mut self.spin, wait)?;
+        let Self { memory, lane, read, spin, .. } = self;
+        let word = memory.control(*lane, Control::Read);
+        let sleeps = memory.control(*lane, Control::WriterSleeps);
+        *read = changed(memory, word, sleeps, *read, spin, wait)?;
         match room(self.written, self.read)? {
             0 => Err(RingError::Counter),
             words => Ok(words),
@@ -247,14 +247,14 @@ impl Reader {
 
     /// The writer's counter, which is past this one's.
     fn written(&mut self, wait: Wait<'_>) -> Result<u32, RingError> {
-        let memory = Arc::clone(&self.memory);
-        let word = memory.control(self.lane, Control::Written);
-        let sleeps = memory.control(self.lane, Control::ReaderSleeps);
+        let Self { memory, lane, read, spin, .. } = self;
+        let word = memory.control(*lane, Control::Written);
+        let sleeps = memory.control(*lane, Control::ReaderSleeps);
         let mut written = word.load(Acquire);
-        if written == self.read {
-            written = changed(&memory, word, sleeps, self.read, &mut self.spin, wait)?;
+        if written == *read {
+            written = changed(memory, word, sleeps, *read, spin, wait)?;
         }
-        if written.wrapping_sub(self.read) as usize > memory.data(self.lane).len() {
+        if written.wrapping_sub(*read) as usize > memory.data(*lane).len() {
             return Err(RingError::Counter);
         }
         Ok(written)

@@ -270,11 +270,17 @@ pub fn shape(written: &str) -> u64 {
 /// A value's bytes, if they are few enough to send.
 pub fn encode<T: Encode + ?Sized>(value: &T) -> Result<Vec<u8>, TooLarge> {
     let mut out = Vec::new();
-    value.encode(&mut out);
+    encode_into(value, &mut out).map(|()| out)
+}
+
+/// The same in place of what is in `out`, which takes no new memory where it has enough.
+pub fn encode_into<T: Encode + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), TooLarge> {
+    out.clear();
+    value.encode(out);
     if out.len() > MESSAGE_BYTES_MAX as usize {
         return Err(TooLarge { bytes: out.len() });
     }
-    Ok(out)
+    Ok(())
 }
 
 /// The value that `bytes` are, all of them.

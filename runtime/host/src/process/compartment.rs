@@ -20,6 +20,7 @@ use cofferdam_wire::{Decode, Encode};
 
 use super::control::{Cause, Control, End, lock};
 use super::error::{CallError, FaultKind, StartError};
+use super::groups::Groups;
 use super::host::ProcessHost;
 use super::launch::{Launch, Started};
 use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
@@ -105,6 +106,7 @@ impl Ender {
 struct Source {
     launcher: OwnedFd,
     server: Option<Arc<Server>>,
+    groups: Option<Arc<Groups>>,
     spin_pauses: u32,
     program: Arc<Program>,
     lowered: Arc<Lowered>,
@@ -160,6 +162,7 @@ impl Source {
         let launch = Launch {
             launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
             server: self.server.clone(),
+            groups: self.groups.clone(),
             program: Arc::clone(&self.program),
             shared,
             lowered: Arc::clone(&self.lowered),
@@ -287,7 +290,8 @@ impl ProcessCompartment {
                     let (capability, scope) = (grant.capability.to_string(), grant.scope.to_string());
                     log.record(&AuditEvent::Grant { edge: edge.clone(), capability, scope })?;
                 }
-                let layers = compartment.layers.iter().map(describe).collect();
+                let mut layers: Vec<String> = compartment.layers.iter().map(describe).collect();
+                layers.push(describe_groups(host.control_groups()));
                 log.record(&AuditEvent::Confined { edge, layers })?;
             }
             Err(error) => log.record(&AuditEvent::Refused { edge, reason: error.to_string() })?,
@@ -312,11 +316,15 @@ impl ProcessCompartment {
             let what = "a guest that serves no call".to_owned();
             return Err(StartError::CannotEnforce { edge, what });
         }
+        // The kernel does not count the processes of its own root user, whatever namespace they are in; a control group does.
+        let counted = !rustix::process::getuid().is_root()
+            || host.groups.as_ref().is_some_and(|groups| groups.count_processes());
         let source = Source {
             launcher: host.launcher.try_clone().map_err(|error| failed(&error))?,
             server: host.server.clone(),
+            groups: host.groups.clone(),
             spin_pauses: host.spin_pauses,
-            lowered: Arc::new(lower(plan, &program, folder)?),
+            lowered: Arc::new(lower(plan, &program, folder, counted)?),
             program,
             interface: options.interface,
             log,
@@ -802,6 +810,15 @@ fn describe(report: &LayerReport) -> String {
     };
     let detail = if report.detail.is_empty() { String::new() } else { format!(" ({})", report.detail) };
     format!("{}: {outcome}{detail}", report.layer.name())
+}
+
+/// What control groups add, as the log has it.
+pub(super) fn describe_groups(controllers: Option<&[&str]>) -> String {
+    match controllers {
+        None => "control group: not asked for".to_owned(),
+        Some([]) => "control group: enforced (killed together; the folder has no controllers)".to_owned(),
+        Some(controllers) => format!("control group: enforced ({})", controllers.join(", ")),
+    }
 }
 
 impl Drop for ProcessCompartment {

@@ -1,6 +1,6 @@
 //! What callers and the supervisor share about one guest, and why it ends.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::error::{CallError, FaultKind, Violation};
+use super::groups::Group;
 use super::limits::START_DEADLINE;
 use super::output::{Output, Stream, readable};
 
@@ -62,6 +63,8 @@ pub(super) struct Control {
     pub(super) ended: AtomicBool,
     pub(super) cause: Mutex<Option<Cause>>,
     pub(super) process: Mutex<Option<Process>>,
+    /// Its control group, where it has one.
+    pub(super) group: Mutex<Option<Group>>,
     pub(super) output: Mutex<Output>,
     /// The guest's number, once it runs; 0 before.
     pub(super) number: AtomicU32,
@@ -84,6 +87,18 @@ impl Process {
             Self::Own(child) => child.kill(),
             Self::Ready(process) => pidfd_send_signal(process, Signal::KILL).map_err(Into::into),
         };
+    }
+
+    /// Its number, while it is not waited for.
+    pub(super) fn number(&self) -> Option<u32> {
+        match self {
+            Self::Own(child) => Some(child.id()),
+            Self::Ready(process) => {
+                let about =
+                    std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).ok()?;
+                about.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+            }
+        }
     }
 
     fn wait(&mut self) {
@@ -110,6 +125,7 @@ impl Control {
             ended: AtomicBool::new(false),
             cause: Mutex::new(None),
             process: Mutex::new(None),
+            group: Mutex::new(None),
             output: Mutex::default(),
             number: AtomicU32::new(0),
         }
@@ -120,6 +136,9 @@ impl Control {
         lock(&self.cause).get_or_insert(cause);
         if let Some(process) = lock(&self.process).as_mut() {
             process.kill();
+        }
+        if let Some(group) = lock(&self.group).as_ref() {
+            group.kill();
         }
     }
 
@@ -171,4 +190,5 @@ pub(super) fn reap(control: &Control) {
     if let Some(mut process) = lock(&control.process).take() {
         process.wait();
     }
+    drop(lock(&control.group).take());
 }

@@ -10,8 +10,10 @@ use cofferdam_wire::order::{Layer, LayerReport, Order, Outcome, Report};
 use cofferdam_wire::packet;
 use rustix::fs::{Mode, OFlags};
 
+use super::compartment::describe_groups;
 use super::error::StartError;
 use super::filter::allow_all;
+use super::groups::CONTROL_GROUP_VARIABLE;
 use super::host::ProcessHost;
 use super::limits::START_DEADLINE;
 use super::program::seal;
@@ -61,6 +63,8 @@ pub struct Doctor {
     pub tier: Tier,
     /// Each layer, in the order in which it is put on.
     pub findings: Vec<Finding>,
+    /// What control groups add, which no tier needs.
+    pub control_groups: String,
 }
 
 /// Tries every layer.
@@ -99,7 +103,12 @@ pub fn examine_ambient(host: &ProcessHost, _: AmbientAuthority) -> Result<Doctor
     let _ = child.wait();
     let (bytes, _) = answer.map_err(|error| failed(&format!("the launcher did not report: {error}")))?;
     let report: Report = cofferdam_wire::decode(&bytes).map_err(|error| failed(&error))?;
-    Ok(judge(&report.layers))
+    let mut doctor = judge(&report.layers);
+    doctor.control_groups = match host.control_groups() {
+        None => format!("{}; {CONTROL_GROUP_VARIABLE} names a delegated folder", describe_groups(None)),
+        groups => describe_groups(groups),
+    };
+    Ok(doctor)
 }
 
 /// The tier and the advice, from what a launcher reports.
@@ -131,7 +140,7 @@ fn judge(layers: &[LayerReport]) -> Doctor {
     } else {
         Tier::Insufficient
     };
-    Doctor { tier, findings }
+    Doctor { tier, findings, control_groups: describe_groups(None) }
 }
 
 fn finding(report: &LayerReport) -> Finding {
@@ -193,6 +202,9 @@ impl fmt::Display for Doctor {
                 writeln!(f, "{:<20}      mend: {mend}", "")?;
             }
         }
+        let groups = self.control_groups.trim_start_matches("control group: ");
+        let outcome = if groups.starts_with("enforced") { "yes" } else { "-" };
+        writeln!(f, "{:<20} {outcome:<4}{groups}", "control group")?;
         writeln!(f, "{}", self.tier)
     }
 }

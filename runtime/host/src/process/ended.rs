@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::control::{Cause, End, lock, reap};
 use super::error::FaultKind;
+use super::groups::Group;
 use super::launch::{Guest, Launch};
 use super::limits::START_DEADLINE;
 use super::lower::CPU;
@@ -21,6 +22,7 @@ pub(super) fn finish(launch: &Launch, mut guest: Guest) -> End {
     // The pipe closes when process 1 of the namespace is gone, and everything in the namespace with it.
     let mut bytes = Vec::new();
     let _ = (&mut guest.status).take(Status::BYTES as u64 + 1).read_to_end(&mut bytes);
+    let out_of_memory = lock(&control.group).as_ref().is_some_and(Group::ran_out_of_memory);
     reap(control);
     // Process 1 closes its files before the kernel ends the rest of its namespace. Until the last of them is gone, the listener
     // stays open: a call that waits for an answer would fail and go on if it were closed.
@@ -39,6 +41,7 @@ pub(super) fn finish(launch: &Launch, mut guest: Guest) -> End {
         // It ended by itself before it said anything.
         Some(Cause::NotStarted) if status.is_some() && !killed(status) => how(launch, status),
         Some(cause) => cause,
+        None if out_of_memory => Cause::Fault(FaultKind::OutOfMemory),
         None => how(launch, status),
     };
     let fault = |kind: &str, detail: String| {

@@ -12,6 +12,7 @@ use ambient_authority::AmbientAuthority;
 use cofferdam_wire::order::LAUNCHER;
 
 use super::error::StartError;
+use super::groups::{CONTROL_GROUP_VARIABLE, Groups};
 use super::program::{Programs, seal};
 use super::server::Server;
 
@@ -51,6 +52,7 @@ pub struct ProcessHost {
     pub(super) spin_pauses: u32,
     pub(super) programs: Programs,
     pub(super) server: Option<Arc<Server>>,
+    pub(super) groups: Option<Arc<Groups>>,
 }
 
 impl ProcessHost {
@@ -58,11 +60,20 @@ impl ProcessHost {
     /// bench in a build folder; in `libexec` beside this program's folder; among the programs that Cargo installed.
     ///
     /// # Errors
-    /// When it is in none of these places, or cannot be opened.
+    /// When it is in none of these places, or cannot be opened. As [`ProcessHost::with_control_groups_ambient`] when
+    /// [`CONTROL_GROUP_VARIABLE`] names a folder.
     ///
     /// # Authority
-    /// Reads `COFFERDAM_LAUNCHER`, `CARGO_HOME` and `HOME`, the path of this program, and opens the launcher.
+    /// Reads `COFFERDAM_LAUNCHER`, `COFFERDAM_CGROUP`, `CARGO_HOME` and `HOME`, the path of this program, and opens the launcher.
     pub fn find_ambient(ambient: AmbientAuthority) -> Result<Self, StartError> {
+        let host = Self::find_launcher_ambient(ambient)?;
+        match std::env::var_os(CONTROL_GROUP_VARIABLE) {
+            Some(folder) => host.with_control_groups_ambient(Path::new(&folder), ambient),
+            None => Ok(host),
+        }
+    }
+
+    fn find_launcher_ambient(ambient: AmbientAuthority) -> Result<Self, StartError> {
         let variable = std::env::var_os(LAUNCHER_VARIABLE);
         if variable.is_none() && IS_LAUNCHER.load(Ordering::Relaxed) {
             // By this name it is the file that runs, also when it was replaced meanwhile.
@@ -106,6 +117,30 @@ impl ProcessHost {
         }
     }
 
+    /// Gives each guest a control group in a folder of cgroup v2 that is delegated to this user, and bounds there its memory and processes
+    /// together, as far as the folder has the controllers.
+    ///
+    /// # Errors
+    /// When it is no such folder, or no groups can be made in it.
+    ///
+    /// # Authority
+    /// Makes and removes folders there, switches its controllers on for them, and moves processes that it starts into them.
+    pub fn with_control_groups_ambient(
+        mut self,
+        folder: &Path,
+        _: AmbientAuthority,
+    ) -> Result<Self, StartError> {
+        let groups =
+            Groups::open(folder).map_err(|message| StartError::Host { edge: "host".to_owned(), message })?;
+        self.groups = Some(Arc::new(groups));
+        Ok(self)
+    }
+
+    /// The controllers that bound guests beside resource limits; `None` where no control groups were asked for.
+    pub fn control_groups(&self) -> Option<&[&'static str]> {
+        self.groups.as_deref().map(Groups::controllers)
+    }
+
     /// Starts a launcher for each guest, instead of one that stays and has processes ready. A start takes longer; between starts there is
     /// no process of the host's beside its guests.
     #[must_use]
@@ -118,7 +153,13 @@ impl ProcessHost {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         // On one processor the other side cannot answer while this one spins.
         let spin_pauses = if processors > 1 { cofferdam_wire::limits::SPIN_PAUSES_MAX } else { 0 };
-        Self { launcher, spin_pauses, programs: Programs::default(), server: Some(Arc::default()) }
+        Self {
+            launcher,
+            spin_pauses,
+            programs: Programs::default(),
+            server: Some(Arc::default()),
+            groups: None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running the launcher until the filter is in force.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use super::broker::Broker;
 use super::control::{Control, Process, lock};
 use super::error::StartError;
+use super::groups::{Bounds, Groups};
 use super::lower::{Lowered, PROCESSES};
 use super::output::{Output, Stream};
 use super::program::{Program, seal};
@@ -26,6 +28,7 @@ pub(super) struct Launch {
     pub(super) launcher: OwnedFd,
     /// Has processes that stand ready, unless the host starts a launcher for each guest.
     pub(super) server: Option<Arc<Server>>,
+    pub(super) groups: Option<Arc<Groups>>,
     pub(super) program: Arc<Program>,
     pub(super) shared: OwnedFd,
     pub(super) lowered: Arc<Lowered>,
@@ -72,6 +75,9 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         for (_, most) in order.limits.iter_mut().filter(|(resource, _)| *resource == PROCESSES) {
             *most -= 1;
         }
+    }
+    if let Some(groups) = &launch.groups {
+        bound(launch, groups, &order).map_err(|error| host(&format!("its control group: {error}")))?;
     }
     let order = cofferdam_wire::encode(&order).map_err(|error| host(&error))?;
     if order.len() as u64 > ORDER_BYTES_MAX {
@@ -153,6 +159,20 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         }
     }
     Ok((guest, report.layers))
+}
+
+/// Puts the outermost process into a group, before it has started anything.
+fn bound(launch: &Launch, groups: &Groups, order: &Order) -> std::io::Result<()> {
+    let tasks = order.limits.iter().find(|(resource, _)| *resource == PROCESSES).map(|(_, most)| *most);
+    let bounds = Bounds {
+        memory: launch.lowered.memory,
+        tasks: tasks.unwrap_or(u64::from(launch.lowered.threads) + 2),
+    };
+    let group = groups.make(Some(bounds))?;
+    let process = lock(&launch.control.process).as_ref().and_then(Process::number);
+    group.add(process.ok_or(ErrorKind::NotFound)?)?;
+    *lock(&launch.control.group) = Some(group);
+    Ok(())
 }
 
 /// The outermost process of the guest, under way: gives the socket that it takes its order from.

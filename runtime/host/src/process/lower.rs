@@ -38,6 +38,8 @@ pub(super) struct Lowered {
     pub(super) threads: u32,
     /// It may start programs.
     pub(super) programs: bool,
+    /// Memory of all its processes together, bytes, where a control group bounds that.
+    pub(super) memory: u64,
     /// It may use what is handed to it.
     pub(super) handles: bool,
     /// Keeps the granted paths from becoming others under the same number.
@@ -45,9 +47,16 @@ pub(super) struct Lowered {
 }
 
 /// Lowers a plan.
-pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) -> Result<Lowered, StartError> {
+///
+/// `counted`: the kernel counts the guest's processes.
+pub(super) fn lower(
+    plan: &CompartmentPlan,
+    program: &Program,
+    folder: &Path,
+    counted: bool,
+) -> Result<Lowered, StartError> {
     let edge = plan.edge();
-    enforceable(plan, &edge)?;
+    enforceable(plan, &edge, counted)?;
     let rules =
         Rules::new(&plan.syscalls).map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
     let filter = rules.program().map_err(|source| StartError::Rule { edge: edge.clone(), source })?;
@@ -91,13 +100,14 @@ pub(super) fn lower(plan: &CompartmentPlan, program: &Program, folder: &Path) ->
         stderr: stream(Stream::Stderr),
         threads: u32::try_from(threads).unwrap_or(u32::MAX).saturating_add(1),
         programs: granted(HostCapability::ProcessSpawn).is_some(),
+        memory: resident(plan, program.length.max(largest_program)),
         handles: granted(HostCapability::HandleForge).is_some(),
         _paths: held,
     })
 }
 
 /// Refuses what this release cannot hold a guest to.
-fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
+fn enforceable(plan: &CompartmentPlan, edge: &str, counted: bool) -> Result<(), StartError> {
     if plan.backend != Backend::Process.name() {
         return Err(StartError::OtherBackend { edge: edge.to_owned(), backend: plan.backend.clone() });
     }
@@ -145,11 +155,11 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
                         .to_owned(),
                 );
             }
-            (HostCapability::ProcessSpawn, _) => programs_can_be_bounded(plan).or_else(cannot)?,
-            // The kernel does not count the processes of its own root user, whatever namespace they are in.
-            (HostCapability::Thread, Scope::Count(Some(_))) if rustix::process::getuid().is_root() => {
+            (HostCapability::ProcessSpawn, _) => programs_can_be_bounded(plan, counted).or_else(cannot)?,
+            (HostCapability::Thread, Scope::Count(Some(_))) if !counted => {
                 return cannot(
-                    "a number of threads when the host runs as root (run it as another user)".to_owned(),
+                    "a number of threads when the host runs as root (run it as another user, or with control groups that count)"
+                        .to_owned(),
                 );
             }
             _ => {}
@@ -159,10 +169,10 @@ fn enforceable(plan: &CompartmentPlan, edge: &str) -> Result<(), StartError> {
 }
 
 /// Whether the limits of a guest still mean something when it starts programs; if not, why.
-fn programs_can_be_bounded(plan: &CompartmentPlan) -> Result<(), String> {
-    // The kernel does not count the processes of its own root user, so neither their number nor their memory would be bounded.
-    if rustix::process::getuid().is_root() {
-        return Err("`process.spawn` when the host runs as root (run it as another user)".to_owned());
+fn programs_can_be_bounded(plan: &CompartmentPlan, counted: bool) -> Result<(), String> {
+    if !counted {
+        return Err("`process.spawn` when the host runs as root (run it as another user, or with control groups that count)"
+            .to_owned());
     }
     if plan.limits.cpu_time.is_some() {
         return Err("`cpu-time` beside `process.spawn` (the kernel counts each process alone)".to_owned());
@@ -218,6 +228,18 @@ pub(super) const PROCESSES: u32 = 6;
 
 /// The resource of processor time, whole seconds.
 pub(super) const CPU: u32 = 0;
+
+/// All memory that a guest and what is around it may have: its limit, its program, the ring, its scratch folder, and what the kernel keeps
+/// for some processes.
+fn resident(plan: &CompartmentPlan, program_bytes: u64) -> u64 {
+    const KERNEL: u64 = 8 << 20;
+    let memory = plan.limits.memory.map_or(MEMORY_BYTES_DEFAULT, |bytes| bytes.0);
+    let scratch = match plan.scope(HostCapability::FilesystemScratch) {
+        Some(Scope::Bytes(bytes)) => *bytes,
+        _ => 0,
+    };
+    [2 * program_bytes, MEMORY_BYTES as u64, scratch, KERNEL].into_iter().fold(memory, u64::saturating_add)
+}
 
 /// `(resource, value)`, with the numbers of `asm-generic/resource.h`.
 fn limits(plan: &CompartmentPlan, program_bytes: u64, threads: u64) -> Vec<(u32, u64)> {

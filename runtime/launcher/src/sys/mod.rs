@@ -36,7 +36,7 @@ pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
 /// Goes on in two processes, the new one as process 1 of new namespaces; it is told `None`, and this one its number and a descriptor
 /// of it.
 pub(crate) fn fork_into(namespaces: UnshareFlags) -> Result<Option<(Pid, OwnedFd)>, Errno> {
-    let flags = u64::from(namespaces.bits()) | libc::CLONE_PIDFD as u64 | libc::SIGCHLD as u64;
+    let flags = u64::from(namespaces.bits() | (libc::CLONE_PIDFD | libc::SIGCHLD).cast_unsigned());
     let mut descriptor: libc::c_int = -1;
     let nothing = ptr::null_mut::<libc::c_void>();
     // SAFETY: Without a stack and without CLONE_VM this is a fork: the child goes on with a copy of everything. This process has one
