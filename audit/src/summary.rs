@@ -200,7 +200,7 @@ pub(crate) enum Owner {
 }
 
 /// One reference.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Reference {
     /// What is referred to.
     pub(crate) to: Referent,
@@ -226,7 +226,7 @@ pub(crate) enum Referent {
 }
 
 /// A method call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Call {
     /// The method's name.
     pub(crate) name: Text,

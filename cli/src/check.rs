@@ -3,12 +3,12 @@
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam::manifest::{Diagnostic, Project, Resolution, Severity, resolve};
+use cofferdam::manifest::{Code, Diagnostic, Project, Resolution, Severity, resolve};
 use cofferdam::{Loaded, verify_paths_ambient};
 use cofferdam_audit::{Reading, audit};
 
 use crate::arguments::{Check, CheckFormat, Format};
-use crate::code::Code;
+use crate::code;
 use crate::document::CheckDocument;
 use crate::exit::Exit;
 use crate::record::Record;
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
     if !arguments.no_code
         && loaded.project.has_declarations()
         && let Some(code) =
-            Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
+            code::Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
     {
         let verdict = audit(&code.graph, &code.sources, &code.table);
         findings.extend(reach::findings(&loaded, &resolution, &code, &verdict, &arguments.accept_unknown));
@@ -96,7 +96,17 @@ fn say(
     undeclared: &[String],
 ) -> Result<(), Stop> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let text = render::all(project.files(), findings) + &render::totals(errors, findings.len() - errors);
+    let (shown, folded): (Vec<&Diagnostic>, Vec<&Diagnostic>) =
+        findings.iter().partition(|finding| arguments.verbose || !follows(finding, findings));
+    let mut text = render::all(project.files(), shown);
+    if !folded.is_empty() {
+        let more = format!(
+            "{} follow from these: the same capabilities, further down the same ways (--verbose lists them)\n\n",
+            counted(folded.len(), "more finding")
+        );
+        text.push_str(&more);
+    }
+    text.push_str(&render::totals(errors, findings.len() - errors));
     anstream::stderr().write_all(text.as_bytes())?;
     let mut out = anstream::stdout();
     let crates = project.crates().len();
@@ -124,6 +134,24 @@ fn say(
         )?;
     }
     Ok(())
+}
+
+/// Whether a finding is there only because of another: what an edge is not granted, the edges below it cannot be, and who does
+/// not grant it need not hold it.
+fn follows(finding: &Diagnostic, all: &[Diagnostic]) -> bool {
+    let is_denied = |one: &&Diagnostic| {
+        one.code == Code::ReachNotGranted && one.capability.is_some() && one.capability == finding.capability
+    };
+    let mut denied = all.iter().filter(is_denied);
+    match (finding.code, &finding.edge) {
+        (Code::ReachNotGranted, Some((from, _))) => {
+            denied.any(|one| one.edge.as_ref().is_some_and(|(_, to)| to == from))
+        }
+        (Code::ReachNotHeld, _) => {
+            denied.any(|one| one.edge.as_ref().is_some_and(|(from, _)| finding.chain.first() == Some(from)))
+        }
+        _ => false,
+    }
 }
 
 /// `1 crate`, `2 crates`, `2 capabilities`.

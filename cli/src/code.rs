@@ -12,7 +12,8 @@ use cargo_metadata::Metadata;
 use cofferdam::Loaded;
 use cofferdam::manifest::{Capability, CrateIndex};
 use cofferdam_audit::{
-    Cache, CfgSet, Graph, PackageIndex, Reading, Sources, State, Table, Way, read_sources_ambient,
+    Cache, CfgSet, Claim, Claims, Graph, PackageIndex, Reading, Sources, State, Table, Way,
+    read_sources_ambient,
 };
 
 use crate::Stop;
@@ -23,6 +24,7 @@ pub(crate) struct Code {
     pub(crate) graph: Graph,
     pub(crate) sources: Sources,
     pub(crate) table: Table,
+    pub(crate) claims: Claims,
     /// Which package each crate of the project is.
     pub(crate) packages: HashMap<CrateIndex, PackageIndex>,
 }
@@ -53,7 +55,7 @@ impl Code {
         )?;
         meter.end();
         let packages = crates.iter().enumerate().filter_map(|(at, index)| Some(((*index)?, at))).collect();
-        Ok(Some(Self { graph, sources, table, packages }))
+        Ok(Some(Self { graph, sources, table, claims: Claims::load()?, packages }))
     }
 
     /// Reads one package by itself, with its default features: what it depends on is not there.
@@ -63,7 +65,8 @@ impl Code {
     ) -> Result<Self, Stop> {
         let graph = Graph::of_package(package, CfgSet::from_lines(&rustc(&["--print=cfg"])?));
         let sources = read_sources_ambient(&graph, Reading::Platform, None, &|_, _| {}, ambient)?;
-        Ok(Self { graph, sources, table: Table::load()?, packages: HashMap::new() })
+        let (table, claims) = (Table::load()?, Claims::load()?);
+        Ok(Self { graph, sources, table, claims, packages: HashMap::new() })
     }
 
     /// A package's name; with its version where the graph has several of that name.
@@ -71,6 +74,12 @@ impl Code {
         let of = &self.graph.packages[package];
         let same = self.graph.packages.iter().filter(|other| other.name == of.name).count();
         if same > 1 { self.full_name(package) } else { of.name.clone() }
+    }
+
+    /// What `policies/crates/` knows of a package that is no member.
+    pub(crate) fn claim(&self, package: PackageIndex) -> Option<&Claim> {
+        let of = &self.graph.packages[package];
+        self.claims.of(&of.name, &of.version).filter(|_| !of.member)
     }
 
     /// `name@version`.

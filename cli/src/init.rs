@@ -362,6 +362,11 @@ impl Edits<'_> {
             }
             at.is_none()
         };
+        // Edges between crates of others are many: a line each, without the evidence, which `why` shows.
+        let in_a_line = is_new && table.first().is_some_and(|first| first == "workspace") && table.len() == 5;
+        if in_a_line && let Some(grants) = fix::table_at(document.as_table_mut(), &table[..4]) {
+            grants.insert(&table[4], Item::Value(InlineTable::new().into()));
+        }
         let line = Fix {
             file,
             table: table.to_vec(),
@@ -370,7 +375,7 @@ impl Edits<'_> {
             complete: true,
         };
         fix::add(document, &line);
-        if is_new && !evidence.is_empty() {
+        if is_new && !in_a_line && !evidence.is_empty() {
             let mut at: Option<&mut Item> = Some(document.as_item_mut());
             for key in table {
                 at = at.and_then(|item| item.get_mut(key));

@@ -24,6 +24,7 @@ pub(crate) fn findings(
     all.extend(judge.roots());
     all.extend(judge.claims());
     all.extend(judge.unused_grants());
+    all.extend(judge.curated());
     all.extend(judge.unknowns(accepted));
     all.extend(judge.unsafe_code());
     let unlisted = all.len().saturating_sub(limits::FINDINGS_MAX);
@@ -139,6 +140,14 @@ impl Judge<'_> {
         if let Some(way) = self.verdict.way_over(from, to, capability) {
             finding.notes.push(way_text(self.code, &way));
         }
+        if let Some(claim) = self.code.claim(to) {
+            let known = if claim.uses.contains(capability) || claim.elsewhere.contains(capability) {
+                "is known to use it by itself"
+            } else {
+                "is not known to use it by itself"
+            };
+            finding.notes.push(format!("`{provider}` {known}: {}", claim.reason));
+        }
         if let Some(fix) = self.fix(index, capability) {
             let line = print::clause(&fix.capability, &fix.scope);
             finding.help.push(format!(
@@ -216,6 +225,37 @@ impl Judge<'_> {
                 let mut clauses = self.project.grants(edge).flat_map(|table| &table.clauses);
                 clauses.any(|clause| same(&clause.capability.value))
             })
+    }
+
+    /// Crates whose code reaches more than somebody found who read it.
+    fn curated(&self) -> Vec<Diagnostic> {
+        let mut all = Vec::new();
+        for package in 0..self.code.graph.packages.len() {
+            let Some(claim) = self.code.claim(package).filter(|_| self.verdict.is_linked(package)) else {
+                continue;
+            };
+            let own = to_grant(&self.verdict.own(package));
+            for capability in
+                own.iter().filter(|one| !claim.uses.contains(one) && !claim.elsewhere.contains(one))
+            {
+                let name = self.code.name(package);
+                let read: Vec<String> = claim.read.iter().map(ToString::to_string).collect();
+                let message = format!(
+                    "`{name}` {} uses `{capability}`, which was not in {} when it was read",
+                    self.code.graph.packages[package].version,
+                    read.join(", ")
+                );
+                let mut finding = Diagnostic::new(MessageCode::ClaimDisagrees, message);
+                finding.capability = Some(capability.to_string());
+                finding.chain = vec![name];
+                finding.notes.push(claim.reason.clone());
+                if let Some(way) = self.verdict.way_within(package, capability) {
+                    finding.notes.push(way_text(self.code, &way));
+                }
+                all.push(finding);
+            }
+        }
+        all
     }
 
     /// What the roots reach must be held.
@@ -341,8 +381,9 @@ impl Judge<'_> {
             }
             let many = if files.len() == 1 { "one file" } else { "some files" };
             let message = if generated {
+                let are = if files.len() == 1 { "is" } else { "are" };
                 format!(
-                    "{many} of `{} {}` are written by its build script and were not read",
+                    "{many} of `{} {}` {are} written by its build script and not read",
                     of.name, of.version
                 )
             } else {
@@ -363,7 +404,18 @@ impl Judge<'_> {
         let mut all = Vec::new();
         for (package, of) in self.code.graph.packages.iter().enumerate().filter(|(_, of)| of.member) {
             let (reaching, _) = self.verdict.unsafe_code(package);
-            for site in reaching {
+            // A name of its own that the crate exports stands for what its unsafe code does.
+            let exported: BTreeSet<String> = self
+                .project
+                .crates()
+                .filter(|index| self.package(*index) == Some(package))
+                .filter_map(|index| self.project.tables(index))
+                .flat_map(|tables| &tables.exports)
+                .map(|one| &one.capability.value)
+                .filter(|name| !matches!(name, Capability::Host(..)))
+                .map(ToString::to_string)
+                .collect();
+            for site in reaching.into_iter().filter(|site| site.tags.is_disjoint(&exported)) {
                 let untagged: Vec<String> = to_names(&site.reaches)
                     .into_iter()
                     .filter(|name| {

@@ -12,7 +12,7 @@ use super::sets::{Atom, AtomSet, Atoms};
 use crate::limits::LOOKUPS_MAX;
 use crate::map::{Map, Set};
 use crate::package::{Graph, PackageIndex, TargetKind};
-use crate::summary::{ItemKind, Owner, Referent};
+use crate::summary::{Item, ItemKind, Owner, Referent};
 use crate::table::{Table, canonical};
 
 /// One reference between nodes.
@@ -67,8 +67,13 @@ pub(crate) struct Engine<'g, 's> {
     out: Live<'s>,
     alias_numbers: Map<(usize, u32, Vec<Word>), u32>,
     members: Map<u32, Vec<Member>>,
-    /// By unit: the traits in sight that have a function of a name.
-    in_sight: Vec<Map<Word, Vec<u32>>>,
+    /// Units whose functions are sorted to their types and traits. Most units of a graph are used a little, so only those that
+    /// are used at all are.
+    prepared: Vec<bool>,
+    /// Units whose functions without an owner wait for that.
+    put_off: Vec<bool>,
+    /// By unit, once it calls something: the traits in sight that have a function of a name.
+    in_sight: Vec<Option<Map<Word, Vec<u32>>>>,
     /// Names whose call in a node is noted already.
     noted: Set<(u32, Word)>,
     /// By unit: words that its paths hold, as evidence for methods of std.
@@ -110,6 +115,8 @@ impl<'g, 's> Engine<'g, 's> {
             alias_numbers: Map::default(),
             members: Map::default(),
             in_sight: Vec::new(),
+            prepared: Vec::new(),
+            put_off: Vec::new(),
             noted: Set::default(),
             evidence,
             callers: Map::default(),
@@ -125,8 +132,9 @@ impl<'g, 's> Engine<'g, 's> {
                 used: vec![false; count],
             },
         };
-        engine.find_members();
-        engine.find_traits();
+        engine.prepared = vec![false; engine.out.names.units.len()];
+        engine.put_off = engine.prepared.clone();
+        engine.in_sight = vec![None; engine.out.names.units.len()];
         engine
     }
 
@@ -223,77 +231,102 @@ impl<'g, 's> Engine<'g, 's> {
         (found, elsewhere)
     }
 
-    /// Which functions belong to which types and traits.
-    fn find_members(&mut self) {
-        for unit in 0..self.out.names.units.len() {
-            let of = &self.out.names.units[unit];
-            let impls: Vec<(Vec<u32>, Rule)> = of
-                .target
-                .impls
-                .iter()
-                .map(|one| {
-                    if !of.active(one.condition) {
-                        return (Vec::new(), Rule::Always);
-                    }
-                    let node = |(unit, item): (usize, u32)| self.out.names.units[unit].base + item;
-                    let mut owners: Vec<u32> = Vec::new();
-                    if let Some(path) = one.of {
-                        let (types, _) = self.items_meant(unit, one.scope, path);
-                        // An impl for another crate's type is its own trait's: that type must not lead here.
-                        let own = types
-                            .into_iter()
-                            .filter(|meant| meant.0 == unit && is_owner(&self.out.names, *meant));
-                        owners.extend(own.map(node));
-                    }
-                    let (traits, foreign) = match one.of_trait {
-                        Some(path) => self.items_meant(unit, one.scope, path),
-                        None => (Vec::new(), false),
-                    };
-                    if owners.is_empty() {
-                        let local = traits.iter().filter(|(of, _)| *of == unit);
-                        owners.extend(local.map(|meant| node(*meant)));
-                    }
-                    if owners.is_empty() {
-                        for path in &one.arguments {
-                            let (types, _) = self.items_meant(unit, one.scope, *path);
-                            owners.extend(types.into_iter().filter(|(of, _)| *of == unit).map(node));
-                        }
-                    }
-                    if owners.is_empty() {
-                        owners.extend(linked(&self.out.names, unit));
-                    }
-                    let rule = match (one.of_trait, foreign || traits.is_empty()) {
-                        (None, _) => Rule::CalledInSight,
-                        (Some(_), true) => Rule::Always,
-                        (Some(_), false) => Rule::CalledAnywhere,
-                    };
-                    (owners, rule)
-                })
-                .collect();
-            let of = &self.out.names.units[unit];
-            for (index, item) in of.target.items.iter().enumerate() {
-                if !of.active(item.condition) {
-                    continue;
+    /// Which functions of a unit belong to which of its types and traits.
+    fn prepare(&mut self, unit: usize) {
+        if std::mem::replace(&mut self.prepared[unit], true) {
+            return;
+        }
+        let of = &self.out.names.units[unit];
+        // Many impls are about the same types and traits, and one without functions gives nothing to anybody.
+        let mut needed = vec![false; of.target.impls.len()];
+        for item in &of.target.items {
+            if let Owner::Impl(one) = item.owner {
+                needed[one as usize] = true;
+            }
+        }
+        let mut known: Map<(u32, u32), (Vec<(usize, u32)>, bool)> = Map::default();
+        let mut meant = |scope: u32, path: u32| {
+            let scope = of.scope_that_matters(scope, path);
+            known.entry((scope, path)).or_insert_with(|| self.items_meant(unit, scope, path)).clone()
+        };
+        let node = |(unit, item): (usize, u32)| self.out.names.units[unit].base + item;
+        let mut impls: Vec<(Vec<u32>, Rule)> = Vec::with_capacity(needed.len());
+        for (one, needed) in of.target.impls.iter().zip(needed) {
+            if !needed || !of.active(one.condition) {
+                impls.push((Vec::new(), Rule::Always));
+                continue;
+            }
+            let mut owners: Vec<u32> = Vec::new();
+            if let Some(path) = one.of {
+                let (types, _) = meant(one.scope, path);
+                // An impl for another crate's type is its own trait's: that type must not lead here.
+                let own =
+                    types.into_iter().filter(|meant| meant.0 == unit && is_owner(&self.out.names, *meant));
+                owners.extend(own.map(node));
+            }
+            let (traits, foreign) = match one.of_trait {
+                Some(path) => meant(one.scope, path),
+                None => (Vec::new(), false),
+            };
+            if owners.is_empty() {
+                let local = traits.iter().filter(|(of, _)| *of == unit);
+                owners.extend(local.map(|meant| node(*meant)));
+            }
+            if owners.is_empty() {
+                for path in &one.arguments {
+                    let (types, _) = meant(one.scope, *path);
+                    owners.extend(types.into_iter().filter(|(of, _)| *of == unit).map(node));
                 }
-                let (owners, rule) = match item.owner {
-                    Owner::Scope => continue,
-                    Owner::Impl(one) => (impls[one as usize].0.clone(), impls[one as usize].1),
-                    Owner::Trait(one) => (vec![of.base + one], Rule::CalledAnywhere),
-                };
-                let unnamed = of.summary.texts[item.name as usize].starts_with('(');
-                let rule = if unnamed || item.kind == ItemKind::Value { Rule::Always } else { rule };
-                let member = Member { node: of.base + index as u32, name: of.word(item.name), rule };
-                for owner in owners {
-                    self.members.entry(owner).or_default().push(member);
-                }
+            }
+            if owners.is_empty() {
+                owners.extend(linked(&self.out.names, unit));
+            }
+            let rule = match (one.of_trait, foreign || traits.is_empty()) {
+                (None, _) => Rule::CalledInSight,
+                (Some(_), true) => Rule::Always,
+                (Some(_), false) => Rule::CalledAnywhere,
+            };
+            impls.push((owners, rule));
+        }
+        for (index, item) in of.target.items.iter().enumerate() {
+            if !of.active(item.condition) {
+                continue;
+            }
+            let (owners, rule) = match item.owner {
+                Owner::Scope => continue,
+                Owner::Impl(one) => (impls[one as usize].0.clone(), impls[one as usize].1),
+                Owner::Trait(one) => (vec![of.base + one], Rule::CalledAnywhere),
+            };
+            let unnamed = of.summary.texts[item.name as usize].starts_with('(');
+            let rule = if unnamed || item.kind == ItemKind::Value { Rule::Always } else { rule };
+            let member = Member { node: of.base + index as u32, name: of.word(item.name), rule };
+            for owner in owners {
+                self.members.entry(owner).or_default().push(member);
+            }
+        }
+        if let (true, Some(linked)) = (self.put_off[unit], linked(&self.out.names, unit)) {
+            self.members_of(linked);
+        }
+    }
+
+    /// The functions of a type or trait that is used.
+    fn members_of(&mut self, node: u32) {
+        let members = self.members.get(&node).cloned().unwrap_or_default();
+        for member in members {
+            if self.is_called(member, node) {
+                self.step(node, member.node, 0);
+            } else {
+                self.waiting.entry(member.name).or_default().push((node, member));
             }
         }
     }
 
-    fn find_traits(&mut self) {
-        for unit in 0..self.out.names.units.len() {
+    /// The traits that a unit's code may call a function of that name of.
+    fn traits_with(&mut self, unit: usize, name: Word) -> Vec<u32> {
+        if self.in_sight[unit].is_none() {
             let mut by_name: Map<Word, Vec<u32>> = Map::default();
             for (of, item) in self.out.names.traits_in_sight(unit) {
+                self.prepare(of);
                 let owner = self.out.names.units[of].base + item;
                 for member in self.members.get(&owner).into_iter().flatten() {
                     let owners = by_name.entry(member.name).or_default();
@@ -305,8 +338,9 @@ impl<'g, 's> Engine<'g, 's> {
             for owners in by_name.values_mut() {
                 owners.sort_unstable();
             }
-            self.in_sight.push(by_name);
+            self.in_sight[unit] = Some(by_name);
         }
+        self.in_sight[unit].as_ref().and_then(|known| known.get(&name)).cloned().unwrap_or_default()
     }
 
     fn visit(&mut self, node: u32) {
@@ -319,8 +353,13 @@ impl<'g, 's> Engine<'g, 's> {
             return;
         }
         let (unit, item) = self.out.names.item_of(node);
+        // What happens by linking alone leads nowhere else in most units, and most are not used otherwise.
+        if self.out.names.units[unit].item(item).kind != ItemKind::Linked {
+            self.prepare(unit);
+        }
         let of = &self.out.names.units[unit];
-        let entry = of.item(item).clone();
+        // What is read of a summary lives as long as the summary, not as the engine.
+        let entry: &'s Item = &of.target.items[item as usize];
         if let ItemKind::Foreign(symbol) = entry.kind {
             let symbol = of.summary.texts[symbol as usize].clone();
             let capabilities = self.table.of_symbol(&symbol);
@@ -383,14 +422,10 @@ impl<'g, 's> Engine<'g, 's> {
                 self.called(node, unit, word, call.line);
             }
         }
-        // The functions of a type or trait.
-        let members = self.members.get(&node).cloned().unwrap_or_default();
-        for member in members {
-            if self.is_called(member, node) {
-                self.step(node, member.node, 0);
-            } else {
-                self.waiting.entry(member.name).or_default().push((node, member));
-            }
+        if self.prepared[unit] {
+            self.members_of(node);
+        } else {
+            self.put_off[unit] = true;
         }
     }
 
@@ -433,7 +468,7 @@ impl<'g, 's> Engine<'g, 's> {
                 self.waiting.insert(name, still);
             }
         }
-        let traits = self.in_sight[unit].get(&name).cloned().unwrap_or_default();
+        let traits = self.traits_with(unit, name);
         for owner in traits {
             self.step(node, owner, line);
         }
@@ -469,6 +504,7 @@ impl<'g, 's> Engine<'g, 's> {
             Meaning::Item(of, item, rest) => {
                 let target = self.out.names.units[*of].base + item;
                 if let Some(name) = rest.first() {
+                    self.prepare(*of);
                     let members = self.members.get(&target).cloned().unwrap_or_default();
                     let mut found = false;
                     for member in members.iter().filter(|member| member.name == *name) {

@@ -211,20 +211,8 @@ impl<'s> Names<'s> {
     }
 
     /// The nearest scope in which a path can mean something else than in the one around it.
-    pub(crate) fn effective(&self, unit: usize, mut scope: u32, path: u32) -> u32 {
-        let here = &self.units[unit];
-        let Some(first) =
-            here.target.paths[path as usize].segments.first().map(|text| here.words[*text as usize])
-        else {
-            return scope;
-        };
-        while here.target.scopes[scope as usize].block
-            && here.bound(scope, first).is_empty()
-            && here.globs_of(scope).is_empty()
-        {
-            scope = here.target.scopes[scope as usize].parent;
-        }
-        scope
+    pub(crate) fn effective(&self, unit: usize, scope: u32, path: u32) -> u32 {
+        self.units[unit].scope_that_matters(scope, path)
     }
 
     /// What a path of a unit's code means, seen from a scope. Empty when it is nothing that has a place here: a local
@@ -310,6 +298,22 @@ impl Unit<'_> {
     /// Whether code under a condition is compiled, as far as is known.
     pub(crate) fn active(&self, condition: u32) -> bool {
         self.holds[condition as usize] != Some(false)
+    }
+
+    /// The nearest scope in which a path can mean something else than in the one around it.
+    pub(crate) fn scope_that_matters(&self, mut scope: u32, path: u32) -> u32 {
+        let Some(first) =
+            self.target.paths[path as usize].segments.first().map(|text| self.words[*text as usize])
+        else {
+            return scope;
+        };
+        while self.target.scopes[scope as usize].block
+            && self.bound(scope, first).is_empty()
+            && self.globs_of(scope).is_empty()
+        {
+            scope = self.target.scopes[scope as usize].parent;
+        }
+        scope
     }
 
     pub(crate) fn item(&self, item: u32) -> &Item {

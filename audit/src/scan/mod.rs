@@ -87,6 +87,8 @@ pub(crate) struct Scanner<'p> {
     /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
     asked_by_macros: Vec<(String, Unknown)>,
     used_macros: HashSet<String>,
+    /// Macros by example that write `extern` blocks.
+    foreign_macros: HashSet<String>,
     /// The macro whose rules are read.
     in_macro: Option<String>,
     /// For macros that write `prefix::$name`: the prefixes, and the scope in which they are written.
@@ -173,6 +175,7 @@ impl<'p> Scanner<'p> {
             plain_macros: HashMap::new(),
             asked_by_macros: Vec::new(),
             used_macros: HashSet::new(),
+            foreign_macros: HashSet::new(),
             glue: HashMap::new(),
             glued: Vec::new(),
             in_macro: None,

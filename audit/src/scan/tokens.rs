@@ -269,6 +269,52 @@ pub(crate) fn glue(tokens: TokenStream) -> Vec<Vec<String>> {
     found
 }
 
+/// Whether a macro's rules write `extern "C" { ... }`, by whatever words: what such a macro is handed declares foreign functions.
+pub(crate) fn writes_extern(tokens: TokenStream) -> bool {
+    let mut pending = vec![tokens];
+    while let Some(tokens) = pending.pop() {
+        let list: Vec<TokenTree> = tokens.into_iter().collect();
+        for (at, token) in list.iter().enumerate() {
+            match token {
+                TokenTree::Group(group) => pending.push(group.stream()),
+                TokenTree::Ident(word) if *word == "extern" => {
+                    // `extern crate` and `extern "C" fn` declare nothing foreign.
+                    let abi = usize::from(matches!(list.get(at + 1), Some(TokenTree::Literal(_))));
+                    match list.get(at + 1 + abi) {
+                        Some(TokenTree::Group(_) | TokenTree::Punct(_)) => return true,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+/// The names and lines of the functions and statics that tokens declare: `fn name`, `static name`.
+pub(crate) fn declared(tokens: TokenStream) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    let mut pending = vec![tokens];
+    while let Some(tokens) = pending.pop() {
+        let list: Vec<TokenTree> = tokens.into_iter().collect();
+        for at in 0..list.len() {
+            match &list[at] {
+                TokenTree::Group(group) => pending.push(group.stream()),
+                TokenTree::Ident(word) if *word == "fn" || *word == "static" => {
+                    let is_mut = ident(&list, at + 1).is_some_and(|word| word == "mut");
+                    let of = at + 1 + usize::from(is_mut);
+                    if let Some(name) = ident(&list, of) {
+                        found.push((name, list[of].span().start().line));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
 /// Most names that one use of a macro hands in, as far as they are looked at.
 const HANDED_IN_MAX: usize = 256;
 

