@@ -31,6 +31,7 @@ mod reach;
 mod render;
 mod run;
 mod sarif;
+mod selftest;
 mod setup;
 mod source;
 
@@ -140,6 +141,7 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Run(arguments) => run::run(&arguments, ambient),
         Command::Cache(arguments) => cache::run(&arguments, ambient),
         Command::Doctor => doctor::run(ambient),
+        Command::Selftest(arguments) => selftest::run(&arguments, ambient),
         Command::Schema { of } => document::print_schema(of),
         Command::Completions { shell } => {
             let mut completions = Vec::new();
