@@ -221,7 +221,7 @@ pub const WASM_ATTEMPTS: &[WasmAttempt] = &[
     here("w32", "wait in the host without end", "deadline", limits::wait),
     here("w33", "ask for 4 GiB of random numbers", "fault or limit", limits::random_flood),
     here("w34", "be replaced in the cache of compiled code", "compiled again", values::tampered_cache),
-    here("w35", "be no component, in 300 ways", "does not start", values::malformed),
+    here("w35", "be no component, in 120 ways", "does not start", values::malformed),
     WasmAttempt {
         id: "w36",
         tries: "take long to compile",
@@ -244,7 +244,7 @@ pub const WASM_ATTEMPTS: &[WasmAttempt] = &[
         "tests/edges.rs",
         "a_replacement_takes_new_calls_and_lets_running_ones_finish",
     ),
-    here("w39", "leave something behind in 300 ends", "counted", limits::churn),
+    here("w39", "leave something behind in 60 ends", "counted", limits::churn),
     here("w40", "find bytes of the instance before it", "fresh memory", limits::leftovers),
     here("w41", "be called by several threads at once", "one after the other", limits::threads),
     WasmAttempt {
