@@ -8,17 +8,19 @@ use std::process::Command;
 use harness::root;
 
 /// Who may depend on whom. Nothing else, and every crate of the workspace is here.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("capability-manifest", &[]),
     ("caption", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-launcher", "cofferdam-wire"]),
     ("cofferdam-audit", &["capability-manifest"]),
     ("cofferdam-bindgen", &[]),
-    ("cofferdam-cli", &["cofferdam", "cofferdam-audit", "cofferdam-toolchain"]),
+    ("cofferdam-cli", &["cofferdam", "cofferdam-audit", "cofferdam-selftest", "cofferdam-toolchain"]),
     ("cofferdam-example-hostile", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam-example-zlib", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam-guest", &["cofferdam-bindgen", "cofferdam-wire"]),
     ("cofferdam-launcher", &["cofferdam-wire"]),
+    ("cofferdam-selftest", &["cofferdam"]),
+    ("cofferdam-selftest-guest", &["cofferdam-wire"]),
     ("cofferdam-test-guests", &["cofferdam-guest", "cofferdam-wire"]),
     ("cofferdam-toolchain", &[]),
     ("cofferdam-wire", &[]),

@@ -42,13 +42,18 @@ fn the_page_of_codes_is_fresh() {
 
 #[test]
 fn the_schemas_are_fresh() {
-    for document in
-        ["audit", "build", "cache", "check", "diff", "explain", "graph", "inspect", "plan", "report", "why"]
-    {
+    for document in [
+        "audit", "build", "cache", "check", "diff", "explain", "graph", "inspect", "plan", "report", "selftest", "why",
+    ] {
         let run = cofferdam(&["schema", document]);
         assert_eq!(run.code, Some(0), "{run}");
         fresh(&format!("docs/schema/{document}-1.json"), &run.stdout);
     }
+}
+
+#[test]
+fn the_page_of_the_escape_suite_is_fresh() {
+    fresh("docs/escape-suite.md", &cofferdam_selftest::table::page());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use ambient_authority::ambient_authority;
 use cofferdam_selftest::attempt::{Attempt, Part};
 use cofferdam_selftest::process_attempts;
-use cofferdam_selftest::suite::{Suite, line};
+use cofferdam_selftest::suite::{Suite, everything, line};
 use cofferdam_selftest::trial::{Programs, Trial, try_part};
 
 fn root() -> &'static Path {
@@ -40,7 +40,15 @@ fn programs() -> &'static Programs {
         }
         let target = root().join("target/guests");
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "cofferdam-selftest-guest", "-p", "cofferdam-launcher"])
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "-p",
+                "cofferdam-selftest-guest",
+                "-p",
+                "cofferdam-launcher",
+            ])
             .args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
             .arg(&target)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
@@ -86,12 +94,12 @@ fn placed() -> &'static Path {
 }
 
 /// This test's own program, for one part of one attempt.
-fn trial(attempt: &Attempt, part: Part) -> Command {
+fn trial(id: &str, part: Part) -> Command {
     let folder = placed();
     let mut command = Command::new(folder.join("test"));
     command
         .args(["--exact", "alone_one_part", "--nocapture", "--test-threads=1"])
-        .env(TRIAL, format!("{} {}", attempt.id, part.word()))
+        .env(TRIAL, format!("{id} {}", part.word()))
         .env(PROGRAMS, folder)
         .current_dir("/");
     command
@@ -122,7 +130,8 @@ fn only() -> Vec<String> {
 fn run() -> Vec<Trial> {
     let attempts = all(&only());
     let at_a_time = std::thread::available_parallelism().map_or(2, usize::from) * 2;
-    Suite { attempts: &attempts, mutated: true, at_a_time, command: &trial, progress: &|_, _| {} }.run()
+    let todo = everything(&attempts, true);
+    Suite { todo: &todo, at_a_time, command: &trial, progress: &|_, _| {} }.run()
 }
 
 #[test]

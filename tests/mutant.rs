@@ -162,10 +162,13 @@ pub(crate) fn mutant(root: &Path) -> PathBuf {
     put(&folder.join("src/leave.rs"), LEAVE);
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("readable");
     let version = |name: &str| {
-        let line = manifest.lines().find(|line| line.starts_with(&format!("{name} = "))).expect("a dependency");
+        let line =
+            manifest.lines().find(|line| line.starts_with(&format!("{name} = "))).expect("a dependency");
         line.split(" #").next().expect("text").to_owned()
     };
-    let mut own = String::from("[package]\nname = \"mutant-launcher\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n");
+    let mut own = String::from(
+        "[package]\nname = \"mutant-launcher\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n",
+    );
     let _ = writeln!(own, "cofferdam-wire = {{ path = {:?} }}", root.join("runtime/wire"));
     for name in ["landlock", "libc", "rustix"] {
         let _ = writeln!(own, "{}", version(name));

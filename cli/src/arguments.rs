@@ -73,6 +73,9 @@ pub(crate) enum Command {
     Run(Run),
     /// Say what this machine can enforce, by trying each layer
     Doctor,
+    /// Try on this machine what hostile guests try, and say what stopped each attempt
+    #[command(after_help = SELFTEST_HELP)]
+    Selftest(Selftest),
     /// Show or clear the compiled code that is kept
     Cache(Cache),
     /// Say what a component would need and what it offers; nothing of it runs
@@ -157,6 +160,22 @@ The program gets what the workspace holds, and its dependencies what it grants t
 Examples:
   cofferdam run -- --fast input.txt                      the only wasm program of the workspace
   cofferdam run -p report --audit run.jsonl";
+
+const SELFTEST_HELP: &str = "\
+Runs as any user, in a minute or two; every attempt has a process of its own, and nothing beyond this machine is ever tried. The
+list, with what each layer stops, is docs/escape-suite.md. In a checkout the programs that it needs are compiled first; elsewhere
+they are looked for beside this program and among what Cargo installed. Exit codes: 0 all is stopped, 5 something is not.";
+
+/// `selftest`.
+#[derive(Debug, Args)]
+pub(crate) struct Selftest {
+    /// The output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// One part of one attempt, for the processes that the suite starts
+    #[arg(long, hide = true)]
+    pub trial: Option<String>,
+}
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -512,5 +531,6 @@ pub(crate) enum Document {
     Inspect,
     Plan,
     Report,
+    Selftest,
     Why,
 }

@@ -702,6 +702,49 @@ pub(crate) struct CacheDocument {
     pub bytes_max: u64,
 }
 
+/// The output of `selftest --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam selftest")]
+pub(crate) struct SelftestDocument {
+    /// Always `selftest`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// Whether everything was stopped as it must be, and every layer is there.
+    pub(crate) passed: bool,
+    /// Whether it ran as root.
+    pub(crate) root: bool,
+    /// What this machine can enforce for process compartments, as `doctor` says it.
+    pub(crate) tier: String,
+    /// How long it took.
+    pub(crate) seconds: u64,
+    /// Processes of their own that were tried.
+    pub(crate) trials: usize,
+    /// Each attempt, in the order of docs/escape-suite.md.
+    pub(crate) attempts: Vec<AttemptDocument>,
+}
+
+/// One attempt of the suite.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AttemptDocument {
+    /// Its number in docs/escape-suite.md.
+    pub(crate) id: String,
+    /// What the guest tries.
+    pub(crate) tries: String,
+    /// The layers that stop it.
+    pub(crate) layers: Vec<String>,
+    /// What must stop it.
+    pub(crate) expected: String,
+    /// What happened.
+    pub(crate) seen: String,
+    /// Whether it was also tried where nothing stops it.
+    pub(crate) control: bool,
+    /// Whether all of it was as it must be.
+    pub(crate) passed: bool,
+    /// What was not.
+    pub(crate) failed: Vec<String>,
+}
+
 /// Prints the schema of a document.
 pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
     let schema = match of {
@@ -716,6 +759,7 @@ pub(crate) fn print_schema(of: Document) -> Result<Exit, Stop> {
         Document::Diff => schema_for!(DiffDocument),
         Document::Report => schema_for!(ReportDocument),
         Document::Why => schema_for!(WhyDocument),
+        Document::Selftest => schema_for!(SelftestDocument),
     };
     print_json(&schema)?;
     Ok(Exit::Ok)

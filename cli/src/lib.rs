@@ -35,6 +35,7 @@ mod render;
 mod report;
 mod run;
 mod sarif;
+mod selftest;
 mod setup;
 mod source;
 mod subject;
@@ -153,6 +154,7 @@ fn dispatch(command: Command, ambient: AmbientAuthority) -> Result<Exit, Stop> {
         Command::Run(arguments) => run::run(&arguments, ambient),
         Command::Cache(arguments) => cache::run(&arguments, ambient),
         Command::Doctor => doctor::run(ambient),
+        Command::Selftest(arguments) => selftest::run(&arguments, ambient),
         Command::Schema { of } => document::print_schema(of),
         Command::Completions { shell } => {
             let mut completions = Vec::new();

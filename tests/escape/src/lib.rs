@@ -9,9 +9,18 @@
 
 pub mod attempt;
 mod list;
+pub mod programs;
 pub mod suite;
 pub mod table;
 pub mod trial;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 mod world;
 
+pub use list::edits::EDITS;
 pub use list::{ABSENT, Absent, process_attempts};
+
+/// Whether the suite runs as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

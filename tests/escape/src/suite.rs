@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::attempt::{Attempt, Part};
 use crate::trial::{Trial, parts};
 
-/// Longest that one trial may take. The longest waits ten seconds for a greeting.
-const TRIAL_MAX: Duration = Duration::from_secs(60);
+/// Longest that one trial may take. The longest waits ten seconds for a greeting; the rest is for busy machines.
+const TRIAL_MAX: Duration = Duration::from_secs(120);
 
 /// What begins the line with which a trial's process says what came of it.
 pub const LINE: &str = "cofferdam-selftest-trial: ";
@@ -21,14 +21,12 @@ pub const SECRET: (&str, &str) = ("COFFERDAM_SELFTEST_SECRET", "cofferdam-host-s
 
 /// How many trials run, and how they are started.
 pub struct Suite<'a> {
-    /// The attempts.
-    pub attempts: &'a [Attempt],
-    /// Also without each layer.
-    pub mutated: bool,
+    /// What is tried: attempts by their numbers, with the parts of each.
+    pub todo: &'a [(&'static str, Part)],
     /// Trials at a time.
     pub at_a_time: usize,
     /// A program that does one part of one attempt, and prints [`line`].
-    pub command: &'a (dyn Fn(&Attempt, Part) -> Command + Sync),
+    pub command: &'a (dyn Fn(&str, Part) -> Command + Sync),
     /// Told after each trial: how many are done, and how many there are.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
@@ -38,20 +36,23 @@ pub fn line(trial: &Trial) -> String {
     format!("{LINE}{}", serde_json::to_string(trial).unwrap_or_default())
 }
 
+/// All parts of those attempts that this user can try.
+pub fn everything(attempts: &[Attempt], mutated: bool) -> Vec<(&'static str, Part)> {
+    let root = rustix::process::geteuid().is_root();
+    let possible = attempts.iter().filter(|attempt| attempt.who.includes(root));
+    possible.flat_map(|attempt| parts(attempt, mutated).into_iter().map(|part| (attempt.id, part))).collect()
+}
+
 impl Suite<'_> {
-    /// Runs all that this user can try; gives them in the order of the list.
+    /// Runs all of it; gives what came of it in the same order.
     pub fn run(&self) -> Vec<Trial> {
-        let root = rustix::process::geteuid().is_root();
-        let mut todo: Vec<(&Attempt, Part)> = Vec::new();
-        for attempt in self.attempts.iter().filter(|attempt| attempt.who.includes(root)) {
-            todo.extend(parts(attempt, self.mutated).into_iter().map(|part| (attempt, part)));
-        }
+        let todo = self.todo;
         let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
             for _ in 0..self.at_a_time.max(1) {
                 scope.spawn(|| {
-                    while let Some((attempt, part)) = todo.get(next.fetch_add(1, Ordering::SeqCst)) {
-                        let trial = self.one(attempt, *part);
+                    while let Some((id, part)) = todo.get(next.fetch_add(1, Ordering::SeqCst)) {
+                        let trial = self.one(id, *part);
                         let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                         done.push(trial);
                         (self.progress)(done.len(), todo.len());
@@ -60,14 +61,14 @@ impl Suite<'_> {
             }
         });
         let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let place = |trial: &Trial| todo.iter().position(|(one, part)| one.id == trial.id && *part == trial.part);
+        let place = |trial: &Trial| todo.iter().position(|(id, part)| *id == trial.id && *part == trial.part);
         done.sort_by_key(place);
         done
     }
 
-    fn one(&self, attempt: &Attempt, part: Part) -> Trial {
-        let failed = |said: String| Trial { id: attempt.id.to_owned(), part, passed: false, said };
-        let mut command = (self.command)(attempt, part);
+    fn one(&self, id: &str, part: Part) -> Trial {
+        let failed = |said: String| Trial { id: id.to_owned(), part, passed: false, said };
+        let mut command = (self.command)(id, part);
         // A group of its own: some attempts signal the whole group that the host is in.
         command.process_group(0);
         command.env(SECRET.0, SECRET.1).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -85,7 +86,9 @@ impl Suite<'_> {
         let err = child.stderr.take().map(|mut out| {
             std::thread::spawn(move || {
                 let mut bytes = Vec::new();
-                out.read_to_end(&mut bytes).map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+                out.read_to_end(&mut bytes)
+                    .map(|_| String::from_utf8_lossy(&bytes).into_owned())
+                    .unwrap_or_default()
             })
         });
         if !wait(&mut child) {

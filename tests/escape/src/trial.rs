@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
-use cofferdam::manifest::{
-    Diagnostic, Files, Form, ManifestText, ProjectBuilder, parse, resolve,
-};
+use cofferdam::manifest::{Diagnostic, Files, Form, ManifestText, ProjectBuilder, parse, resolve};
 use cofferdam::process::{CallError, ProcessCompartment, ProcessHost, StartError};
 use cofferdam::{AuditLog, CompartmentPlan, plan};
 use serde::{Deserialize, Serialize};
@@ -111,7 +109,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -145,7 +143,8 @@ const EDGE: &str = "selftest -> guest";
 
 /// The plan of a compartment with these grants and limits, through the whole pipeline.
 fn planned(grants: &str, limits: &str) -> Result<CompartmentPlan, String> {
-    let table = if grants.is_empty() { String::new() } else { format!("[crates.selftest.grants.guest]\n{grants}\n") };
+    let table =
+        if grants.is_empty() { String::new() } else { format!("[crates.selftest.grants.guest]\n{grants}\n") };
     let manifest = format!(
         "[holds]\n{grants}\n[crates.selftest]\ndependencies = [\"guest\"]\n{table}[crates.guest]\n\
          compartment = {{ backend = \"process\", limits = {{ {limits} }} }}\n"
@@ -157,32 +156,43 @@ fn planned(grants: &str, limits: &str) -> Result<CompartmentPlan, String> {
 }
 
 /// A manifest, decided about: a plan, or the codes of what is wrong.
-fn decided(manifest: &str) -> Result<Result<cofferdam::Plan, Vec<&'static str>>, String> {
+pub(crate) fn decided(manifest: &str) -> Result<Result<cofferdam::Plan, Vec<&'static str>>, String> {
     let mut files = Files::default();
     let file = files.add(ManifestText::from_bytes("capabilities.toml", manifest.into()).map_err(text)?);
     let manifest = match parse(file, files.get(file), Form::Standalone) {
         Ok(manifest) => manifest,
         Err(errors) => {
-            return Ok(Err(errors.iter().map(|error| Diagnostic::of_manifest_error(error).code.name()).collect()));
+            return Ok(Err(errors
+                .iter()
+                .map(|error| Diagnostic::of_manifest_error(error).code.name())
+                .collect()));
         }
     };
     let project = match ProjectBuilder::standalone(files, manifest) {
         Ok(project) => project,
         Err((_, errors)) => {
-            return Ok(Err(errors.iter().map(|error| Diagnostic::of_project_error(error).code.name()).collect()));
+            return Ok(Err(errors
+                .iter()
+                .map(|error| Diagnostic::of_project_error(error).code.name())
+                .collect()));
         }
     };
     let resolution = resolve(&project);
     match resolution.granted(&project) {
         Some(graph) => plan(&project, &graph).map(Ok).map_err(text),
-        None => Ok(Err(resolution.denials().iter().map(|denial| Diagnostic::of_denial(&project, denial).code.name()).collect())),
+        None => Ok(Err(resolution
+            .denials()
+            .iter()
+            .map(|denial| Diagnostic::of_denial(&project, denial).code.name())
+            .collect())),
     }
 }
 
 /// A program with the last byte of a mark in it replaced.
 fn marked(program: &Path, mark: &[u8], byte: u8, folder: &Path) -> Result<PathBuf, String> {
     let mut bytes = std::fs::read(program).map_err(text)?;
-    let at = bytes.windows(mark.len()).position(|window| window == mark).ok_or("the guest has no such mark")?;
+    let at =
+        bytes.windows(mark.len()).position(|window| window == mark).ok_or("the guest has no such mark")?;
     bytes[at + mark.len()] = byte;
     let path = folder.join("marked");
     std::fs::write(&path, bytes).map_err(text)?;
@@ -242,7 +252,9 @@ impl Run<'_> {
         let guest = match self.attempt.act {
             _ if self.honest => self.programs.guest.clone(),
             Act::Early => marked(&self.programs.guest, b"calls ptrace before main: ", b'1', world.path())?,
-            Act::Greeting(how) => marked(&self.programs.guest, b"greets its host in this way: ", how, world.path())?,
+            Act::Greeting(how) => {
+                marked(&self.programs.guest, b"greets its host in this way: ", how, world.path())?
+            }
             _ => self.programs.guest.clone(),
         };
         let log = Log::default();
@@ -456,13 +468,16 @@ fn confined(attempt: &Attempt, programs: &Programs, ambient: AmbientAuthority) -
         wrong.push(format!("the victim noticed {what}"));
     }
     let good = is_stop(attempt.stop, &outcome.seen);
-    let said = if good { outcome.seen.to_string() } else { format!("{}, and not {:?}", outcome.seen, attempt.stop) };
+    let said =
+        if good { outcome.seen.to_string() } else { format!("{}, and not {:?}", outcome.seen, attempt.stop) };
     verdict(good, said, &wrong)
 }
 
 /// Whether a victim noticed what such an attempt does when it works.
 fn was_noticed(attempt: &Attempt, noticed: &[String]) -> Result<(), String> {
-    if attempt.noticed.is_empty() || attempt.noticed.iter().any(|what| noticed.iter().any(|found| found == what)) {
+    if attempt.noticed.is_empty()
+        || attempt.noticed.iter().any(|what| noticed.iter().any(|found| found == what))
+    {
         return Ok(());
     }
     Err(format!("the victim noticed {noticed:?}, and nothing of {:?}", attempt.noticed))
@@ -473,8 +488,14 @@ fn control(attempt: &Attempt, programs: &Programs, ambient: AmbientAuthority) ->
         Control::Nothing(why) => Ok(why.to_owned()),
         Control::Unconfined(expected) => unconfined(attempt, expected.of(is_root()), programs),
         Control::Granted(grants, limits, answer) => {
-            let run =
-                Run { attempt, programs, grants: grants.to_owned(), limits, leave_out: Vec::new(), honest: false };
+            let run = Run {
+                attempt,
+                programs,
+                grants: grants.to_owned(),
+                limits,
+                leave_out: Vec::new(),
+                honest: false,
+            };
             let outcome = run.go(ambient)?;
             let good = matches!(outcome.seen, Seen::Gave(value) if answer.holds(value));
             verdict(good, outcome.seen.to_string(), &outcome.wrong)
@@ -495,8 +516,11 @@ fn control(attempt: &Attempt, programs: &Programs, ambient: AmbientAuthority) ->
             let outcome = run.go(ambient)?;
             let good = matches!(outcome.seen, Seen::Gave(0..));
             let faults = outcome.log.events("fault");
-            let wrong: Vec<String> =
-                outcome.wrong.into_iter().chain(faults.iter().map(|event| format!("the log has {event}"))).collect();
+            let wrong: Vec<String> = outcome
+                .wrong
+                .into_iter()
+                .chain(faults.iter().map(|event| format!("the log has {event}")))
+                .collect();
             verdict(good, outcome.seen.to_string(), &wrong)
         }
     }
@@ -535,7 +559,9 @@ fn unconfined(attempt: &Attempt, expected: Answer, programs: &Programs) -> Resul
     }
     let noticed = world.end()?;
     let answer = said.trim().strip_prefix("answer ").and_then(|answer| answer.parse::<i64>().ok());
-    let Some(answer) = answer else { return Err(format!("without a compartment it ended with {ended}: {said}")) };
+    let Some(answer) = answer else {
+        return Err(format!("without a compartment it ended with {ended}: {said}"));
+    };
     let seen = Seen::Gave(answer);
     if !expected.holds(answer) {
         return Err(format!("without a compartment {seen}, and not {expected:?}"));
@@ -571,7 +597,11 @@ fn mutated(
     let works = answered && noticed.is_ok();
     if kept.is_some() {
         // It is stopped; how is for this layer to say.
-        return if works { Err(format!("{} with this layer alone", outcome.seen)) } else { Ok(outcome.seen.to_string()) };
+        return if works {
+            Err(format!("{} with this layer alone", outcome.seen))
+        } else {
+            Ok(outcome.seen.to_string())
+        };
     }
     if !answered {
         return Err(format!("{}, and not {expected:?}, though nothing should stop it", outcome.seen));

@@ -105,7 +105,9 @@ impl World {
     pub(crate) fn make(&self, kind: &str) -> Result<(), String> {
         let path = self.path().join("odd");
         match kind {
-            "fifo" => rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR, 0).map_err(text),
+            "fifo" => {
+                rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR, 0).map_err(text)
+            }
             "socket" => std::os::unix::net::UnixListener::bind(&path).map(drop).map_err(text),
             _ => std::fs::write(&path, "even").map_err(text),
         }

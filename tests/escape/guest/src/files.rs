@@ -75,7 +75,10 @@ fn fill(path: &[u8]) -> i64 {
         return file;
     }
     let block = vec![b'x'; 64 << 10];
-    (0..16).map(|_| call(1, &[file.cast_unsigned(), at(block.as_slice()), 64 << 10])).find(|one| *one < 0).unwrap_or(1 << 20)
+    (0..16)
+        .map(|_| call(1, &[file.cast_unsigned(), at(block.as_slice()), 64 << 10]))
+        .find(|one| *one < 0)
+        .unwrap_or(1 << 20)
 }
 
 fn lease(facts: &Facts) -> i64 {
@@ -132,7 +135,9 @@ pub(crate) const ALL: &[(&str, Attempt)] = &[
     }),
     ("magic-root", |facts| read_there(format!("/proc/self/root{}\0", facts.text("secret")).as_bytes())),
     ("magic-descriptor", reopen),
-    ("magic-cwd", |facts| read_there(format!("/proc/thread-self/cwd/../../../..{}\0", facts.text("secret")).as_bytes())),
+    ("magic-cwd", |facts| {
+        read_there(format!("/proc/thread-self/cwd/../../../..{}\0", facts.text("secret")).as_bytes())
+    }),
     ("leaked-folder", |_| leaked_folder()),
     ("inventory", |_| inventory()),
     ("fchmod-read-only", |facts| with_read_only(facts, |file| call(91, &[file, 0o777]))),
@@ -143,7 +148,9 @@ pub(crate) const ALL: &[(&str, Attempt)] = &[
     ("ftruncate-read-only", |facts| with_read_only(facts, |file| call(77, &[file, 0]))),
     ("flock-read-only", |facts| with_read_only(facts, |file| call(73, &[file, 6]))),
     ("lease", lease),
-    ("stat-outside", |facts| call(4, &[at(format!("{}\0", facts.text("secret")).as_str()), at_mut(&mut [0_u64; 18])])),
+    ("stat-outside", |facts| {
+        call(4, &[at(format!("{}\0", facts.text("secret")).as_str()), at_mut(&mut [0_u64; 18])])
+    }),
     ("access-outside", |facts| call(21, &[at(format!("{}\0", facts.text("secret")).as_str()), 0])),
     ("chmod-outside", |facts| call(90, &[at(format!("{}\0", facts.text("secret")).as_str()), 0o644])),
     ("utimens-outside", |facts| call(280, &[HERE, at(format!("{}\0", facts.text("secret")).as_str()), 0, 0])),
@@ -178,10 +185,12 @@ pub(crate) const ALL: &[(&str, Attempt)] = &[
     ("device-null", |_| open(b"/dev/null\0", READ)),
     ("fill-root", |facts| fill(&facts.path("/filler"))),
     ("root-folder", |facts| open(&facts.path("/"), READ | DIRECTORY)),
-    ("clone-file", |facts| with_read_only(facts, |file| {
-        let to = open(&facts.path("/out/clone"), WRITE | CREATE);
-        call(16, &[to.cast_unsigned(), 0x4004_9409, file])
-    })),
+    ("clone-file", |facts| {
+        with_read_only(facts, |file| {
+            let to = open(&facts.path("/out/clone"), WRITE | CREATE);
+            call(16, &[to.cast_unsigned(), 0x4004_9409, file])
+        })
+    }),
     ("exhaust-descriptors", exhaust),
     ("long-name", |facts| {
         let path = facts.path(&format!("/data/{}", "x".repeat(5000)));

@@ -63,7 +63,10 @@ fn mapped(facts: &Facts) -> i64 {
 
 /// Families that a program without need of them should not have: netlink, packet, vsock, XDP, alg, Bluetooth, and the rest.
 fn families(_: &Facts) -> i64 {
-    let families = [3, 4, 5, 9, 11, 12, 15, 16, 17, 18, 19, 21, 22, 29, 30, 31, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45];
+    let families = [
+        3, 4, 5, 9, 11, 12, 15, 16, 17, 18, 19, 21, 22, 29, 30, 31, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44,
+        45,
+    ];
     let answers = families.map(|family| call(41, &[family, 3, 0]));
     // The first that is not the answer of a kernel without the family.
     answers.into_iter().find(|answer| *answer != -97).unwrap_or(-97)

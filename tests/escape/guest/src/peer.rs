@@ -43,7 +43,8 @@ pub(crate) fn serve() -> ExitCode {
         let sent = match FUNCTIONS.get(frame.subject as usize) {
             Some(&"attempt") => match cofferdam_wire::decode::<(String, Vec<String>)>(&arguments) {
                 Ok((name, facts)) => {
-                    let answer = attempts::find(&name).map_or(-1_000_000, |attempt| attempt(&Facts::new(facts)));
+                    let answer =
+                        attempts::find(&name).map_or(-1_000_000, |attempt| attempt(&Facts::new(facts)));
                     reply(&mut channel, &answer.to_le_bytes())
                 }
                 Err(_) => reply(&mut channel, &[]),
@@ -176,12 +177,16 @@ impl Liar<'_> {
             "half-a-frame" => self.raw(&[&self.header(1000), &[0; 10]]),
             "counter" => self.counter(),
             "counter-back" => {
-                self.memory.control(Lane::ToHost, Control::Written).store(self.words().wrapping_sub(1), Ordering::SeqCst);
+                self.memory
+                    .control(Lane::ToHost, Control::Written)
+                    .store(self.words().wrapping_sub(1), Ordering::SeqCst);
                 wake_all(self.memory);
                 true
             }
             "read-counter" => {
-                self.memory.control(Lane::ToGuest, Control::Read).store(u32::try_from(self.number).unwrap_or(u32::MAX), Ordering::SeqCst);
+                self.memory
+                    .control(Lane::ToGuest, Control::Read)
+                    .store(u32::try_from(self.number).unwrap_or(u32::MAX), Ordering::SeqCst);
                 self.reply(&one)
             }
             "sleep-flags" => {
@@ -225,7 +230,9 @@ impl Liar<'_> {
                 sys::crash();
                 true
             }
-            "panics" => self.send(FrameKind::Fault, self.frame.call, b"\x1b[2Jforged: \r\n{\"event\":\"grant\"}\0"),
+            "panics" => {
+                self.send(FrameKind::Fault, self.frame.call, b"\x1b[2Jforged: \r\n{\"event\":\"grant\"}\0")
+            }
             "bytes" => {
                 let bytes = self.number.to_le_bytes();
                 let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -255,7 +262,10 @@ impl Liar<'_> {
 
     fn counter(&mut self) -> bool {
         let word = self.memory.control(Lane::ToHost, Control::Written);
-        word.store(u32::try_from(self.number).unwrap_or(u32::MAX).wrapping_add(self.words()), Ordering::SeqCst);
+        word.store(
+            u32::try_from(self.number).unwrap_or(u32::MAX).wrapping_add(self.words()),
+            Ordering::SeqCst,
+        );
         wake_all(self.memory);
         true
     }

@@ -77,7 +77,8 @@ fn secrets(facts: &Facts) -> i64 {
     let mut found = 0;
     let mut look = |address: u64, bytes: usize| {
         let memory = crate::sys::copy(address, bytes);
-        found += i64::try_from(memory.windows(wanted.len()).filter(|window| *window == wanted).count()).unwrap_or(0);
+        found += i64::try_from(memory.windows(wanted.len()).filter(|window| *window == wanted).count())
+            .unwrap_or(0);
     };
     let here = 0_u64;
     let from = at(&here);
@@ -89,7 +90,9 @@ fn secrets(facts: &Facts) -> i64 {
         }
     }
     let said = std::env::vars().map(|(name, value)| name + &value).chain(std::env::args());
-    found += i64::try_from(said.filter(|text| text.as_bytes().windows(wanted.len()).any(|w| w == wanted)).count()).unwrap_or(0);
+    found +=
+        i64::try_from(said.filter(|text| text.as_bytes().windows(wanted.len()).any(|w| w == wanted)).count())
+            .unwrap_or(0);
     found
 }
 

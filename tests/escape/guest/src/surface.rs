@@ -216,4 +216,3 @@ pub(crate) const ALL: &[(&str, Attempt)] = &[
     ("mincore", |_| call(27, &[page(), 4096, at_mut(&mut [0_u8; 1])])),
     ("cachestat", |_| call(451, &[0, at(&[0_u64; 2]), at_mut(&mut [0_u64; 5]), 0])),
 ];
-

@@ -6,7 +6,14 @@ use crate::attempt::{Act, Attempt, Control, Mutation, Stop, Wanted};
 use Stop::{Deadline, Denied, Fault, Gives, NoStart, Unanswered};
 use Wanted::{Bytes, Character, Kernel, Lists, Maybe, Number, Outcome, Text, Truth};
 
-const fn lie(id: &'static str, tries: &'static str, way: &'static str, number: u64, wanted: Wanted, stop: Stop) -> Attempt {
+const fn lie(
+    id: &'static str,
+    tries: &'static str,
+    way: &'static str,
+    number: u64,
+    wanted: Wanted,
+    stop: Stop,
+) -> Attempt {
     Attempt::new(id, tries, "")
         .act(Act::Lie(way, number, wanted))
         .within(match stop {
@@ -15,23 +22,31 @@ const fn lie(id: &'static str, tries: &'static str, way: &'static str, number: u
         })
         .stop(stop)
         .control(Control::Honest)
-        .mutation(Mutation::InTheHost("runtime/wire/src: its own tests, its model and the fuzz targets hold it"))
+        .mutation(Mutation::InTheHost(
+            "runtime/wire/src: its own tests, its model and the fuzz targets hold it",
+        ))
 }
 
 const fn greeting(id: &'static str, tries: &'static str, how: u8, says: &'static str) -> Attempt {
-    Attempt::new(id, tries, "")
-        .act(Act::Greeting(how))
-        .stop(NoStart(says))
-        .control(Control::Honest)
-        .mutation(Mutation::InTheHost("`greet`: tests/process.rs, a_guest_that_does_not_greet_does_not_start"))
+    Attempt::new(id, tries, "").act(Act::Greeting(how)).stop(NoStart(says)).control(Control::Honest).mutation(
+        Mutation::InTheHost("`greet`: tests/process.rs, a_guest_that_does_not_greet_does_not_start"),
+    )
 }
 
-const fn manifest(id: &'static str, tries: &'static str, wrong: &'static str, mended: &'static str, code: &'static str) -> Attempt {
+const fn manifest(
+    id: &'static str,
+    tries: &'static str,
+    wrong: &'static str,
+    mended: &'static str,
+    code: &'static str,
+) -> Attempt {
     Attempt::new(id, tries, "")
         .act(Act::Manifest(wrong))
         .stop(Denied(code))
         .control(Control::Mended(mended))
-        .mutation(Mutation::Nothing("the resolver decides before anything runs; tests/invalid and tests/properties.rs hold it"))
+        .mutation(Mutation::Nothing(
+            "the resolver decides before anything runs; tests/invalid and tests/properties.rs hold it",
+        ))
 }
 
 pub(crate) const ALL: &[Attempt] = &[

@@ -15,7 +15,14 @@ const fn hidden(id: &'static str, tries: &'static str, name: &'static str) -> At
     Attempt::new(id, tries, name).with(FILES).error(ENOENT).without(&[Namespaces, Landlock])
 }
 
-const fn reaches(id: &'static str, tries: &'static str, name: &'static str, call: &'static str, layers: &'static [Layer], error: i32) -> Attempt {
+const fn reaches(
+    id: &'static str,
+    tries: &'static str,
+    name: &'static str,
+    call: &'static str,
+    layers: &'static [Layer],
+    error: i32,
+) -> Attempt {
     Attempt::new(id, tries, name).killed(call).free(Reached(error)).without_gives(layers, Reached(error))
 }
 

@@ -1,6 +1,7 @@
 //! The list: one row for each attempt, by hand.
 
 pub(crate) mod conversation;
+pub(crate) mod edits;
 pub(crate) mod files;
 pub(crate) mod network;
 pub(crate) mod others;

@@ -1,0 +1,85 @@
+//! `cofferdam selftest`, as a user runs it, once as an ordinary user when the tests run as root.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+#[path = "static_guests.rs"]
+mod static_guests;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use static_guests::{launcher, static_guest};
+
+fn passes(mut command: Command) {
+    let output = command.args(["selftest", "--format", "json"]).output().expect("cargo built it");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    });
+    let attempts = document["attempts"].as_array().expect("a list");
+    let failed: Vec<_> = attempts.iter().filter(|attempt| attempt["passed"] != true).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(attempts.len() > 200, "{}", attempts.len());
+    assert_eq!((output.status.code(), &document["passed"]), (Some(0), &true.into()), "{document}");
+}
+
+/// The programs in a folder of their own, as they are installed: where anybody can run them.
+fn installed(folder: &Path) {
+    let open = |path: &Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    };
+    open(folder);
+    for (from, name) in [
+        (Path::new(env!("CARGO_BIN_EXE_cofferdam")), "cofferdam"),
+        (&launcher(), "cofferdam-launcher"),
+        (&static_guest("cofferdam-selftest-guest", "cofferdam-selftest-guest"), "cofferdam-selftest-guest"),
+    ] {
+        std::fs::copy(from, folder.join(name)).expect("copied");
+        open(&folder.join(name));
+    }
+}
+
+#[test]
+fn an_installed_suite_passes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    installed(folder.path());
+    let own = folder.path().join("cofferdam");
+    if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--bounding-set=-all",
+                "--inh-caps=-all",
+            ])
+            .arg(&own)
+            .env("TMPDIR", "/tmp")
+            .env_remove("COFFERDAM_LAUNCHER")
+            .current_dir("/");
+        passes(command);
+    } else {
+        passes(Command::new(own));
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_gets_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("cofferdam");
+    std::fs::copy(env!("CARGO_BIN_EXE_cofferdam"), &own).expect("copied");
+    let run = |more: &[(&str, &Path)]| {
+        let mut command = Command::new(&own);
+        command.arg("selftest").env("CARGO_HOME", folder.path()).env("HOME", folder.path());
+        command.env_remove("COFFERDAM_LAUNCHER").env_remove("COFFERDAM_SELFTEST_GUEST");
+        let output = command.envs(more.iter().copied()).output().expect("copied");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = run(&[]);
+    assert!(said.contains("cargo install cofferdam-launcher"), "{said}");
+    let said = run(&[("COFFERDAM_LAUNCHER", &launcher())]);
+    assert!(said.contains("crt-static") && said.contains("cargo install cofferdam-selftest-guest"), "{said}");
+}
