@@ -549,7 +549,7 @@ fn calls_inside_each_other_are_bounded_while_they_run() {
             plan.krate = format!("l{number}");
             plan
         });
-        let plan = cofferdam::Plan { compartments: compartments.collect() };
+        let plan = cofferdam::Plan { compartments: compartments.collect(), linked: Vec::new() };
         let mut builder = Runtime::from_plan(plan, folder.path());
         for number in 1..=length {
             let bytes = link_of_a_chain(number, number == length);

@@ -241,7 +241,7 @@ fn a_guest_is_in_a_control_group_where_the_host_has_a_folder_for_them() {
     let wrong = new_host().with_control_groups_ambient("/tmp".as_ref(), ambient_authority());
     assert!(wrong.expect_err("no cgroup").to_string().contains("Delegate=yes"));
     let Some(folder) = groups_here() else {
-        assert!(!native::is_root() || !std::path::Path::new("/sys/fs/cgroup/cgroup.procs").exists());
+        assert!(!native::is_root() || !Path::new("/sys/fs/cgroup/cgroup.procs").exists());
         return;
     };
     let groups = || -> Vec<PathBuf> {

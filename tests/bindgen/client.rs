@@ -57,6 +57,29 @@ pub(crate) trait Function: 'static {
     type Results: ComponentNamedList + Lift + Send + Sync + 'static;
 }
 
+/// What a consumer implements of an import: only compiled here, since nothing of these components calls out.
+pub(crate) struct Provided;
+
+impl Provided {
+    pub(crate) fn new(_interface: &'static str) -> Self {
+        Self
+    }
+
+    pub(crate) fn function<P, R>(
+        self,
+        _item: &'static str,
+        _signature: &'static str,
+        _shape: u64,
+        _call: impl Fn(P) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        P: ComponentNamedList + Lift + wire::Decode + Send + Sync + 'static,
+        R: ComponentNamedList + Lower + wire::Encode + Send + Sync + 'static,
+    {
+        self
+    }
+}
+
 struct Guest {
     store: Store<()>,
     instance: Instance,

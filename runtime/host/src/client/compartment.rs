@@ -146,6 +146,7 @@ impl Compartment {
         match self {
             Self::Wasm(wasm) => wasm.take_stdio_of(number),
             Self::Process(process) => process.take_stdio(),
+            Self::Linked(_) => Stdio::default(),
         }
     }
 
