@@ -195,6 +195,7 @@ fn unsafe_code_is_forbidden_where_nothing_needs_it() {
 const UNSAFE: &[&str] = &[
     "runtime/guest/src/sys.rs",
     "runtime/host/src/wasm/unchecked.rs",
+    "runtime/launcher/benches/ratios.rs",
     "runtime/launcher/src/sys/mod.rs",
     "runtime/wire/src/memory.rs",
     "runtime/wire/src/notification.rs",
