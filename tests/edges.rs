@@ -502,6 +502,36 @@ fn a_grant_revoked_during_a_call_is_dead_at_its_next_operation() {
 }
 
 #[test]
+fn two_edges_to_one_crate_have_each_its_own_grants() {
+    let text = "[holds]\nclock = true\n[crates.app]\ndependencies = [\"lib\", \"outer\"]\n\
+                [crates.app.grants.outer]\nclock = true\n[crates.app.grants.lib]\nclock = true\n\
+                [crates.lib]\ndependencies = [\"outer\"]\n\
+                [crates.outer]\ncompartment = { backend = \"wasm\" }\n";
+    let (runtime, log, _folder) = start(text, &[("outer", CLOCK)]);
+    const LIB_TO_OUTER: EdgeName<'_> = EdgeName { consumer: "lib", krate: "outer" };
+    let (granted, bare) =
+        (runtime.edge(APP_TO_OUTER).expect("starts"), runtime.edge(LIB_TO_OUTER).expect("starts"));
+    assert!(granted.call_untyped("now", &[]).is_ok());
+    match bare.call_untyped("now", &[]).expect_err("that edge grants nothing") {
+        CallError::Violation { edge, line, .. } => {
+            assert_eq!((edge.as_str(), line.as_deref()), ("lib -> outer", Some("clock = true")));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(granted.call_untyped("now", &[]).is_ok(), "the other one's violation is not its own");
+    assert!(log.text().contains(r#""event":"violation","edge":"lib -> outer""#), "{}", log.text());
+    assert!(!log.text().contains(r#""event":"violation","edge":"app -> outer""#), "{}", log.text());
+    // The line that the message names allows it, on that edge alone.
+    let allowed = text.replace("[crates.lib]\n", "[crates.lib.grants.outer]\nclock = true\n[crates.lib]\n");
+    let (runtime, _, _folder) = start(&allowed, &[("outer", CLOCK)]);
+    assert!(runtime.edge(LIB_TO_OUTER).expect("starts").call_untyped("now", &[]).is_ok());
+    // What is taken from one edge is not taken from the other.
+    runtime.revoke_grant(LIB_TO_OUTER, &Capability::host(HostCapability::Clock)).expect("recorded");
+    assert!(runtime.edge(LIB_TO_OUTER).expect("starts").call_untyped("now", &[]).is_err());
+    assert!(runtime.edge(APP_TO_OUTER).expect("starts").call_untyped("now", &[]).is_ok());
+}
+
+#[test]
 fn an_unknown_edge_is_an_error_that_lists_those_there_are() {
     let (runtime, _, _folder) = start(&manifest("", "", "", ""), &[("outer", OUTER), ("inner", INNER)]);
     let error = runtime.edge(EdgeName { consumer: "app", krate: "inner" }).expect_err("not the app's edge");

@@ -462,7 +462,40 @@ fn handles_are_bounded() {
         }
         assert!(opened < 20, "no bound on handles");
     };
-    assert!(matches!(error, CallError::Fault { .. } | CallError::Limit { .. }), "{error:?}");
+    let CallError::Limit { edge, what } = &error else { panic!("{error:?}") };
+    assert_eq!((edge.as_str(), *what), ("app -> guest", "handles"));
+    assert!(
+        guest.call("open", &[Val::String("file".to_owned()), Val::Bool(false), Val::Bool(false)]).is_ok()
+    );
+}
+
+/// Makes so many handles of its own, and keeps them.
+const HANDLES: &str = r#"(component
+  (type $r (resource (rep i32)))
+  (core func $new (canon resource.new $r))
+  (core module $m
+    (import "" "new" (func $new (param i32) (result i32)))
+    (func (export "make") (param $left i32)
+      (block $done (loop $next
+        (br_if $done (i32.eqz (local.get $left)))
+        (drop (call $new (i32.const 1)))
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br $next)))))
+  (core instance $i (instantiate $m (with "" (instance (export "new" (func $new))))))
+  (func (export "make") (param "count" u32) (canon lift (core func $i "make"))))"#;
+
+#[test]
+fn handles_of_a_guests_own_are_bounded_at_their_edge() {
+    for (limits, most) in [("handles = 8", 8), ("", 1_000)] {
+        let mut guest = start(HANDLES, "", limits);
+        assert!(guest.call("make", &[Val::U32(most)]).is_ok(), "{limits}");
+        // They are kept between calls.
+        let error = guest.call("make", &[Val::U32(1)]).expect_err("one more");
+        assert!(matches!(&error, CallError::Limit { what: "handles", .. }), "{limits}: {error:?}");
+        // A fresh instance has none.
+        let error = guest.call("make", &[Val::U32(most + 1)]).expect_err("one more at once");
+        assert!(matches!(&error, CallError::Limit { what: "handles", .. }), "{limits}: {error:?}");
+    }
 }
 
 #[test]

@@ -154,7 +154,8 @@ fn guest(project: &Project, index: CrateIndex, manifest: PathBuf, arguments: &Bu
 
 /// The features of one crate, out of all that are asked for.
 fn chosen_features(asked: &[String], krate: &str, named: bool) -> Vec<String> {
-    let each = asked.iter().flat_map(|features| features.split([',', ' '])).filter(|feature| !feature.is_empty());
+    let each =
+        asked.iter().flat_map(|features| features.split([',', ' '])).filter(|feature| !feature.is_empty());
     each.filter_map(|feature| match feature.split_once('/') {
         Some((of, feature)) => (of == krate).then(|| feature.to_owned()),
         None => named.then(|| feature.to_owned()),

@@ -80,6 +80,10 @@ function!(ManyEmpty, "bench:caller/api@1.0.0", "many-empty", "func(times: u32)",
 function!(ManyEnds, "bench:caller/api@1.0.0", "many-ends", "func(times: u32, length: u32)", (u32, u32), ());
 
 fn runtime(grants: &str) -> (Runtime, tempfile::TempDir) {
+    runtime_linked(grants, "isolated")
+}
+
+fn runtime_linked(grants: &str, link: &str) -> (Runtime, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut text = String::new();
     if !grants.is_empty() {
@@ -89,6 +93,7 @@ fn runtime(grants: &str) -> (Runtime, tempfile::TempDir) {
     if !grants.is_empty() {
         let _ = write!(text, "[crates.bench.grants.guest]\n{grants}\n");
     }
+    let _ = write!(text, "[crates.caller.grants.guest]\nlink = \"{link}\"\n");
     text += "[crates.caller]\ndependencies = [\"guest\"]\ncompartment = { backend = \"wasm\", limits = { call-deadline = \"1h\" } }\n\
              [crates.guest]\ncompartment = { backend = \"wasm\", limits = { call-deadline = \"1h\" } }\n";
     let path = folder.path().join("capabilities.toml");
@@ -104,7 +109,13 @@ fn runtime(grants: &str) -> (Runtime, tempfile::TempDir) {
 }
 
 fn ours<F: Function>(krate: &str, grants: &str) -> (Edge, Checked<F>, Runtime, tempfile::TempDir) {
-    let (runtime, folder) = runtime(grants);
+    checked(krate, runtime(grants))
+}
+
+fn checked<F: Function>(
+    krate: &str,
+    (runtime, folder): (Runtime, tempfile::TempDir),
+) -> (Edge, Checked<F>, Runtime, tempfile::TempDir) {
     let edge = runtime.edge(EdgeName { consumer: "bench", krate }).expect("starts");
     let mut expected = edge.expect("bench");
     let function = expected.function::<F>();
@@ -112,7 +123,8 @@ fn ours<F: Function>(krate: &str, grants: &str) -> (Edge, Checked<F>, Runtime, t
     (edge, function.expect("there"), runtime, folder)
 }
 
-/// The engine as we set it up, without anything of ours.
+/// The engine as we set it up, without anything of ours. A store has a deadline that is set once: what it costs to set one for each
+/// call is a cost of ours.
 fn engine() -> Engine {
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false);
@@ -192,6 +204,47 @@ fn c_guest_to_guest_bytes_times_1000(bencher: divan::Bencher, bytes: usize) {
     let (edge, function, _runtime, _folder) = ours::<ManyEnds>("caller", "");
     let bytes = u32::try_from(bytes).expect("small");
     bencher.bench_local(|| edge.call(function, (TIMES, bytes)).expect("answers"));
+}
+
+/// The same pair in one unit. A thousand calls; the time of one is a thousandth.
+#[divan::bench(sample_count = 40)]
+fn c_guest_to_guest_empty_fused_times_1000(bencher: divan::Bencher) {
+    let (edge, function, _runtime, _folder) = checked::<ManyEmpty>("caller", runtime_linked("", "fused"));
+    bencher.bench_local(|| edge.call(function, (TIMES,)).expect("answers"));
+}
+
+/// The same pair in one unit. A thousand calls; the time of one is a thousandth.
+#[divan::bench(args = SIZES, sample_count = 40)]
+fn c_guest_to_guest_bytes_fused_times_1000(bencher: divan::Bencher, bytes: usize) {
+    let (edge, function, _runtime, _folder) = checked::<ManyEnds>("caller", runtime_linked("", "fused"));
+    let bytes = u32::try_from(bytes).expect("small");
+    bencher.bench_local(|| edge.call(function, (TIMES, bytes)).expect("answers"));
+}
+
+/// What a start has to do at least: compiled code read from a file and taken as it is, linked, instantiated and called once.
+#[divan::bench(sample_count = 40)]
+fn d_component_from_a_file_bare_engine(bencher: divan::Bencher) {
+    let engine = engine();
+    let component = Component::new(&engine, wat::parse_str(GUEST).expect("text")).expect("a component");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("code");
+    std::fs::write(&path, component.serialize().expect("code")).expect("writable");
+    bencher.bench_local(|| {
+        let code = std::fs::read(&path).expect("there");
+        let component = deserialize(&engine, &code);
+        let pre = Linker::<()>::new(&engine).instantiate_pre(&component).expect("linked");
+        let (mut store, instance) = fresh(&engine, &pre);
+        let api = instance.get_export_index(&mut store, None, "bench:guest/api@1.0.0").expect("there");
+        let index = instance.get_export_index(&mut store, Some(&api), "empty").expect("there");
+        let function = instance.get_typed_func::<(), ()>(&mut store, &index).expect("fits");
+        function.call(&mut store, ()).expect("answers");
+    });
+}
+
+#[expect(unsafe_code, reason = "there is no other way to take compiled code")]
+fn deserialize(engine: &Engine, code: &[u8]) -> Component {
+    // SAFETY: the bytes are what this engine's `serialize` gave a moment ago, in a folder of this process alone.
+    unsafe { Component::deserialize(engine, code) }.expect("compiled code")
 }
 
 #[divan::bench(sample_count = 60, sample_size = 20)]

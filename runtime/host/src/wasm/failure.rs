@@ -87,6 +87,9 @@ impl Failure<'_> {
         for (says, what) in [
             ("fuel allocated for hostcalls has been exhausted", "bytes out of the guest in one call"),
             ("resource limit exceeded: instance count", "instances"),
+            // Of the host's objects, and of the guest's own.
+            ("resource table has no free keys", "handles"),
+            ("store handle limit exceeded", "handles"),
         ] {
             if text.contains(says) {
                 return CallError::Limit { edge, what };
