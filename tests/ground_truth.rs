@@ -220,7 +220,7 @@ fn nothing_is_missed_and_hardly_anything_invented() {
     }
 
     let mut wrong = String::new();
-    let mut invented = 0;
+    let mut invented = Vec::new();
     let mut judged = 0;
     for truth in TRUTHS {
         let Some(entries) = found.get(truth.name) else { continue };
@@ -231,13 +231,12 @@ fn nothing_is_missed_and_hardly_anything_invented() {
             let _ = writeln!(wrong, "{}: {name} is missed", truth.name);
         }
         for name in all.iter().filter(|name| !truth.must.contains(name) && !truth.may.contains(name)) {
-            invented += 1;
-            eprintln!("{}: {name} is not known of it", truth.name);
+            invented.push(format!("{}: {name}", truth.name));
         }
     }
     assert!(judged >= 40, "only {judged} of these crates are in the lock file");
     assert_eq!(wrong, "");
-    assert!(invented <= judged / 25, "{invented} capabilities too many in {judged} crates");
+    assert!(invented.len() <= judged / 25, "too many in {judged} crates: {invented:?}");
 
     let claims = Claims::load().expect("valid claims");
     assert!(claims.crates() >= 120, "{} crates", claims.crates());

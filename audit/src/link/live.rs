@@ -47,6 +47,9 @@ struct Member {
     rule: Rule,
 }
 
+/// The items that a path means, and whether it means something else too.
+type Meant = (Vec<(usize, u32)>, bool);
+
 /// What is used in one stage.
 #[derive(Debug)]
 pub(crate) struct Live<'s> {
@@ -200,7 +203,7 @@ impl<'g, 's> Engine<'g, 's> {
     }
 
     /// The items that a path means, through every crate that passes it on. The second is whether std or nothing is meant.
-    fn items_meant(&self, unit: usize, scope: u32, path: u32) -> (Vec<(usize, u32)>, bool) {
+    fn items_meant(&self, unit: usize, scope: u32, path: u32) -> Meant {
         let mut found = Vec::new();
         let mut pending = self.out.names.resolve(unit, scope, path);
         let mut elsewhere = pending.is_empty();
@@ -244,7 +247,7 @@ impl<'g, 's> Engine<'g, 's> {
                 needed[one as usize] = true;
             }
         }
-        let mut known: Map<(u32, u32), (Vec<(usize, u32)>, bool)> = Map::default();
+        let mut known: Map<(u32, u32), Meant> = Map::default();
         let mut meant = |scope: u32, path: u32| {
             let scope = of.scope_that_matters(scope, path);
             known.entry((scope, path)).or_insert_with(|| self.items_meant(unit, scope, path)).clone()

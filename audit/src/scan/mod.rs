@@ -290,7 +290,7 @@ impl<'p> Scanner<'p> {
             .map(|text| self.text(text));
         let condition = self.here();
         let reference = Reference { to, scope: self.scope, condition, line: line_number(line), argument };
-        let mut same = reference.clone();
+        let mut same = reference;
         same.line = 0;
         if self.made.insert((self.item, same)) {
             self.target.items[self.item].references.push(reference);

@@ -280,9 +280,8 @@ pub(crate) fn writes_extern(tokens: TokenStream) -> bool {
                 TokenTree::Ident(word) if *word == "extern" => {
                     // `extern crate` and `extern "C" fn` declare nothing foreign.
                     let abi = usize::from(matches!(list.get(at + 1), Some(TokenTree::Literal(_))));
-                    match list.get(at + 1 + abi) {
-                        Some(TokenTree::Group(_) | TokenTree::Punct(_)) => return true,
-                        _ => {}
+                    if let Some(TokenTree::Group(_) | TokenTree::Punct(_)) = list.get(at + 1 + abi) {
+                        return true;
                     }
                 }
                 _ => {}

@@ -175,7 +175,7 @@ const picture = () => {
     const wide = Math.max(...column.map(width));
     let y = 10 + (tall - column.length * (height + gap)) / 2;
     for (const name of column) { at.set(name, { x, y, w: width(name) }); y += height + gap; }
-    x += wide + 90;
+    x += wide + 64;
   }
   const svg = draw("svg", { width: x, height: tall + 20, role: "img" });
   svg.append(draw("defs", {}, draw("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" },
@@ -211,7 +211,7 @@ const picture = () => {
 
 const linkTo = edge => {
   const button = make("button", { type: "button", class: "link", onclick: () => chooseEdge(edge) }, `${short(edge.from)} → ${short(edge.to)}`);
-  const chips = brings(edge).map(one => chip(one, one.granted === false ? " not granted" : ""));
+  const chips = brings(edge).filter(wanted).map(one => chip(one, one.granted === false ? " not granted" : ""));
   return make("div", {}, button, edge.build ? make("span", { class: "soft" }, " build") : null, " ", ...chips);
 };
 
@@ -248,7 +248,8 @@ const detail = () => {
     place.append(make("h3", {}, "Its own code reaches"));
     if (!uses(crate).length) place.append(make("p", { class: "soft" }, "Nothing."));
     reaches(uses(crate), place);
-    const below = out.get(state.crate).filter(edge => brings(edge).length), above = into.get(state.crate);
+    const shown = edge => capability.value ? carries(edge) : brings(edge).length > 0;
+    const below = out.get(state.crate).filter(shown), above = into.get(state.crate).filter(edge => !capability.value || carries(edge));
     if (below.length) place.append(make("h3", {}, "Over its edges"), ...below.map(linkTo));
     if (above.length) place.append(make("h3", {}, "Its consumers"), ...above.map(linkTo));
   }
