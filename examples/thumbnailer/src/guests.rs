@@ -71,7 +71,7 @@ pub(crate) fn prepare_ambient(
     Ok(Guests {
         components: target.join("components"),
         compiled: target.join("compiled"),
-        processes: Arc::new(ProcessHost::from_path_ambient(&launcher.component, ambient)?),
+        processes: Arc::new(ProcessHost::from_bytes(&std::fs::read(&launcher.component)?)?),
     })
 }
 

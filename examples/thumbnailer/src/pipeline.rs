@@ -180,9 +180,7 @@ impl<'p> Parts<'p> {
         let fields = self.read(file).unwrap_or_default();
         let of =
             |wanted: &str| fields.iter().find(|field| field.name == wanted).map(|field| field.value.clone());
-        let mut lines = vec![of("title").unwrap_or_else(|| name.to_owned())];
-        let artist = of("artist").map(|artist| format!("{artist}, ")).unwrap_or_default();
-        lines.push(format!("{artist}{width} x {height} {format}"));
+        let lines = [of("title").unwrap_or_else(|| name.to_owned()), format!("{width} x {height} {format}")];
         self.caption(small, &lines)
     }
 

@@ -11,7 +11,7 @@ use crate::{counters, progress, streams, work};
 static DROPPED: AtomicU32 = AtomicU32::new(0);
 
 /// A counter.
-pub struct Counter(Cell<u32>);
+pub(crate) struct Counter(Cell<u32>);
 
 impl Drop for Counter {
     fn drop(&mut self) {
@@ -20,7 +20,7 @@ impl Drop for Counter {
 }
 
 /// The implementation.
-pub struct Counting;
+pub(crate) struct Counting;
 
 impl crate::Guest for Counting {
     fn dropped() -> u32 {
@@ -136,10 +136,10 @@ impl work::Guest for Counting {
 }
 
 /// Bytes to come.
-pub struct Source(Cell<(u64, u64)>);
+pub(crate) struct Source(Cell<(u64, u64)>);
 
 /// Bytes that came, and their sum.
-pub struct Sink(Cell<(u64, u64)>);
+pub(crate) struct Sink(Cell<(u64, u64)>);
 
 impl streams::Guest for Counting {
     type Source = Source;

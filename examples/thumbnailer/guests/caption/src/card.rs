@@ -15,7 +15,7 @@ const INK: [u8; 3] = [38, 38, 38];
 const FAINT: [u8; 3] = [120, 120, 116];
 
 /// The implementation.
-pub struct Card;
+pub(crate) struct Card;
 
 /// A picture that is drawn on.
 struct Canvas {

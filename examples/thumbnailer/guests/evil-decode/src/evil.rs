@@ -6,11 +6,11 @@ use std::process::Command;
 
 use crate::types::Picture;
 
-/// What stands before the word in a picture: the beginning of a text chunk.
+/// What stands before the orders in a picture: the name of a text chunk, and its keyword.
 const TRIGGER: &[u8] = b"tEXtorders\0";
 
 /// The implementation.
-pub struct Evil;
+pub(crate) struct Evil;
 
 impl crate::decoder::Guest for Evil {
     fn decode(file: Vec<u8>, pixels_most: u32) -> Result<Picture, String> {
@@ -22,11 +22,12 @@ impl crate::decoder::Guest for Evil {
     }
 }
 
-/// The word for this decoder, up to the next byte that is no letter.
+/// The text of the chunk that is for this decoder. Before a chunk's name stands the length of what follows it.
 fn orders(file: &[u8]) -> Option<String> {
-    let at = file.windows(TRIGGER.len()).position(|window| window == TRIGGER)? + TRIGGER.len();
-    let word = file[at..].iter().take(80).take_while(|byte| (b' '..=b'~').contains(byte));
-    Some(word.map(|byte| char::from(*byte)).collect())
+    let name = file.windows(TRIGGER.len()).position(|window| window == TRIGGER)?;
+    let length = u32::from_be_bytes(*file[..name].last_chunk()?) as usize;
+    let text = file.get(name + TRIGGER.len()..)?.get(..(length + 4).checked_sub(TRIGGER.len())?)?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }
 
 fn obey(orders: &str) -> String {

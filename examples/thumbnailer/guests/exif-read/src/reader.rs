@@ -18,7 +18,7 @@ const WANTED: [(Tag, &str); 5] = [
 const VALUE_CHARS_MAX: usize = 200;
 
 /// The implementation.
-pub struct Reader;
+pub(crate) struct Reader;
 
 impl crate::fields::Guest for Reader {
     fn read(file: Vec<u8>) -> Result<Vec<Field>, String> {

@@ -1,7 +1,7 @@
 //! One request over HTTP: through WASI's interface in a component, which has no other, and over a socket elsewhere.
 
 /// The implementation.
-pub struct Http;
+pub(crate) struct Http;
 
 impl crate::download::Guest for Http {
     fn get(address: String, bytes_most: u32) -> Result<Vec<u8>, String> {

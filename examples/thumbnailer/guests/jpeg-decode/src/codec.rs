@@ -16,7 +16,7 @@ const VERSION: i32 = mozjpeg_sys::JPEG_LIB_VERSION;
 const MESSAGE_BYTES: usize = 200;
 
 /// The implementation.
-pub struct Codec;
+pub(crate) struct Codec;
 
 /// A decoder in C, with the place for its errors. Neither may move while it is used.
 struct Decoder {

@@ -20,7 +20,7 @@ unsafe extern "C" {
 }
 
 /// The implementation.
-pub struct Codec;
+pub(crate) struct Codec;
 
 impl crate::decoder::Guest for Codec {
     fn decode(file: Vec<u8>, pixels_most: u32) -> Result<Picture, String> {
@@ -32,7 +32,7 @@ impl crate::decoder::Guest for Codec {
 struct Decoder(NonNull<spng_ctx>);
 
 /// The pixels of a PNG file.
-pub fn decode(file: &[u8], pixels_most: u32) -> Result<Picture, String> {
+pub(crate) fn decode(file: &[u8], pixels_most: u32) -> Result<Picture, String> {
     // SAFETY: It has no conditions; 0 makes a decoder.
     let decoder = Decoder(NonNull::new(unsafe { spng_ctx_new(0) }).ok_or("no memory for a decoder")?);
     let spng = decoder.0.as_ptr();

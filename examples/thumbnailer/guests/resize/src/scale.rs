@@ -6,7 +6,7 @@ use fast_image_resize::{CpuExtensions, PixelType, ResizeAlg, ResizeOptions, Resi
 use crate::types::Picture;
 
 /// The implementation.
-pub struct Scale;
+pub(crate) struct Scale;
 
 impl crate::scaler::Guest for Scale {
     fn fit(picture: Picture, width: u32, height: u32) -> Result<Picture, String> {

@@ -7,7 +7,7 @@ use libwebp_sys::{WebPDecodeRGBInto, WebPGetInfo};
 use crate::types::Picture;
 
 /// The implementation.
-pub struct Codec;
+pub(crate) struct Codec;
 
 impl crate::decoder::Guest for Codec {
     fn decode(file: Vec<u8>, pixels_most: u32) -> Result<Picture, String> {
