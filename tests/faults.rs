@@ -23,7 +23,7 @@ use cofferdam::process::{
     CallError, FaultKind, ProcessCompartment, ProcessPool, Restart, StartError, StartOptions,
 };
 use lines::Lines;
-use native::{Events, alone, host, is_alone, is_root, planned};
+use native::{ALONE, Events, host, is_alone, is_root, planned};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 /// How often, where a test does not say otherwise.
@@ -260,7 +260,11 @@ fn alone_kill_at_any_moment() {
 }
 
 fn passes_alone(test: &str) {
-    let output = alone(test).env(GUEST, hostile()).output().expect("a test has a program");
+    let output = std::process::Command::new(std::env::current_exe().expect("a test has a program"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .env(GUEST, hostile())
+        .output().expect("a test has a program");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     writeln!(std::io::stdout(), "{text}").expect("a pipe");
