@@ -23,7 +23,7 @@ use cofferdam::process::{
     CallError, FaultKind, ProcessCompartment, ProcessPool, Restart, StartError, StartOptions,
 };
 use lines::Lines;
-use native::{Events, alone, host, is_alone, is_root, planned};
+use native::{ALONE, Events, host, is_alone, is_root, planned};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 /// How often, where a test does not say otherwise.
@@ -260,7 +260,12 @@ fn alone_kill_at_any_moment() {
 }
 
 fn passes_alone(test: &str) {
-    let output = alone(test).env(GUEST, hostile()).output().expect("a test has a program");
+    let output = std::process::Command::new(std::env::current_exe().expect("a test has a program"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .env(GUEST, hostile())
+        .output()
+        .expect("a test has a program");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     writeln!(std::io::stdout(), "{text}").expect("a pipe");
@@ -408,7 +413,7 @@ fn every_call_of_a_soak_is_accounted_for_once() {
     let options = StartOptions { restart: Restart::OnNextCall, ..StartOptions::default() };
     let pool = ProcessPool::start_ambient(
         host(),
-        &planned("", "call-deadline = \"8s\""),
+        &planned("", "call-deadline = \"60s\""),
         hostile(),
         folder.path(),
         &AuditLog::to_writer(log.clone()),
@@ -523,4 +528,35 @@ fn a_granted_path_that_is_exchanged_at_any_moment_is_one_or_none() {
     });
     writeln!(std::io::stdout(), "{started} started, {failed} found another folder").expect("a pipe");
     assert!(started > 0);
+}
+
+/// The host's own link leads into a folder that the guest may write, and there the guest has put a link to somewhere else. At the next
+/// start that would be bound, with the host's authority: neither the name nor what it leads to lies in the guest's folder.
+#[test]
+fn a_link_that_a_guest_could_have_made_is_not_followed_for_a_grant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for name in ["work", "work/cache", "private"] {
+        std::fs::create_dir(at(name)).expect("a folder");
+    }
+    std::os::unix::fs::symlink("work/cache", at("alias")).expect("a link");
+    let try_start = || {
+        ProcessCompartment::start_ambient(
+            host(),
+            &planned("filesystem = { read = [\"alias\"], write = [\"work\"] }", ""),
+            hostile(),
+            folder.path(),
+            &AuditLog::discard(),
+            ambient_authority(),
+        )
+    };
+    assert!(try_start().is_ok(), "the host's own link is followed");
+    std::fs::remove_dir(at("work/cache")).expect("empty");
+    std::os::unix::fs::symlink(at("private"), at("work/cache")).expect("a link");
+    match try_start() {
+        Err(StartError::Path { path, message, .. }) => {
+            assert!(path == "alias" && message.contains("which the guest may write"), "{path}: {message}");
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -83,3 +83,23 @@ fn what_is_missing_is_named_with_what_gets_it() {
     let said = run(&[("COFFERDAM_LAUNCHER", &launcher())]);
     assert!(said.contains("crt-static") && said.contains("cargo install cofferdam-selftest-guest"), "{said}");
 }
+
+#[test]
+fn inspect_says_what_a_native_guest_lacks() {
+    let inspect = |program: &Path, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let output = command.arg("inspect").arg(program).args(more).output().expect("cargo built it");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let guest = static_guest("cofferdam-selftest-guest", "cofferdam-selftest-guest");
+    let (code, said) = inspect(&guest, &[]);
+    assert_eq!(code, Some(0));
+    for line in ["static                 yes", "random addresses       yes", "stack without code     yes"] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    // A dynamic program that every system has.
+    let (code, said) = inspect(Path::new("/bin/true"), &["--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &document["is_static"]), (Some(0), &false.into()));
+    assert!(document["lacks"][0].as_str().is_some_and(|what| what.contains("crt-static")), "{said}");
+}

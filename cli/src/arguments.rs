@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Selftest(Selftest),
     /// Show or clear the compiled code that is kept
     Cache(Cache),
-    /// Say what a component would need and what it offers; nothing of it runs
+    /// Say what a component would need and what it offers, or what a native guest lacks; nothing of it runs
     Inspect(Inspect),
     /// Print the JSON schema of a machine-readable output
     Schema {
@@ -262,7 +262,7 @@ pub(crate) struct Call {
 /// `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The component
+    /// The component, or the native guest
     pub component: PathBuf,
     /// The output
     #[arg(long, value_enum, default_value_t = Format::Human)]

@@ -702,6 +702,40 @@ pub(crate) struct CacheDocument {
     pub bytes_max: u64,
 }
 
+/// The output of `inspect --format json` for a native program.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "cofferdam inspect of a native program")]
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    expect(dead_code, reason = "native programs are looked at on Linux on x86-64")
+)]
+pub(crate) struct ProgramDocument {
+    /// Always `inspect`.
+    pub(crate) document: &'static str,
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// Its size.
+    pub(crate) bytes: usize,
+    /// It needs no loader.
+    pub(crate) is_static: bool,
+    /// It can be placed anywhere in memory.
+    pub(crate) position_independent: bool,
+    /// Its stack may hold code.
+    pub(crate) executable_stack: bool,
+    /// Some of its memory is both writable and executable.
+    pub(crate) writable_code: bool,
+    /// What is written only while it is placed becomes read-only then.
+    pub(crate) read_only_relocations: bool,
+    /// All of that is done before it begins.
+    pub(crate) bound_at_start: bool,
+    /// Whether its C code looks for overwritten frames; null when nothing tells.
+    pub(crate) stack_protector: Option<bool>,
+    /// It has the tables that name functions in reports.
+    pub(crate) unwind_tables: bool,
+    /// What it lacks, each with what gives it.
+    pub(crate) lacks: Vec<&'static str>,
+}
+
 /// The output of `selftest --format json`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "cofferdam selftest")]

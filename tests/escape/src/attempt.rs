@@ -89,6 +89,8 @@ pub enum Stop {
     Gives(i64),
     /// The guest fails, in this way of the audit log.
     Fault(&'static str),
+    /// The same, and the log says why in these words.
+    FaultSaying(&'static str, &'static str),
     /// The call has no result, and the caller is told so in one way or another.
     Unanswered,
     /// The call takes too long.

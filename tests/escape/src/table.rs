@@ -29,6 +29,7 @@ pub fn stop_words(stop: Stop) -> String {
         Stop::Gives(value) if value < 0 => format!("`{}`", error_name(i32::try_from(-value).unwrap_or(0))),
         Stop::Gives(value) => format!("the answer is {value}, and nothing else"),
         Stop::Fault(kind) => format!("fault: {kind}"),
+        Stop::FaultSaying(kind, words) => format!("fault: {kind}, \"{words}\""),
         Stop::Unanswered => "a typed error".to_owned(),
         Stop::Deadline => "deadline".to_owned(),
         Stop::Limit(what) => format!("limit: {what}"),

@@ -366,7 +366,7 @@ fn is_stop(stop: Stop, seen: &Seen) -> bool {
         (Stop::Killed(call), Seen::Killed(found)) => call == found,
         (Stop::Error(error) | Stop::Refused(error, _), Seen::Gave(value)) => *value == -i64::from(error),
         (Stop::Gives(expected), Seen::Gave(value)) => *value == expected,
-        (Stop::Fault(kind), Seen::Fault(found)) => kind == found,
+        (Stop::Fault(kind) | Stop::FaultSaying(kind, _), Seen::Fault(found)) => kind == found,
         (Stop::Deadline, Seen::Deadline) => true,
         (Stop::Unanswered, Seen::Deadline | Seen::Fault(_)) => true,
         (Stop::Limit(what), Seen::Limit(found)) => what == *found,
@@ -409,6 +409,13 @@ fn audit(attempt: &Attempt, outcome: &Outcome) -> Vec<String> {
             }
         }
         Stop::Fault(kind) => expected_fault = Some(kind),
+        Stop::FaultSaying(kind, words) => {
+            expected_fault = Some(kind);
+            let detail = faults.first().and_then(|event| event["detail"].as_str()).unwrap_or_default();
+            if !detail.contains(words) {
+                wrong.push(format!("the log has `{detail}`, and not `{words}`"));
+            }
+        }
         Stop::Deadline => expected_fault = Some("deadline"),
         Stop::Limit(_) => expected_fault = Some("limit"),
         Stop::NoStart(_) => {

@@ -1,5 +1,6 @@
 //! The paths that a compartment sees, as an order for the launcher: found once, and what may be run among them looked at.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -51,6 +52,21 @@ pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Path
             return Err(StartError::Path { edge: plan.edge(), path: mount.host.clone(), message });
         }
     }
+    // Who may write where a link is, could have made it, and have it lead anywhere in the host.
+    for mount in &plan.mounts {
+        let wrong =
+            |message: String| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
+        for folder in folders_of_links(&folder.join(&mount.host)).map_err(|error| wrong(error.to_string()))? {
+            if let Some(index) =
+                (0..found.len()).find(|index| order(*index).writable && folder.starts_with(&found[*index]))
+            {
+                let shown = found[index].display();
+                return Err(wrong(format!(
+                    "it goes through a link in `{shown}`, which the guest may write; name what it leads to"
+                )));
+            }
+        }
+    }
     if let Some(Scope::Bytes(bytes)) = plan.scope(HostCapability::FilesystemScratch) {
         all.mounts.push(scratch(plan, *bytes)?);
     }
@@ -86,6 +102,34 @@ fn scratch(plan: &CompartmentPlan, bytes: u64) -> Result<MountOrder, StartError>
 
 /// Where it is, without a slash in front: where C libraries look for such a folder.
 const SCRATCH: &str = "tmp";
+
+/// The folders, free of links, of every link that is followed on the way to a path.
+fn folders_of_links(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    // As many as the kernel follows, path_resolution(7).
+    const LINKS_MAX: usize = 40;
+    let parts =
+        |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).collect::<Vec<OsString>>();
+    let mut todo = parts(&std::path::absolute(path)?);
+    todo.reverse();
+    let (mut at, mut folders) = (PathBuf::new(), Vec::new());
+    while let Some(part) = todo.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&part);
+        if !std::fs::symlink_metadata(&next)?.is_symlink() {
+            at = next;
+            continue;
+        }
+        if folders.len() == LINKS_MAX {
+            return Err(rustix::io::Errno::LOOP.into());
+        }
+        todo.extend(parts(&std::fs::read_link(&next)?).into_iter().rev());
+        folders.push(at.clone());
+    }
+    Ok(folders)
+}
 
 fn names(mount: &MountPlan, capability: HostCapability) -> bool {
     mount.capabilities.iter().any(|name| name == capability.name())
@@ -182,4 +226,28 @@ fn landlock_bit(right: &str) -> Option<u64> {
         "fs.ioctl-dev",
     ];
     RIGHTS.iter().position(|name| *name == right).map(|place| 1 << place)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_of_every_link_on_the_way_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = std::fs::canonicalize(folder.path()).expect("it is there");
+        std::fs::create_dir_all(root.join("a/b")).expect("folders");
+        std::fs::create_dir(root.join("c")).expect("a folder");
+        symlink("../c", root.join("a/up")).expect("a link");
+        symlink(root.join("a/up"), root.join("c/away")).expect("a link");
+        symlink("loop", root.join("loop")).expect("a link");
+        let found = |path: &str| folders_of_links(&root.join(path)).map_err(|error| error.raw_os_error());
+        assert_eq!(found("a/b"), Ok(Vec::new()));
+        assert_eq!(found("a/b/../up"), Ok(vec![root.join("a")]));
+        assert_eq!(found("c/away"), Ok(vec![root.join("c"), root.join("a")]));
+        assert_eq!(found("loop"), Err(Some(40)), "ELOOP");
+        assert!(found("missing").is_err());
+    }
 }

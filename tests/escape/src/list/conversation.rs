@@ -3,7 +3,7 @@
 use super::errno::{EINVAL, EPERM};
 use crate::attempt::{Act, Attempt, Control, Mutation, Stop, Wanted};
 
-use Stop::{Deadline, Denied, Fault, Gives, NoStart, Unanswered};
+use Stop::{Deadline, Denied, Fault, FaultSaying, Gives, NoStart, Unanswered};
 use Wanted::{Bytes, Character, Kernel, Lists, Maybe, Number, Outcome, Text, Truth};
 
 const fn lie(
@@ -26,6 +26,9 @@ const fn lie(
             "runtime/wire/src: its own tests, its model and the fuzz targets hold it",
         ))
 }
+
+/// What the log says of a counter that is compared.
+const COUNTER: Stop = FaultSaying("protocol", "counter cannot be right");
 
 const fn greeting(id: &'static str, tries: &'static str, how: u8, says: &'static str) -> Attempt {
     Attempt::new(id, tries, "").act(Act::Greeting(how)).stop(NoStart(says)).control(Control::Honest).mutation(
@@ -58,16 +61,16 @@ pub(crate) const ALL: &[Attempt] = &[
     lie("60d", "punch a hole into the shared memory", "punches-holes", 0, Kernel, Stop::Killed("fallocate")),
     lie("60e", "seal the shared memory against the host", "seals", 0, Kernel, Stop::Killed("fcntl")),
     lie("60f", "the same where files may be locked", "seals", 0, Kernel, Gives(-(EINVAL as i64))).with("filesystem = { write = [\"out\"] }"),
-    lie("61a", "claim that it wrote more than fits", "counter", 0x8000_0000, Number, Fault("protocol")),
-    lie("61b", "claim that it wrote one word more than fits", "counter", 32_769, Number, Fault("protocol")),
-    lie("61c", "claim all ones", "counter", 0xFFFF_FFFF, Number, Fault("protocol")),
-    lie("61d", "take a word back that it wrote", "counter-back", 0, Number, Fault("protocol")),
+    lie("61a", "claim that it wrote more than fits", "counter", 0x8000_0000, Number, COUNTER),
+    lie("61b", "claim that it wrote one word more than fits", "counter", 32_769, Number, COUNTER),
+    lie("61c", "claim all ones", "counter", 0xFFFF_FFFF, Number, COUNTER),
+    lie("61d", "take a word back that it wrote", "counter-back", 0, Number, COUNTER),
     lie("61e", "claim that it read what nobody wrote", "read-counter", 0x7FFF_FFFF, Number, Gives(1)),
     lie("61f", "claim that everybody sleeps", "sleep-flags", 0, Number, Gives(1)),
     lie("62a", "never wake the host", "never-answers", 0, Number, Deadline),
     lie("62b", "wake the host without end", "wakes-without-end", 0, Number, Deadline),
-    lie("63a", "announce a reply of 4 GiB", "longest", 0, Number, Fault("protocol")),
-    lie("63b", "announce one byte more than a reply may have", "too-long", 0, Number, Fault("protocol")),
+    lie("63a", "announce a reply of 4 GiB", "longest", 0, Number, FaultSaying("protocol", "a frame claims 4294967295 bytes")),
+    lie("63b", "announce one byte more than a reply may have", "too-long", 0, Number, FaultSaying("protocol", "a frame claims 67108865 bytes")),
     lie("63c", "answer with a list of 4 Gi elements in four bytes", "endless-list", 0, Bytes, Fault("protocol")),
     lie("63d", "answer with lists that take six times the room in memory", "amplified-list", 0, Lists, Fault("protocol")).within("call-deadline = \"20s\", memory = \"256MiB\""),
     lie("64a", "answer with a truth of 2", "bytes", 2, Truth, Fault("protocol")),
