@@ -1,7 +1,6 @@
 //! `cofferdam new`, from the first command to the answer of the compartment: what it writes is checked, built and run.
 
 mod harness;
-mod static_guests;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,7 +85,7 @@ fn app(root: &Path, name: &str) -> PathBuf {
 
 fn run(root: &Path, program: &Path) -> Run {
     let mut command = Command::new(program);
-    command.current_dir(root).env("COFFERDAM_LAUNCHER", static_guests::launcher());
+    command.current_dir(root).env_remove("COFFERDAM_LAUNCHER");
     Run::new(command.output().expect("it was built"))
 }
 

@@ -233,16 +233,6 @@ impl Scaffold {
             writeln!(out, "wrote {}", printable(&path.display().to_string()))?;
         }
         writeln!(out, "\nnext:")?;
-        if self.backend == "process"
-            && let Some(clone) = &self.clone
-        {
-            let launcher = clone.join("runtime/launcher");
-            writeln!(
-                out,
-                "  cargo install --path {}    # once: it starts processes",
-                printable(&launcher.display().to_string())
-            )?;
-        }
         if consumer.is_none() {
             writeln!(out, "  cd {}", printable(&self.folder.display().to_string()))?;
             writeln!(out, "  cofferdam check --manifest capabilities.toml")?;
@@ -251,6 +241,10 @@ impl Scaffold {
         } else {
             writeln!(out, "  cofferdam build -p {}", self.name)?;
             let (ident, call) = (self.name.replace('-', "_"), self.fill("@TYPE@"));
+            if self.backend == "process" {
+                writeln!(out, "first in the consumer's `main`, so that it is its own launcher of processes:")?;
+                writeln!(out, "  if let Some(code) = cofferdam::process::run_as_launcher() {{ return code; }}")?;
+            }
             writeln!(out, "and in the consumer, with a runtime:")?;
             writeln!(
                 out,

@@ -7,6 +7,10 @@ use ambient_authority::ambient_authority;
 use cofferdam::{Runtime, edge};
 
 fn main() -> ExitCode {
+    // This program is its own launcher of process compartments: it starts itself again for them.
+    if let Some(code) = cofferdam::process::run_as_launcher() {
+        return code;
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
