@@ -186,6 +186,24 @@ fn each_evasion_is_caught_by_the_source_layer() {
     }
 }
 
+/// Modules that pass each other's names on, all to all: a name in one of them is found, and soon.
+#[test]
+fn a_maze_of_globs_hides_nothing() {
+    use std::fmt::Write as _;
+    const MODULES: usize = 24;
+    let mut util = String::from("pub use m0::*;\n");
+    for module in 0..MODULES {
+        let _ = write!(util, "pub mod m{module} {{ ");
+        for other in (0..MODULES).filter(|other| *other != module) {
+            let _ = write!(util, "pub use crate::m{other}::*; ");
+        }
+        util.push_str(if module + 1 == MODULES { "pub use std::fs::read as exit; }\n" } else { "}\n" });
+    }
+    let workspace =
+        workspace("pub fn f() { codec::go(); }", "pub fn go() { let _ = util::exit(\"x\"); }", &util);
+    assert_eq!(brought(&workspace), BTreeSet::from(["filesystem.read".to_owned()]));
+}
+
 #[test]
 fn included_and_generated_code_is_read_or_said_not_to_be() {
     let workspace = workspace(

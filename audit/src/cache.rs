@@ -14,7 +14,7 @@ use crate::predicate::CfgSet;
 use crate::summary::Summary;
 
 /// Changes when the form of a summary, or what a scan finds, changes.
-const VERSION: &str = "cofferdam-source-5";
+const VERSION: &str = "cofferdam-source-6";
 
 /// A folder of summaries.
 #[derive(Debug, Clone)]

@@ -11,10 +11,11 @@ use std::path::Path;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::Capability;
 
+use crate::Stop;
 use crate::arguments::{Diff, Format};
 use crate::document::{DiffCrateDocument, DiffDocument, DiffEdgeDocument, EdgeName, VERSION, print_json};
 use crate::exit::Exit;
-use crate::{Stop, render};
+use crate::render::printable;
 
 pub(crate) fn run(arguments: &Diff, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let (old, new) = (arguments.old.as_str(), arguments.new.as_str());
@@ -32,7 +33,7 @@ pub(crate) fn run(arguments: &Diff, ambient: AmbientAuthority) -> Result<Exit, S
     match arguments.format {
         Format::Json => print_json(&document)?,
         Format::Human => {
-            anstream::stdout().write_all(render::printable(&text(&document)).as_bytes())?;
+            anstream::stdout().write_all(text(&document).as_bytes())?;
         }
     }
     Ok(if arguments.deny_new && gains { Exit::Denied } else { Exit::Ok })
@@ -164,6 +165,7 @@ fn lost(a: &Reached, b: &Reached) -> Vec<String> {
     a.keys().filter(|capability| !b.contains_key(*capability)).map(Capability::to_string).collect()
 }
 
+/// Text with styles; what comes from elsewhere is made harmless piece by piece, since styles are control characters too.
 fn text(document: &DiffDocument) -> String {
     let (green, red, bold) = (
         anstyle::AnsiColor::Green.on_default(),
@@ -175,7 +177,7 @@ fn text(document: &DiffDocument) -> String {
         for (capability, way) in gained {
             let _ = writeln!(text, "  {red}+ {capability}{red:#}");
             for line in way {
-                let _ = writeln!(text, "      {line}");
+                let _ = writeln!(text, "      {}", printable(line));
             }
         }
         for capability in lost {
@@ -190,22 +192,23 @@ fn text(document: &DiffDocument) -> String {
             (Some(same), _) => same.clone(),
             (None, None) => String::new(),
         };
-        let _ = writeln!(text, "{bold}{}{bold:#} {what}", one.name);
+        let _ = writeln!(text, "{bold}{}{bold:#} {}", printable(&one.name), printable(&what));
         if let Some(change) = one.build_script {
             let _ = writeln!(text, "  build script {change}");
         }
         changes(&mut text, &one.gained, &one.lost);
         for (sign, list) in [("+", &one.new_dependencies), ("-", &one.lost_dependencies)] {
             if !list.is_empty() {
-                let _ = writeln!(text, "  {sign} depends on {}", list.join(", "));
+                let _ = writeln!(text, "  {sign} depends on {}", printable(&list.join(", ")));
             }
         }
         if let Some(why) = &one.unread {
-            let _ = writeln!(text, "  its code was not read: {why}");
+            let _ = writeln!(text, "  its code was not read: {}", printable(why));
         }
     }
     for one in &document.edges {
-        let _ = writeln!(text, "{bold}{} -> {}{bold:#} {}", one.ends.from, one.ends.to, one.edge);
+        let (from, to) = (printable(&one.ends.from), printable(&one.ends.to));
+        let _ = writeln!(text, "{bold}{from} -> {to}{bold:#} {}", one.edge);
         changes(&mut text, &one.gained, &one.lost);
     }
     if text.is_empty() {

@@ -224,11 +224,13 @@ impl<'a> Draft<'a> {
             }
             let mut claims = BTreeMap::new();
             for capability in grants(self.verdict.own(package).iter()).into_keys() {
-                let everywhere = self.edges.iter().filter(|(edge, _)| project.edge(**edge).to == index).all(
-                    |(_, grants)| {
-                        grants.contains_key(&capability) || grants.contains_key(&capability.at_build())
-                    },
-                );
+                let arriving = self.edges.iter().filter(|(edge, _)| project.edge(**edge).to == index);
+                let arriving: Vec<&Grants> = arriving.map(|(_, grants)| grants).collect();
+                let has =
+                    |name: &Capability| arriving.iter().filter(|grants| grants.contains_key(name)).count();
+                // What one edge gives at run time and another only to the build is not asked of either.
+                let (run, build) = (has(&capability), has(&capability.at_build()));
+                let everywhere = run == arriving.len() || (run == 0 && build == arriving.len());
                 claims.insert(capability, everywhere);
             }
             self.consumes.insert(index, claims);

@@ -285,7 +285,7 @@ fn sorted(mut found: Vec<Meaning>) -> Vec<Meaning> {
 }
 
 /// Most look-ups for one path.
-const STEPS_MAX: usize = 20_000;
+const STEPS_MAX: usize = 100_000;
 
 /// Most names that are looked for at a time for the sake of each other.
 const DEPTH_MAX: usize = 200;
@@ -378,6 +378,8 @@ impl Unit<'_> {
 #[derive(Default)]
 struct Query {
     active: Set<(usize, u32, Word)>,
+    /// What names mean that were met in a circle: without what the names around them mean, which whoever asks for those finds anyway.
+    partial: Known,
     steps: usize,
     /// A circle was met, so what was found on the way may lack something.
     circled: bool,
@@ -532,7 +534,9 @@ impl Names<'_> {
                 Binding::Import(_) => imported = true,
             }
         }
-        if imported || (!declared && !self.lookup(query, of, scope, name).is_empty()) {
+        // Crates do not go round in circles, so a question about another one is a question of its own, and its answer whole.
+        let mut asked = Query::default();
+        if imported || (!declared && !self.lookup(&mut asked, of, scope, name).is_empty()) {
             found.push(Meaning::Alias(of, scope, path.to_vec()));
         }
     }
@@ -541,6 +545,10 @@ impl Names<'_> {
     fn lookup(&self, query: &mut Query, unit: usize, scope: u32, name: Word) -> Arc<[Meaning]> {
         let key = (unit, scope, name);
         if let Some(known) = self.known.lock().expect("no thread panics with it").get(&key) {
+            return Arc::clone(known);
+        }
+        if let Some(known) = query.partial.get(&key) {
+            query.circled = true;
             return Arc::clone(known);
         }
         query.steps += 1;
@@ -569,7 +577,7 @@ impl Names<'_> {
                         self.advance(query, unit, target, &[name], &mut found);
                         if alias {
                             // Whether the name is there is known only to the crate that passes it on.
-                            self.keep_real(query, &mut found, before);
+                            self.keep_real(&mut found, before);
                         }
                     }
                 }
@@ -581,16 +589,20 @@ impl Names<'_> {
         let found: Arc<[Meaning]> = found.into();
         if !query.circled || query.active.is_empty() {
             self.known.lock().expect("no thread panics with it").insert(key, Arc::clone(&found));
+        } else {
+            query.partial.insert(key, Arc::clone(&found));
         }
         query.circled |= outer_circled;
         found
     }
 
-    fn keep_real(&self, query: &mut Query, found: &mut Vec<Meaning>, from: usize) {
+    fn keep_real(&self, found: &mut Vec<Meaning>, from: usize) {
         let candidates = found.split_off(from);
         for candidate in candidates {
             let real = match &candidate {
-                Meaning::Alias(of, scope, path) => !self.path(query, *of, *scope, path, false).is_empty(),
+                Meaning::Alias(of, scope, path) => {
+                    !self.path(&mut Query::default(), *of, *scope, path, false).is_empty()
+                }
                 _ => true,
             };
             if real {

@@ -278,9 +278,18 @@ pub(crate) fn writes_extern(tokens: TokenStream) -> bool {
             match token {
                 TokenTree::Group(group) => pending.push(group.stream()),
                 TokenTree::Ident(word) if *word == "extern" => {
-                    // `extern crate` and `extern "C" fn` declare nothing foreign.
-                    let abi = usize::from(matches!(list.get(at + 1), Some(TokenTree::Literal(_))));
-                    if let Some(TokenTree::Group(_) | TokenTree::Punct(_)) = list.get(at + 1 + abi) {
+                    // `extern crate` and `extern "C" fn` declare nothing foreign, nor does a rule that only matches the word.
+                    let literal = matches!(list.get(at + 1), Some(TokenTree::Literal(_)));
+                    let named = punct(&list, at + 1) == Some('$') && ident(&list, at + 2).is_some();
+                    let behind = at + 1 + usize::from(literal) + 2 * usize::from(named);
+                    let opens = matches!(
+                        list.get(behind),
+                        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace
+                    );
+                    let repeats = literal
+                        && punct(&list, behind) == Some('$')
+                        && matches!(list.get(behind + 1), Some(TokenTree::Group(_)));
+                    if opens || repeats {
                         return true;
                     }
                 }
