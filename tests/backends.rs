@@ -195,7 +195,8 @@ fn a_handle_is_of_one_edge_and_one_guest() {
 #[test]
 fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
     for backend in ISOLATED {
-        let app = App::new(backend, "call-deadline = \"300ms\"", 1);
+        // The start of a fresh guest is part of a call's time, and this machine may be busy.
+        let app = App::new(backend, "call-deadline = \"2s\"", 1);
         let client = app.client();
         let error = client.fail("on purpose").expect_err("it panics");
         match &error {
@@ -209,7 +210,7 @@ fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
         }
         assert_eq!(client.dropped().expect("a fresh guest"), 0);
         let error = client.hang().expect_err("it does not come back");
-        let deadline = Duration::from_millis(300);
+        let deadline = Duration::from_secs(2);
         assert!(
             matches!(&error, CallError::Deadline { deadline: found, .. } if *found <= deadline),
             "{backend}: {error:?}"
