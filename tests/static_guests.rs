@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest
         .ancestors()
@@ -26,7 +26,8 @@ fn build(arguments: &[&str], flags: &str, folder: &Path) {
 }
 
 /// A guest's program, linked statically.
-pub fn static_guest(package: &str, name: &str) -> PathBuf {
+#[allow(dead_code, reason = "not every test needs one")]
+pub(crate) fn static_guest(package: &str, name: &str) -> PathBuf {
     let folder = root().join("target/guests");
     let arguments = ["-p", package, "--bin", name, "--no-default-features"];
     build(&arguments, "-C target-feature=+crt-static", &folder);
@@ -34,7 +35,7 @@ pub fn static_guest(package: &str, name: &str) -> PathBuf {
 }
 
 /// The launcher.
-pub fn launcher() -> PathBuf {
+pub(crate) fn launcher() -> PathBuf {
     let folder = root().join("target/guests");
     build(&["-p", "cofferdam-launcher"], "-C target-feature=+crt-static", &folder);
     folder.join("x86_64-unknown-linux-gnu/debug/cofferdam-launcher")

@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Run, ambient: AmbientAuthority) -> Result<Exit, St
     let edge = format!("{CALLER} -> {name}");
     let mut program = vec![name.clone()];
     program.extend(arguments.arguments.iter().cloned());
-    let mut builder = Runtime::from_plan(Plan { compartments: plan }, &loaded.folder)
+    let mut builder = Runtime::from_plan(Plan { compartments: plan, linked: Vec::new() }, &loaded.folder)
         .output(Output::Inherited)
         .input(&edge, Input::Inherited)
         .arguments(&edge, program)
