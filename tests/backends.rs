@@ -215,7 +215,8 @@ fn handles_of_a_process_are_counted_until_they_are_let_go_or_given_back() {
 #[test]
 fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
     for backend in ISOLATED {
-        let app = App::new(backend, "call-deadline = \"300ms\"", 1);
+        // The start of a fresh guest is part of a call's time, and this machine may be busy.
+        let app = App::new(backend, "call-deadline = \"2s\"", 1);
         let client = app.client();
         let error = client.fail("on purpose").expect_err("it panics");
         match &error {
@@ -229,7 +230,7 @@ fn a_guest_that_fails_or_hangs_is_an_error_and_the_next_call_works() {
         }
         assert_eq!(client.dropped().expect("a fresh guest"), 0);
         let error = client.hang().expect_err("it does not come back");
-        let deadline = Duration::from_millis(300);
+        let deadline = Duration::from_secs(2);
         assert!(
             matches!(&error, CallError::Deadline { deadline: found, .. } if *found <= deadline),
             "{backend}: {error:?}"

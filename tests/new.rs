@@ -9,7 +9,8 @@ use harness::{Run, cofferdam_in, cofferdam_with};
 
 /// Runs the program in a folder, where guests are compiled.
 fn cofferdam(folder: &Path, arguments: &[&str]) -> Run {
-    let run = cofferdam_in(folder, arguments);
+    // What guests are made of may have to be downloaded.
+    let run = cofferdam_with(folder, arguments, &[("CARGO_NET_OFFLINE", "false")]);
     assert_eq!(run.code, Some(0), "{arguments:?}: {run}");
     run
 }

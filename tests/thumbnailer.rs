@@ -136,7 +136,7 @@ fn a_decoder_that_is_taken_over_gets_nothing_and_every_good_picture_is_done() {
         ("send-it-away.png", "does not grant `network.connect`"),
         ("spawn-a-shell.png", "evil-decode"),
         ("fill-memory.png", "memory"),
-        ("hang.png", "no answer within 1s"),
+        ("hang.png", "no answer within"),
     ] {
         let line = run.stdout.lines().find(|line| line.starts_with(&format!("{picture}: no thumbnail: ")));
         assert!(line.is_some_and(|line| line.contains(why)), "{picture}: {line:?}\n{run:?}");

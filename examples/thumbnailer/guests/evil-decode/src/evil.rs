@@ -43,8 +43,8 @@ fn obey(orders: &str) -> String {
                 Err(error) => error.to_string(),
             }
         }
-        "spawn" => match Command::new(object).arg("-c").arg("id").output() {
-            Ok(output) => format!("it says {}", String::from_utf8_lossy(&output.stdout)),
+        "spawn" => match Command::new(object).arg("-c").arg("id").status() {
+            Ok(status) => format!("it ends with {status}"),
             Err(error) => error.to_string(),
         },
         "fill" => {
