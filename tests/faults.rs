@@ -518,7 +518,7 @@ fn a_granted_path_that_is_exchanged_at_any_moment_is_one_or_none() {
                 Err(StartError::Layer { detail, .. })
                     if detail.contains("another file than the host found") =>
                 {
-                    failed += 1
+                    failed += 1;
                 }
                 Err(StartError::Path { .. }) => failed += 1,
                 Err(other) => panic!("{other}"),

@@ -169,7 +169,7 @@ pub(crate) fn mutant(root: &Path) -> PathBuf {
     let mut own = String::from(
         "[package]\nname = \"mutant-launcher\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n",
     );
-    let _ = writeln!(own, "cofferdam-wire = {{ path = {:?} }}", root.join("runtime/wire"));
+    let _ = writeln!(own, "cofferdam-wire = {{ path = \"{}\" }}", root.join("runtime/wire").display());
     for name in ["landlock", "libc", "rustix"] {
         let _ = writeln!(own, "{}", version(name));
     }

@@ -705,6 +705,7 @@ pub(crate) struct CacheDocument {
 /// The output of `inspect --format json` for a native program.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "cofferdam inspect of a native program")]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that a program has or has not")]
 #[cfg_attr(
     not(all(target_os = "linux", target_arch = "x86_64")),
     expect(dead_code, reason = "native programs are looked at on Linux on x86-64")

@@ -4,10 +4,8 @@
 use std::error::Error;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam::process::ProcessHost;
 use cofferdam::{AmbientAuthority, Plan};
 use cofferdam_toolchain::{
     CargoOutput, GuestCrate, Progress, Settings, SetupRequest, Toolchain, build_guest_ambient, setup_ambient,
@@ -21,8 +19,6 @@ pub(crate) struct Guests {
     pub(crate) components: PathBuf,
     /// Where compiled code is kept.
     pub(crate) compiled: PathBuf,
-    /// What starts programs.
-    pub(crate) processes: Arc<ProcessHost>,
 }
 
 /// Makes everything that a plan needs.
@@ -58,20 +54,10 @@ pub(crate) fn prepare_ambient(
             ambient,
         )?;
     }
-    let launcher = GuestCrate::command(&manifest, "cofferdam-launcher");
-    let launcher = build_guest_ambient(
-        &native,
-        &launcher,
-        &target,
-        CargoOutput::Keep,
-        &mut |one| news.tell(one),
-        ambient,
-    )?;
     news.end();
     Ok(Guests {
         components: target.join("components"),
         compiled: target.join("compiled"),
-        processes: Arc::new(ProcessHost::from_bytes(&std::fs::read(&launcher.component)?)?),
     })
 }
 

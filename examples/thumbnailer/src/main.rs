@@ -30,6 +30,10 @@ use pipeline::{Outcome, Parts};
 use service::Service;
 
 fn main() -> ExitCode {
+    // This program is its own launcher: nothing else has to be built or found.
+    if let Some(code) = cofferdam::process::run_as_launcher() {
+        return code;
+    }
     match run(&Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,7 +54,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let log = arguments.out.join("audit.jsonl");
     let runtime = builder
         .components_in(&guests.components)
-        .processes(guests.processes)
         .cache(CodeCache::open_ambient(&guests.compiled, ambient)?)
         .audit(AuditLog::to_writer(std::fs::File::create(&log)?))
         .start_ambient(ambient)?;

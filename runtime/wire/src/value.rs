@@ -583,6 +583,15 @@ mod tests {
         }
     }
 
+    /// Found by taking the comparison out by hand, which no test noticed: the list was refused at its first element, after memory for
+    /// all of them had been taken.
+    #[test]
+    fn a_list_longer_than_its_message_is_refused_before_memory_is_taken_for_it() {
+        let count = 1_000_000_u32.to_le_bytes();
+        assert_eq!(decode::<Vec<u64>>(&count), Err(DecodeError::Short { at: 4, missing: 8_000_000 }));
+        assert_eq!(decode::<Vec<String>>(&count), Err(DecodeError::Short { at: 4, missing: 4_000_000 }));
+    }
+
     #[test]
     fn bytes_that_stand_for_nothing_are_refused() {
         assert_eq!(decode::<bool>(&[2]), Err(DecodeError::Invalid { at: 0, value: 2, what: "bool" }));

@@ -140,7 +140,7 @@ pub fn page() -> String {
     #[cfg(feature = "wasm")]
     wasm(&mut page);
     page.push_str(
-        "\n## Ten edits by hand\n\nEach was made alone in the sources, and the named test failed for it; then it was taken back.\n\n\
+        "\n## Edits by hand\n\nEach was made alone in the sources, and what is named failed for it; then it was taken back.\n\n\
          | edit | what failed |\n| --- | --- |\n",
     );
     for (edit, caught) in EDITS {

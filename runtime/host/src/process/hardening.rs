@@ -12,6 +12,7 @@ use object::{Endianness, Object as _, ObjectSymbol as _};
 /// What is seen of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that a program has or has not")]
 pub struct ProgramSummary {
     /// Its size, bytes.
     pub bytes: usize,

@@ -281,10 +281,10 @@ impl Liar<'_> {
             bytes[at] ^= 1 << (random.next() % 8);
         }
         bytes.truncate(usize::try_from(random.next()).unwrap_or(0) % (bytes.len() + 1) + 1);
-        if random.next() % 4 == 0 {
+        if random.next().is_multiple_of(4) {
             let controls = [Control::Written, Control::Read, Control::ReaderSleeps, Control::WriterSleeps];
             let control = controls[usize::try_from(random.next() % 4).unwrap_or(0)];
-            let lane = if random.next() % 2 == 0 { Lane::ToGuest } else { Lane::ToHost };
+            let lane = if random.next().is_multiple_of(2) { Lane::ToGuest } else { Lane::ToHost };
             let value = u32::try_from(random.next() & 0xFFFF_FFFF).unwrap_or(0);
             self.memory.control(lane, control).store(value, Ordering::SeqCst);
         }
@@ -303,7 +303,7 @@ impl Liar<'_> {
                 let word = random.next();
                 let at = usize::try_from(word >> 32).unwrap_or(0) % data.len();
                 data[at].store(random.next(), Ordering::Relaxed);
-                if word % 50_000 == 0 {
+                if word.is_multiple_of(50_000) {
                     memory.control(Lane::ToHost, Control::Written).fetch_add(3, Ordering::Relaxed);
                 }
             }

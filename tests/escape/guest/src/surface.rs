@@ -30,7 +30,7 @@ fn unknown_numbers(_: &Facts) -> i64 {
     odd.unwrap_or(-38)
 }
 
-/// Opens a file with io_uring, without ever calling open.
+/// Opens a file with `io_uring`, without ever calling open.
 fn uring_open(facts: &Facts) -> i64 {
     // `struct io_uring_params`, 120 bytes.
     let mut parameters = [0_u32; 30];
@@ -159,8 +159,8 @@ fn split_page() -> [u64; 2] {
 pub(crate) const ALL: &[(&str, Attempt)] = &[
     ("int80-getpid", |_| interrupt(20, 0)),
     ("int80-socketcall", |_| interrupt(102, 0)),
-    ("x32-getpid", |_| call(0x4000_0000 | 39, &[])),
-    ("x32-ptrace", |_| call(0x4000_0000 | 521, &[0, 0, 0, 0])),
+    ("x32-getpid", |_| call(0x4000_0000 | 0x27, &[])),
+    ("x32-ptrace", |_| call(0x4000_0000 | 0x209, &[0, 0, 0, 0])),
     ("clone3-user", clone3_user),
     ("clone-user", |_| in_child(call(56, &[NEW_USER | CHILD, 0, 0, 0, 0]), || {})),
     ("unshare-user", |_| call(272, &[NEW_USER])),

@@ -35,7 +35,7 @@ pub(crate) const ALL: &[Attempt] = &[
     hidden("35f", "follow a link to a whole path", "read-link-absolute"),
     hidden("35g", "follow a link to a link", "read-link-chain"),
     hidden("35h", "go through a folder that is a link", "read-link-folder"),
-    hidden("35i", "the same with a dot and slashes", "read-link-slash").from("CVE-2024-51756 era path handling; GHSA-hp8f-xmx4-4qrg"),
+    hidden("35i", "the same with a dot and slashes", "read-link-slash").from("GHSA-hp8f-xmx4-4qrg"),
     hidden("35j", "go up with openat2, whose flags no filter sees", "open2-above"),
     hidden("35k", "make a link in a writable folder, and follow it", "symlink-then-open"),
     Attempt::new("35l", "write to a file that is granted for reading", "open-write-read-only")
@@ -123,7 +123,7 @@ pub(crate) const ALL: &[Attempt] = &[
         .control(Control::Nothing("whether anybody may depends on the kernel's version"))
         .mutation(Mutation::Nothing("whether anybody may depends on the kernel's version")),
     Attempt::new("43a", "get a handle of a file, to open it elsewhere", "name-to-handle")
-        .from("CVE-2014-9357 era: shocker")
+        .from("shocker")
         .killed("name_to_handle_at")
         .without(&[Filter(&[303]), Namespaces]),
     Attempt::new("43b", "open a file by its handle", "open-by-handle")
@@ -170,7 +170,7 @@ pub(crate) const ALL: &[Attempt] = &[
         .free(Reached(super::errno::ENOTTY))
         .without_gives(&[Filter(&[16])], Reached(super::errno::ENOTTY)),
     Attempt::new("44d", "copy from the host's console", "tioclinux")
-        .from("CVE-2017-5226's sibling")
+        .from("as CVE-2017-5226, by TIOCLINUX")
         .killed("ioctl")
         .free(Reached(super::errno::ENOTTY))
         .without_gives(&[Filter(&[16])], Reached(super::errno::ENOTTY)),

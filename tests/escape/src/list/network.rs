@@ -80,7 +80,8 @@ pub(crate) const ALL: &[Attempt] = &[
     Attempt::new("54", "change the address while the host compares it", "address-race")
         .from("supervisors that let a call go on after looking at its pointer")
         .with(THREADS)
-        .told(&["rounds=300"])
+        .told(&["rounds=100"])
+        .within("call-deadline = \"30s\"")
         .stop(Stop::Gives(0))
         .control(Control::Nothing("that nobody came to the other port is looked at; 53a shows that somebody could"))
         .mutation(Mutation::InTheHost("the host connects to its own copy: `connect` in runtime/host/src/process/broker.rs")),

@@ -33,7 +33,7 @@ pub(crate) const ALL: &[Attempt] = &[
         .noticed(&["signals"]),
     Attempt::new("22b", "signal everything that it may", "kill-all").killed("kill").without(&[Filter(&[62])]).also(&[Processes, Landlock]),
     Attempt::new("23a", "have signals sent to others for its descriptors", "own-signals")
-        .from("CVE-2018-18397 era checks; Landlock before its third fix")
+        .from("measured: older kernels let it pass Landlock")
         .killed("fcntl")
         .without(&[Filter(&[72])]),
     Attempt::new("23b", "the same by ioctl", "own-signals-ioctl")

@@ -139,7 +139,7 @@ pub(crate) const ALL: &[Attempt] = &[
         .control(Control::Nothing("what this answers without a compartment depends on the processor"))
         .mutation(Mutation::Nothing("what this answers without the rule depends on the processor")),
     Attempt::new("15", "stall whoever copies its memory, at a byte of its choice", "userfaultfd")
-        .from("CVE-2016-2067 and many others win races so")
+        .from("many exploits win their races so")
         .killed("userfaultfd")
         .without(&[Filter(&[323])]),
     Attempt::new("16a", "load a program into the kernel", "bpf")

@@ -1,5 +1,7 @@
 //! Manifests of wasm guests that ask for more.
 
+use std::fmt::Write as _;
+
 use cofferdam::wasm::StartError;
 
 use super::ground::{Ground, holds};
@@ -41,7 +43,7 @@ pub(super) fn cycle_of_many(_: &mut Ground) -> Result<String, String> {
     let chain = |last: &str| {
         let mut manifest = String::new();
         for index in 0..12 {
-            manifest.push_str(&format!("[crates.c{index}]\ndependencies = [\"c{}\"]\n", index + 1));
+            let _ = write!(manifest, "[crates.c{index}]\ndependencies = [\"c{}\"]\n", index + 1);
         }
         manifest + "[crates.c12]\n" + last
     };
