@@ -1,5 +1,5 @@
-//! Curated claims: what somebody who read the code of a widely used crate found that it reaches by itself. Data, in
-//! `policies/crates/`; this module only looks up.
+//! Curated claims: what the own code of a widely used crate was found to reach, and a reason. Data, in `policies/crates/`; this
+//! module only looks up.
 //!
 //! A claim is trusted for nothing. It explains a crate that says nothing about itself, and a release whose code reaches more
 //! than its claim is worth a look.

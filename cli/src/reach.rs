@@ -227,7 +227,7 @@ impl Judge<'_> {
             })
     }
 
-    /// Crates whose code reaches more than somebody found who read it.
+    /// Crates whose code reaches more than their claim says.
     fn curated(&self) -> Vec<Diagnostic> {
         let mut all = Vec::new();
         for package in 0..self.code.graph.packages.len() {
