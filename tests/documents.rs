@@ -43,7 +43,8 @@ fn the_page_of_codes_is_fresh() {
 #[test]
 fn the_schemas_are_fresh() {
     for document in [
-        "audit", "build", "cache", "check", "diff", "explain", "graph", "inspect", "plan", "report", "selftest", "why",
+        "audit", "build", "cache", "check", "diff", "explain", "graph", "inspect", "plan", "report",
+        "selftest", "why",
     ] {
         let run = cofferdam(&["schema", document]);
         assert_eq!(run.code, Some(0), "{run}");
@@ -121,7 +122,7 @@ fn the_guide_does_what_it_says() {
                         let words: Vec<&str> = line.split_whitespace().collect();
                         match words.as_slice() {
                             ["mkdir", name] => {
-                                std::fs::create_dir(folder.path().join(name)).expect("writable")
+                                std::fs::create_dir(folder.path().join(name)).expect("writable");
                             }
                             ["cofferdam", rest @ ..] => {
                                 let run = harness::cofferdam_in(folder.path(), rest);
@@ -133,7 +134,7 @@ fn the_guide_does_what_it_says() {
                     }
                 }
                 kind => {
-                    assert!(kind.starts_with("rust") || kind == "text" || kind == "wit", "{page}: {kind}")
+                    assert!(kind.starts_with("rust") || kind == "text" || kind == "wit", "{page}: {kind}");
                 }
             }
         }

@@ -64,6 +64,11 @@ const ELSEWHERE: [&str; 13] = [
     "unused-claim",
     "untagged-unsafe",
     "not-analysed",
+    // The same: evasion.rs; the last, of crates that nobody here has, by the claims themselves in ground_truth.rs.
+    "grant-not-reached",
+    "build-script-changed",
+    "new-edge",
+    "claim-disagrees",
 ];
 
 #[test]

@@ -21,7 +21,7 @@ fn library(name: &str) -> PathBuf {
         std::env::current_exe().expect("a test has a program").parent().expect("in a folder").to_owned();
     let is_it = |path: &PathBuf| {
         let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
-        file.starts_with(&format!("lib{name}-")) && file.ends_with(".rlib")
+        file.starts_with(&format!("lib{name}-")) && path.extension().is_some_and(|kind| kind == "rlib")
     };
     let found =
         std::fs::read_dir(deps).expect("readable").filter_map(|entry| Some(entry.ok()?.path())).filter(is_it);

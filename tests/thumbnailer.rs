@@ -41,7 +41,7 @@ impl Run {
     fn pictures(&self) -> Vec<Vec<u8>> {
         let path = |name: &&str| self.out.path().join(format!("{name}.png"));
         let read = |path: PathBuf| {
-            std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}\n{self:?}"))
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}\n{self:?}", path.display()))
         };
         PICTURES.iter().map(|name| read(path(name))).collect()
     }

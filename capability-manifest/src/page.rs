@@ -345,7 +345,10 @@ mod tests {
             assert!(sentence.ends_with('.') && sentence.len() > 20, "{}: {sentence}", page.name);
             let acquired = &page.acquired_by;
             let ways = [&acquired.std, &acquired.libc, &acquired.crates, &acquired.attributes];
-            assert!(ways.iter().any(|list| !list.is_empty()), "{} is acquired by nothing", page.name);
+            // A folder that the host makes is acquired by no item: code writes there as anywhere.
+            let made_by_host = capability == HostCapability::FilesystemScratch;
+            let acquired = ways.iter().any(|list| !list.is_empty());
+            assert_ne!(acquired, made_by_host, "{} is acquired by {acquired}", page.name);
         }
     }
 

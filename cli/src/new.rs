@@ -242,8 +242,14 @@ impl Scaffold {
             writeln!(out, "  cofferdam build -p {}", self.name)?;
             let (ident, call) = (self.name.replace('-', "_"), self.fill("@TYPE@"));
             if self.backend == "process" {
-                writeln!(out, "first in the consumer's `main`, so that it is its own launcher of processes:")?;
-                writeln!(out, "  if let Some(code) = cofferdam::process::run_as_launcher() {{ return code; }}")?;
+                writeln!(
+                    out,
+                    "first in the consumer's `main`, so that it is its own launcher of processes:"
+                )?;
+                writeln!(
+                    out,
+                    "  if let Some(code) = cofferdam::process::run_as_launcher() {{ return code; }}"
+                )?;
             }
             writeln!(out, "and in the consumer, with a runtime:")?;
             writeln!(

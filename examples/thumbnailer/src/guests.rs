@@ -55,10 +55,7 @@ pub(crate) fn prepare_ambient(
         )?;
     }
     news.end();
-    Ok(Guests {
-        components: target.join("components"),
-        compiled: target.join("compiled"),
-    })
+    Ok(Guests { components: target.join("components"), compiled: target.join("compiled") })
 }
 
 /// A spinner on a terminal; lines of what takes long elsewhere.

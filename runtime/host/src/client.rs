@@ -19,6 +19,7 @@ pub use wasmtime;
 pub use cancel::Cancellation;
 pub(crate) use compartment::{Compartment, Key};
 pub use expected::{Checked, Expected, Function};
+pub(crate) use handle::Pinned;
 pub use handle::{AnyResource, Handle, Owner};
 pub(crate) use linked::LinkedEdge;
 pub use linked::{Linked, StaleResource, call_provided};

@@ -13,7 +13,7 @@ use capability_manifest::Capability;
 use cofferdam_wire::value::Resource;
 
 use crate::audit::AuditLog;
-use crate::client::{Cancellation, Compartment, Function, Key, Provided};
+use crate::client::{Cancellation, Compartment, Function, Key, Pinned, Provided};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{CallError, StartError as WasmStartError, Stdio, WasmHost};
 
@@ -113,7 +113,7 @@ impl ProcessEdge {
     pub(crate) fn call_slot<F: Function>(
         &self,
         _: usize,
-        _: Option<u64>,
+        _: Option<Pinned>,
         _: &F::Params<'_>,
         _: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {

@@ -235,7 +235,6 @@ fn raw_start(program: &OwnedFd, filter: &[libc::sock_filter]) {
     unsafe { libc::waitpid(i32::try_from(child).expect("a number"), &raw mut status, 0) };
 }
 
-#[expect(clippy::too_many_lines, reason = "one comparison after the other")]
 fn main() {
     // `cargo test --benches` only wants to know that it is there.
     if !std::env::args().any(|argument| argument == "--bench") {

@@ -215,7 +215,7 @@ mod mapped {
                 out.extend_from_slice(&word.load(Relaxed).to_le_bytes());
             }
         }
-        if bytes % 8 != 0 {
+        if !bytes.is_multiple_of(8) {
             let last = words[whole].load(Relaxed).to_le_bytes();
             out.extend_from_slice(&last[..bytes % 8]);
         }

@@ -211,7 +211,7 @@ impl Reader {
             // What is taken is given back in batches, also where the writer was faster than this.
             let words = ready.min(left.div_ceil(8)).min(batch(&self.memory, self.lane));
             let now = left.min(words * 8);
-            if !self.from_mirror(written, words, now, out) {
+            if !self.take_mirrored(written, words, now, out) {
                 load(self.memory.data(self.lane), self.read, now, out);
             }
             self.read = self.read.wrapping_add(count(words));
@@ -225,7 +225,7 @@ impl Reader {
     }
 
     /// Takes bytes that end before the writer's counter from the mirror; false if it does not hold them.
-    fn from_mirror(&self, written: u32, words: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
+    fn take_mirrored(&self, written: u32, words: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
         let tag = self.memory.mirrored(self.lane);
         let mirror = self.memory.mirror(self.lane);
         let seen = tag.load(Relaxed);

@@ -202,11 +202,8 @@ impl<'r> World<'r> {
                     if interface.functions.is_empty() || name.starts_with("wasi:") {
                         continue;
                     }
-                    if self.side == Side::Client && !can_be_implemented(resolve, *id, key) {
-                        continue;
-                    }
                     let exported = self.modules.iter().any(|module| module.interface == *id);
-                    if exported && self.side == Side::Client {
+                    if self.side == Side::Client && (exported || !can_be_implemented(resolve, *id, key)) {
                         continue;
                     }
                     if exported || (matches!(key, WorldKey::Name(_)) && interface.name.is_some()) {
@@ -221,8 +218,7 @@ impl<'r> World<'r> {
                     interface.functions.values().for_each(|function| reached.visit_function(function));
                 }
                 WorldItem::Function(function) if self.side == Side::Guest => self.loose.push(function),
-                WorldItem::Function(_) => {}
-                WorldItem::Type { .. } => {}
+                WorldItem::Function(_) | WorldItem::Type { .. } => {}
             }
         }
     }

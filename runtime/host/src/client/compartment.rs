@@ -2,7 +2,7 @@
 
 use super::cancel::Cancellation;
 use super::expected::{Checked, Function};
-use super::handle::AnyResource;
+use super::handle::{AnyResource, Pinned};
 use super::linked::LinkedEdge;
 use crate::process::ProcessEdge;
 use crate::wasm::{CallError, Refusal, StartError, Stdio, Val, WasmCompartment};
@@ -73,7 +73,7 @@ impl Compartment {
     pub(super) fn call<F: Function>(
         &self,
         function: Checked<F>,
-        pinned: Option<u64>,
+        pinned: Option<Pinned>,
         params: F::Params<'_>,
         cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
@@ -81,13 +81,14 @@ impl Compartment {
             let message = format!("`{}` was looked up over another edge", F::NAME);
             return Err(CallError::Usage { edge: self.edge().to_owned(), message });
         }
+        let serial = pinned.map(|pinned| pinned.serial);
         match self {
-            Self::Wasm(wasm) => wasm.call_slot::<F>(function.slot, pinned, params, cancellation),
+            Self::Wasm(wasm) => wasm.call_slot::<F>(function.slot, serial, params, cancellation),
             Self::Process(process) => process.call_slot::<F>(function.slot, pinned, &params, cancellation),
             Self::Linked(linked) if cancellation.is_some_and(Cancellation::is_cancelled) => {
                 Err(CallError::Cancelled { edge: linked.edge().to_owned() })
             }
-            Self::Linked(linked) => linked.call::<F>(pinned, params),
+            Self::Linked(linked) => linked.call::<F>(serial, params),
         }
     }
 
@@ -115,13 +116,6 @@ impl Compartment {
             (Self::Linked(linked), AnyResource::Linked(number)) => linked.drop_resource(serial, number),
             // Handles are made by the compartment that they are of.
             _ => {}
-        }
-    }
-
-    /// A resource of an instance was given back to it.
-    pub(super) fn forget_resource(&self, serial: u64) {
-        if let Self::Process(process) = self {
-            process.forget_resource(serial);
         }
     }
 

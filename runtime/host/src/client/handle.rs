@@ -82,8 +82,20 @@ impl Handle {
     }
 }
 
+/// What the handles of a call say of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pinned {
+    /// The instance that it runs on.
+    pub(crate) serial: u64,
+    /// How many handles are given to the guest for good.
+    pub(crate) giving: u64,
+}
+
 /// The one instance that all handles are of; `None` when there are no handles.
-pub(super) fn instance_of(compartment: &Compartment, handles: &[&Handle]) -> Result<Option<u64>, CallError> {
+pub(super) fn instance_of(
+    compartment: &Compartment,
+    handles: &[&Handle],
+) -> Result<Option<Pinned>, CallError> {
     let usage =
         |message: &str| CallError::Usage { edge: compartment.edge().to_owned(), message: message.to_owned() };
     let mut pinned = None;
@@ -91,9 +103,11 @@ pub(super) fn instance_of(compartment: &Compartment, handles: &[&Handle]) -> Res
         if handle.compartment.id() != compartment.id() {
             return Err(usage("a handle is of another edge"));
         }
-        if *pinned.get_or_insert(handle.serial) != handle.serial {
+        let all = pinned.get_or_insert(Pinned { serial: handle.serial, giving: 0 });
+        if all.serial != handle.serial {
             return Err(usage("handles are of several instances"));
         }
+        all.giving += u64::from(handle.given);
     }
     Ok(pinned)
 }
@@ -106,9 +120,7 @@ impl fmt::Debug for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.given {
-            self.compartment.forget_resource(self.serial);
-        } else {
+        if !self.given {
             self.compartment.drop_resource(self.serial, self.resource);
         }
     }

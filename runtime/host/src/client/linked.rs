@@ -68,7 +68,14 @@ pub struct StaleResource;
 
 /// A list that only grows, and whose values stay where they are.
 #[derive(Default)]
-struct Kept(OnceCell<Box<(u32, Box<dyn Any + Send>, Kept)>>);
+struct Kept(OnceCell<Box<Node>>);
+
+/// A resource under its number, and those that were lent after it.
+struct Node {
+    number: u32,
+    value: Box<dyn Any + Send>,
+    next: Kept,
+}
 
 impl Linked<'_> {
     /// A resource of the caller's, to lend for the call.
@@ -79,14 +86,14 @@ impl Linked<'_> {
         let AnyResource::Linked(number) = resource else { return Err(StaleResource) };
         let mut at = &self.lent;
         while let Some(node) = at.0.get() {
-            if node.0 == number {
-                return node.1.downcast_ref().ok_or(StaleResource);
+            if node.number == number {
+                return node.value.downcast_ref().ok_or(StaleResource);
             }
-            at = &node.2;
+            at = &node.next;
         }
         let value = self.resources.borrow_mut().values.remove(&number).ok_or(StaleResource)?;
-        let node = at.0.get_or_init(|| Box::new((number, value, Kept::default())));
-        node.1.downcast_ref().ok_or(StaleResource)
+        let node = at.0.get_or_init(|| Box::new(Node { number, value, next: Kept::default() }));
+        node.value.downcast_ref().ok_or(StaleResource)
     }
 
     /// A resource that the caller gives away.
@@ -116,7 +123,7 @@ impl Linked<'_> {
         let resources = self.resources.into_inner();
         let mut next = self.lent.0.into_inner();
         while let Some(node) = next {
-            let (number, value, rest) = *node;
+            let Node { number, value, next: rest } = *node;
             resources.values.insert(number, value);
             next = rest.0.into_inner();
         }

@@ -17,7 +17,7 @@ use super::limits::{HANDLES_DEFAULT, INSTANCES_MAX};
 use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
-use crate::client::{Cancellation, Compartment, Key, Provided};
+use crate::client::{Cancellation, Compartment, Key, Pinned, Provided};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{
     CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio,
@@ -239,7 +239,7 @@ impl ProcessEdge {
     pub(crate) fn call_slot<F: crate::client::Function>(
         &self,
         slot: usize,
-        pinned: Option<u64>,
+        pinned: Option<Pinned>,
         params: &F::Params<'_>,
         cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
@@ -247,9 +247,13 @@ impl ProcessEdge {
         let _entered = span.enter();
         let bytes = cofferdam_wire::encode(params)
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
+        if let Some(Pinned { serial, giving }) = pinned {
+            self.forget_resources(serial, giving);
+        }
         let offer = &self.0.offers[slot];
         let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
         let decode = cofferdam_wire::value::decode_counting;
+        let pinned = pinned.map(|pinned| pinned.serial);
         self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, decode)
     }
 
@@ -292,16 +296,19 @@ impl ProcessEdge {
 
     /// Lets a resource of a guest go. A guest that is gone has none.
     pub(crate) fn drop_resource(&self, serial: u64, resource: Resource) {
-        self.forget_resource(serial);
+        self.forget_resources(serial, 1);
         let Ok(bytes) = cofferdam_wire::encode(&(vec![resource],)) else { return };
         // The audit log has what goes wrong; a destructor has no caller who could be told.
         let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, Around::default(), |_| Ok(((), 0)));
     }
 
-    /// A resource of a guest is held no more: it was let go, or given back.
-    pub(crate) fn forget_resource(&self, serial: u64) {
+    /// So many resources of a guest are held no more: they were let go, or are being given back.
+    fn forget_resources(&self, serial: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
         if let Some(held) = self.lock().resources.get_mut(&serial) {
-            *held = held.saturating_sub(1);
+            *held = held.saturating_sub(count);
         }
     }
 

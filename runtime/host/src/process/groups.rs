@@ -5,7 +5,7 @@
 //! a group can take some milliseconds, so they are nobody's default.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -139,7 +139,8 @@ impl Group {
     /// Kills everything in it, at once.
     pub(super) fn kill(&self) {
         // Kernels before 5.14 have no such file; its process 1 is killed beside this, and that ends the rest.
-        let _ = fs::write(self.folder.join("cgroup.kill"), "1");
+        let file = fs::OpenOptions::new().write(true).open(self.folder.join("cgroup.kill"));
+        let _ = file.and_then(|mut file| file.write_all(b"1"));
     }
 
     /// Whether the kernel killed something in it for want of memory.

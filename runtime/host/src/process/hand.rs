@@ -113,7 +113,8 @@ impl ProcessCompartment {
             message,
         };
         let stream = matches!(open, Open::Stream(_) | Open::Local(_));
-        if !self.lowered().handles && !(stream && !self.lowered().hosts.is_empty()) {
+        let granted = self.lowered().handles || (stream && !self.lowered().hosts.is_empty());
+        if !granted {
             let name = HostCapability::HandleForge.name();
             return Err(usage(
                 self,

@@ -42,6 +42,7 @@ pub(super) fn flat_results(types: &ComponentTypes, tuple: TypeTupleIndex) -> Opt
 struct Cases<'t> {
     count: u32,
     info: &'t VariantInfo,
+    #[expect(clippy::option_option, reason = "no such case, or a case without a payload")]
     payload: Option<Option<InterfaceType>>,
 }
 

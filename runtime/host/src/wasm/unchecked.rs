@@ -138,9 +138,9 @@ pub(super) fn lower_text<T>(cx: &mut LowerContext<'_, T>, text: &str) -> wasmtim
 }
 
 /// The parameters or results of a function, which the engine always gives as a tuple.
-fn tuple(ty: &InterfaceType) -> wasmtime::Result<TypeTupleIndex> {
+fn tuple(ty: InterfaceType) -> wasmtime::Result<TypeTupleIndex> {
     match ty {
-        InterfaceType::Tuple(index) => Ok(*index),
+        InterfaceType::Tuple(index) => Ok(index),
         _ => bail!("a function without a list of parameters"),
     }
 }
@@ -163,7 +163,7 @@ unsafe impl<const N: usize> ComponentType for Called<N> {
     const ABI: CanonicalAbiInfo = core_values(N);
 
     fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
-        if flat_params(types.types, tuple(ty)?).unwrap_or(0) == N {
+        if flat_params(types.types, tuple(*ty)?).unwrap_or(0) == N {
             Ok(())
         } else {
             bail!("other parameters")
@@ -181,7 +181,7 @@ unsafe impl<const N: usize> Lift for Called<N> {
         ty: InterfaceType,
         src: &Self::Lower,
     ) -> wasmtime::Result<Self> {
-        Reading::new(cx).flat_all(tuple(&ty)?, src).map(Self)
+        Reading::new(cx).flat_all(tuple(ty)?, src).map(Self)
     }
 
     fn linear_lift_from_memory(
@@ -191,7 +191,7 @@ unsafe impl<const N: usize> Lift for Called<N> {
     ) -> wasmtime::Result<Self> {
         // The engine has compared the whole tuple's place with the memory; that of its first byte is where these bytes begin.
         let at = bytes.as_ptr().addr() - cx.memory().as_ptr().addr();
-        Reading::new(cx).memory_all(tuple(&ty)?, at).map(Self)
+        Reading::new(cx).memory_all(tuple(ty)?, at).map(Self)
     }
 }
 
@@ -204,7 +204,7 @@ unsafe impl<const N: usize> ComponentType for Given<N> {
     const ABI: CanonicalAbiInfo = core_values(N);
 
     fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
-        if flat_results(types.types, tuple(ty)?).unwrap_or(0) == N { Ok(()) } else { bail!("other results") }
+        if flat_results(types.types, tuple(*ty)?).unwrap_or(0) == N { Ok(()) } else { bail!("other results") }
     }
 }
 
@@ -219,7 +219,7 @@ unsafe impl<const N: usize> Lower for Given<N> {
         ty: InterfaceType,
         dst: &mut MaybeUninit<Self::Lower>,
     ) -> wasmtime::Result<()> {
-        dst.write(Writing::new(cx, &self.0).flat_all::<N>(tuple(&ty)?)?.raw());
+        dst.write(Writing::new(cx, &self.0).flat_all::<N>(tuple(ty)?)?.raw());
         Ok(())
     }
 
@@ -229,7 +229,7 @@ unsafe impl<const N: usize> Lower for Given<N> {
         ty: InterfaceType,
         offset: usize,
     ) -> wasmtime::Result<()> {
-        Writing::new(cx, &self.0).memory_all(tuple(&ty)?, offset)
+        Writing::new(cx, &self.0).memory_all(tuple(ty)?, offset)
     }
 }
 
@@ -243,7 +243,7 @@ unsafe impl ComponentType for Arguments<'_> {
     const ABI: CanonicalAbiInfo = core_values(FLAT_MAX);
 
     fn typecheck(ty: &InterfaceType, _: &InstanceType<'_>) -> wasmtime::Result<()> {
-        tuple(ty).map(|_| ())
+        tuple(*ty).map(|_| ())
     }
 }
 
@@ -258,7 +258,7 @@ unsafe impl Lower for Arguments<'_> {
         ty: InterfaceType,
         dst: &mut MaybeUninit<Self::Lower>,
     ) -> wasmtime::Result<()> {
-        let tuple = tuple(&ty)?;
+        let tuple = tuple(ty)?;
         let in_memory = flat_params(cx.types, tuple).is_none();
         let writing = Writing::new(cx, self.0);
         let flat = if in_memory {
@@ -290,7 +290,7 @@ unsafe impl ComponentType for Answer {
     const ABI: CanonicalAbiInfo = core_values(1);
 
     fn typecheck(ty: &InterfaceType, _: &InstanceType<'_>) -> wasmtime::Result<()> {
-        tuple(ty).map(|_| ())
+        tuple(*ty).map(|_| ())
     }
 }
 
@@ -304,7 +304,7 @@ unsafe impl Lift for Answer {
         ty: InterfaceType,
         src: &Self::Lower,
     ) -> wasmtime::Result<Self> {
-        let tuple = tuple(&ty)?;
+        let tuple = tuple(ty)?;
         let in_memory = flat_results(cx.types, tuple).is_none();
         let reading = Reading::new(cx);
         let bytes = if in_memory {

@@ -90,11 +90,11 @@ pub(crate) fn keep_only<const N: usize>(descriptors: [&dyn AsFd; N]) {
     kept.sort_unstable();
     let mut from = 0;
     for end in kept.into_iter().chain([u32::MAX]) {
-        // SAFETY: close_range works on numbers. Whoever owns one of them here uses none from now on.
-        if from < end
-            && unsafe { libc::syscall(libc::SYS_close_range, from, end - u32::from(end != u32::MAX), 0_u32) }
-                != 0
-        {
+        let close = || {
+            // SAFETY: close_range works on numbers. Whoever owns one of them here uses none from now on.
+            unsafe { libc::syscall(libc::SYS_close_range, from, end - u32::from(end != u32::MAX), 0_u32) }
+        };
+        if from < end && close() != 0 {
             exit_now();
         }
         from = end.saturating_add(1);

@@ -90,7 +90,7 @@ impl counters::Guest for Counting {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, clippy::many_single_char_names, reason = "as in WIT")]
     fn numbers(
         a: u8,
         b: i16,

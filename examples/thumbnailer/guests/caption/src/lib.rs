@@ -1,7 +1,7 @@
 //! Pictures with lines of text below.
 
 cofferdam_guest::compartment!({
-    path: "../../wit",
+    path: "wit",
     world: "caption",
     implementation: crate::card::Card,
     inline_feature: "inline",

@@ -1,7 +1,7 @@
 //! A decoder of PNG that somebody has taken over. It decodes like any other, until a picture carries a word for it.
 
 cofferdam_guest::compartment!({
-    path: "../../wit",
+    path: "wit",
     world: "decode",
     implementation: crate::evil::Evil,
 });

@@ -1,7 +1,7 @@
 //! What a camera or program wrote about a picture.
 
 cofferdam_guest::compartment!({
-    path: "../../wit",
+    path: "wit",
     world: "exif",
     implementation: crate::reader::Reader,
     inline_feature: "inline",

@@ -1,7 +1,7 @@
 //! Pictures from one host: the one that the edge grants.
 
 cofferdam_guest::compartment!({
-    path: "../../wit",
+    path: "wit",
     world: "fetch",
     implementation: crate::download_http::Http,
     inline_feature: "inline",

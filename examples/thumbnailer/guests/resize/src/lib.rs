@@ -1,7 +1,7 @@
 //! Pictures in another size.
 
 cofferdam_guest::compartment!({
-    path: "../../wit",
+    path: "wit",
     world: "resize",
     implementation: crate::scale::Scale,
     inline_feature: "inline",

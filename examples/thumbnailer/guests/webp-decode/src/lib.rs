@@ -1,7 +1,7 @@
 //! WebP files as pixels. What decodes them is libwebp, a C library; where it runs is the consumer's manifest's matter.
 
 cofferdam_guest::compartment!({
-    path: "../../wit",
+    path: "wit",
     world: "decode",
     implementation: crate::codec::Codec,
     inline_feature: "inline",

@@ -52,7 +52,7 @@ impl<'c, 'a> Reading<'c, 'a> {
     }
 
     fn flat(&mut self, ty: InterfaceType, values: &mut Iter<'_, ValRaw>) -> Result<()> {
-        let mut next = || values.next().map_or(0, |value| value.get_u64());
+        let mut next = || values.next().map_or(0, ValRaw::get_u64);
         match ty {
             InterfaceType::String => {
                 let (pointer, length) = (next(), next());
