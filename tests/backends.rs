@@ -1,6 +1,8 @@
 //! One client, one source of the guest, three backends: every test runs over wasm, process and inline, and only the line
 //! `backend = "..."` differs. Inline has no isolation, so what only isolation gives is asked of the other two.
 
+#![allow(clippy::format_push_string, reason = "texts of a test, and short")]
+
 mod components;
 
 use std::io::{Read as _, Write as _};
@@ -194,6 +196,7 @@ fn a_handle_is_of_one_edge_and_one_guest() {
 
 /// A component's own table is bounded by its engine (`tests/wasm.rs`); of a process, the host counts what it holds.
 #[test]
+#[expect(clippy::many_single_char_names, reason = "they are counted")]
 fn handles_of_a_process_are_counted_until_they_are_let_go_or_given_back() {
     let app = App::new("process", "handles = 3", 1);
     let counters = app.counters();

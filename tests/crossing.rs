@@ -1,6 +1,8 @@
 //! Values over an isolated edge, compared with the engine's own: whatever the types, the guest behind the edge gets what it would
 //! get from the host directly, bit for bit, and gives back what it was given.
 
+#![allow(clippy::format_push_string, clippy::format_collect, reason = "texts of a test, and short")]
+
 use ambient_authority::ambient_authority;
 use cofferdam::client::Edge;
 use cofferdam::wasm::{CallError, FaultKind, Val};

@@ -503,12 +503,12 @@ fn a_grant_revoked_during_a_call_is_dead_at_its_next_operation() {
 
 #[test]
 fn two_edges_to_one_crate_have_each_its_own_grants() {
+    const LIB_TO_OUTER: EdgeName<'_> = EdgeName { consumer: "lib", krate: "outer" };
     let text = "[holds]\nclock = true\n[crates.app]\ndependencies = [\"lib\", \"outer\"]\n\
                 [crates.app.grants.outer]\nclock = true\n[crates.app.grants.lib]\nclock = true\n\
                 [crates.lib]\ndependencies = [\"outer\"]\n\
                 [crates.outer]\ncompartment = { backend = \"wasm\" }\n";
     let (runtime, log, _folder) = start(text, &[("outer", CLOCK)]);
-    const LIB_TO_OUTER: EdgeName<'_> = EdgeName { consumer: "lib", krate: "outer" };
     let (granted, bare) =
         (runtime.edge(APP_TO_OUTER).expect("starts"), runtime.edge(LIB_TO_OUTER).expect("starts"));
     assert!(granted.call_untyped("now", &[]).is_ok());

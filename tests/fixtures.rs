@@ -49,7 +49,7 @@ fn every_valid_manifest_is_granted() {
 }
 
 /// Errors that these fixtures cannot cause, each with the test that does.
-const ELSEWHERE: [&str; 13] = [
+const ELSEWHERE: [&str; 17] = [
     "import-not-consumed", // build.rs
     "import-unknown",      // `judge` of the library
     "undeclared",          // reported as a list, not as a finding: commands.rs

@@ -80,7 +80,9 @@ fn run(manifest: &Path, component: &Arc<[u8]>) {
             })
         })
         .collect();
-    workers.into_iter().for_each(|worker| worker.join().expect("no panic"));
+    for worker in workers {
+        worker.join().expect("no panic");
+    }
     // Each has counted its own calls, and no two of them count together.
     for (index, edge) in edges.iter().enumerate() {
         let all = (0..THREADS).flat_map(|worker| (0..CALLS).map(move |call| called(worker, call)));

@@ -173,7 +173,7 @@ mod tests {
             let old = bytes[at];
             bytes[at] = state.to_le_bytes()[3];
             let _ = inspect_program(&bytes).map(|summary| summary.lacks().len());
-            if state % 3 == 0 {
+            if state.is_multiple_of(3) {
                 bytes[at] = old;
             }
         }
