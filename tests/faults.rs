@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use ambient_authority::ambient_authority;
 use cofferdam::AuditLog;
 use cofferdam::process::{
-    CallError, FaultKind, ProcessCompartment, ProcessPool, Restart, StartError, StartOptions,
+    CallError, FaultKind, ProcessCompartment, ProcessHost, ProcessPool, Restart, StartError, StartOptions,
 };
 use lines::Lines;
-use native::{ALONE, Events, host, is_alone, is_root, planned};
+use native::{ALONE, Events, is_alone, is_root, launcher, planned};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 /// How often, where a test does not say otherwise.
@@ -61,6 +61,15 @@ fn hostile() -> &'static Path {
     BUILT.get_or_init(|| match std::env::var_os(GUEST) {
         Some(built) => PathBuf::from(built),
         None => static_guests::static_guest("cofferdam-selftest-guest", "cofferdam-selftest-guest"),
+    })
+}
+
+/// Each guest with a launcher of its own, so that the processes of one are counted. `process_server.rs` has those of a server.
+fn host() -> &'static ProcessHost {
+    static HOST: OnceLock<ProcessHost> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let host = ProcessHost::from_path_ambient(&launcher(), ambient_authority());
+        host.expect("cargo built the launcher").without_server()
     })
 }
 

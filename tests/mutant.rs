@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// `(file, text, what stands there instead)`.
 const EDITS: &[(&str, &str, &str)] = &[
-    ("main.rs", "mod confine;\n", "mod confine;\nmod leave;\n"),
+    ("lib.rs", "mod confine;\n", "mod confine;\nmod leave;\n"),
     (
         "confine.rs",
         "    reports.probe = received.order.probe;\n",
@@ -17,10 +17,10 @@ const EDITS: &[(&str, &str, &str)] = &[
     ),
     (
         "confine.rs",
-        "rustix::process::setsid().named(\"setsid\").map(|_| Done::plain())",
-        "if crate::leave::out(\"session\") { Ok(Done::plain()) } else { rustix::process::setsid().named(\"setsid\").map(|_| Done::plain()) }",
+        "order.version))))?;\n    reports.keep(Layer::Session, rustix::process::setsid().named(\"setsid\").map(|_| Done::plain()))?;",
+        "order.version))))?;\n    reports.keep(Layer::Session, if crate::leave::out(\"session\") { Ok(Done::plain()) } else { rustix::process::setsid().named(\"setsid\").map(|_| Done::plain()) })?;",
     ),
-    ("confine.rs", "sys::unshare(namespaces)", "sys::unshare(crate::leave::namespaces(namespaces))"),
+    ("confine.rs", "sys::unshare(namespaces())", "sys::unshare(crate::leave::namespaces(namespaces()))"),
     (
         "confine.rs",
         "fn drop_privileges(in_own_namespace: bool) -> Result<Done, Failure> {\n",
@@ -34,8 +34,8 @@ const EDITS: &[(&str, &str, &str)] = &[
     ("filesystem.rs", "Path::new(\"/\").join(&mount.at)", "crate::leave::place(mount)"),
     (
         "filesystem.rs",
-        "sys::restrict_mount(&root, false, false, false)",
-        "sys::restrict_mount(&root, crate::leave::out(\"read-only-root\"), false, false)",
+        "sys::restrict_mount(root, false, false, false)",
+        "sys::restrict_mount(root, crate::leave::out(\"read-only-root\"), false, false)",
     ),
     (
         "filesystem.rs",
@@ -151,7 +151,7 @@ pub(crate) fn change(order: &mut Order) {
 pub(crate) fn mutant(root: &Path) -> PathBuf {
     let folder = root.join("target/escape/launcher");
     let source = root.join("runtime/launcher/src");
-    for name in ["main.rs", "confine.rs", "filesystem.rs", "report.rs", "sys/mod.rs"] {
+    for name in ["main.rs", "lib.rs", "confine.rs", "filesystem.rs", "report.rs", "serve.rs", "sys/mod.rs"] {
         let mut text = std::fs::read_to_string(source.join(name)).expect("the launcher's source");
         for (_, from, to) in EDITS.iter().filter(|(file, ..)| *file == name) {
             assert_eq!(text.matches(from).count(), 1, "{name} has not exactly one `{from}`");
@@ -167,7 +167,7 @@ pub(crate) fn mutant(root: &Path) -> PathBuf {
         line.split(" #").next().expect("text").to_owned()
     };
     let mut own = String::from(
-        "[package]\nname = \"mutant-launcher\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n",
+        "[package]\nname = \"mutant-launcher\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[lib]\nname = \"cofferdam_launcher\"\n[[bin]]\nname = \"mutant-launcher\"\npath = \"src/main.rs\"\n[dependencies]\n",
     );
     let _ = writeln!(own, "cofferdam-wire = {{ path = \"{}\" }}", root.join("runtime/wire").display());
     for name in ["landlock", "libc", "rustix"] {

@@ -211,7 +211,8 @@ fn host(programs: &Programs, leave_out: &[Layer], ambient: AmbientAuthority) -> 
     let tokens = leave_out.iter().map(|layer| layer.token()).collect::<Vec<_>>().join(" ");
     let from = at + mark.len();
     bytes[from..from + tokens.len()].copy_from_slice(tokens.as_bytes());
-    ProcessHost::from_bytes(&bytes).map_err(text)
+    // The edits are of the way without a server.
+    ProcessHost::from_bytes(&bytes).map(ProcessHost::without_server).map_err(text)
 }
 
 /// How a compartment is tried.
