@@ -27,7 +27,7 @@
 //! ```
 //!
 //! [`Runtime`] starts, lists, replaces and revokes compartments; [`RuntimeBuilder`] has what a host decides beside the manifest.
-//! [`client`] has what clients stand on: [`client::Edge`], callbacks, [cancellation](client::Cancellation), and
+//! [`client`](mod@client) has what clients stand on: [`client::Edge`], callbacks, [cancellation](client::Cancellation), and
 //! [large data in chunks](client::chunks). [`plan()`] says what would run before anything does. An [`AuditLog`] has every grant,
 //! violation, fault and refusal before the caller sees the outcome.
 //!

@@ -1,7 +1,7 @@
 //! Confines itself as its host orders, then becomes the guest.
 //!
 //! One thread, no manifest, no decision: the order says everything, and a step that fails ends it before any of the guest's code
-//! has run. A host starts it with a socket as standard input, either for one guest or as a [`serve`]r of many; for people there is
+//! has run. A host starts it with a socket as standard input, either for one guest or as a server of many; for people there is
 //! nothing to run here.
 //!
 //! It is a program of its own, and a library for programs that want to be their own launcher: `cofferdam::process::run_as_launcher`.

@@ -25,7 +25,7 @@ pub struct Suite<'a> {
     pub todo: &'a [(&'static str, Part)],
     /// Trials at a time.
     pub at_a_time: usize,
-    /// A program that does one part of one attempt, and prints [`line`].
+    /// A program that does one part of one attempt, and prints [`line`](fn@line).
     pub command: &'a (dyn Fn(&str, Part) -> Command + Sync),
     /// Told after each trial: how many are done, and how many there are.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
