@@ -322,6 +322,34 @@ fn a_changed_build_script_is_an_error_even_when_it_reaches_nothing_new() {
     assert!(check.stderr.contains("`Cofferdam.lock` line 3"), "{check}");
 }
 
+/// `policies/crates/` says that `itoa` reaches nothing. A release that does is named, with the way there.
+#[test]
+fn a_release_that_reaches_more_than_its_claim_is_a_finding() {
+    let workspace = workspace("pub fn f() { itoa::format() }", "", "");
+    workspace.append("app/Cargo.toml", "itoa = \"1\"\n");
+    workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+    workspace.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"here\"\n[source.here]\ndirectory = \"vendor\"\n",
+    );
+    workspace.write("vendor/itoa/.cargo-checksum.json", "{\"files\":{}}");
+    workspace.write(
+        "vendor/itoa/Cargo.toml",
+        "[package]\nname = \"itoa\"\nversion = \"1.99.0\"\nedition = \"2021\"\n",
+    );
+    let release = |body: &str| {
+        workspace.write("vendor/itoa/src/lib.rs", &format!("pub fn format() {{ {body} }}\n"));
+        run(&workspace, &["check"])
+    };
+    let check = release("let _ = std::net::TcpStream::connect(\"evil.example:80\");");
+    assert!(
+        check.stderr.contains("warning[claim-disagrees]: `itoa` 1.99.0 uses `network.connect`"),
+        "{check}"
+    );
+    let check = release("");
+    assert!(!check.stderr.contains("claim-disagrees"), "{check}");
+}
+
 #[test]
 fn a_grant_that_no_code_uses_is_a_finding() {
     let workspace = workspace("pub fn f() { codec::g() }", "pub fn g() { std::thread::spawn(|| {}); }", "");

@@ -64,7 +64,7 @@ const ELSEWHERE: [&str; 17] = [
     "unused-claim",
     "untagged-unsafe",
     "not-analysed",
-    // The same: evasion.rs; the last, of crates that nobody here has, by the claims themselves in ground_truth.rs.
+    // The same: evasion.rs.
     "grant-not-reached",
     "build-script-changed",
     "new-edge",
