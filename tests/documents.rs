@@ -98,8 +98,22 @@ fn the_manifest_of_the_readme_is_granted() {
     assert_eq!(run.code, Some(0), "{run}");
 }
 
+/// The Rust under a folder, all in one.
+fn sources(folder: &std::path::Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            all += &sources(&path);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            all += &std::fs::read_to_string(&path).expect("text");
+        }
+    }
+    all
+}
+
 /// Runs what a page shows in the order of the page: a manifest is written, and every command of `cofferdam` succeeds. Blocks of Rust are
-/// tests of the crate `cofferdam`.
+/// tests of the crate `cofferdam`; blocks marked `rs` are parts of the scaffold that the page makes, and `tests/new.rs` builds that.
 #[test]
 fn the_guide_does_what_it_says() {
     for page in ["README.md", "plugins.md", "c-library.md", "declare.md"] {
@@ -131,6 +145,12 @@ fn the_guide_does_what_it_says() {
                             }
                             _ => panic!("{page}: `{line}` is no command that a test runs"),
                         }
+                    }
+                }
+                "rs" => {
+                    let made = sources(folder.path());
+                    for line in body.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                        assert!(made.contains(line), "{page}: `{line}` is not in what the page makes");
                     }
                 }
                 kind => {

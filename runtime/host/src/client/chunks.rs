@@ -3,10 +3,22 @@
 //! A message between a host and a guest has a bound, and both ends keep all of it. What is larger goes through a resource with
 //! `read: func(most: u32) -> list<u8>`, where an empty list is the end, or `write: func(chunk: list<u8>)`. Generated methods fit:
 //!
-//! ```ignore
-//! let packed = archive::Packed::new(&archive, name)?;
+//! ```
+//! use cofferdam::client::{CallError, chunks};
+//! # struct Packed(Vec<u8>);
+//! # impl Packed {
+//! #     fn read(&mut self, most: u32) -> Result<Vec<u8>, CallError> {
+//! #         let end = self.0.len().min(most as usize);
+//! #         Ok(self.0.drain(..end).collect())
+//! #     }
+//! # }
+//!
+//! # let mut packed = Packed(vec![7; 1 << 20]);
+//! // `packed` is a resource of a guest, and `read` a method of it.
+//! let mut file = Vec::new();
 //! std::io::copy(&mut chunks::reader(|most| packed.read(most)), &mut file)?;
-//! std::io::copy(&mut file, &mut chunks::writer(|chunk| unpacker.write(chunk)))?;
+//! assert_eq!(file.len(), 1 << 20);
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
 use std::io::{self, Read, Write};
