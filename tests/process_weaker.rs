@@ -4,6 +4,7 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod family;
 mod lines;
 mod native;
 
@@ -113,6 +114,43 @@ fn an_accepted_weakening_starts_and_says_so_everywhere() {
     guest.lives();
     // Each start without them is said, not only the first.
     assert!(guest.log.events("weakening").len() > 7);
+}
+
+/// What the kernel says of the speculation of the guest that runs.
+fn speculation() -> Vec<String> {
+    let guest = family::guest_of(std::process::id()).expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{guest}/status")).expect("its parent may");
+    status.lines().filter(|line| line.starts_with("Speculation")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_guest_speculates_only_where_that_is_accepted_and_then_it_says_so() {
+    if !is_alone() {
+        let output =
+            native::alone("a_guest_speculates_only_where_that_is_accepted_and_then_it_says_so").output();
+        let output = output.expect("it was built");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let (started, log) = try_start("", "");
+    let guest = started.unwrap_or_else(|error| panic!("{error}"));
+    let strict = speculation();
+    assert!(log.events("weakening").is_empty());
+    drop(guest);
+    let (started, _) =
+        try_start("", "[compartments.guest]\nweakenings = { speculation = \"it reads no secrets\" }\n");
+    let mut guest = started.unwrap_or_else(|error| panic!("{error}"));
+    let said = guest.log.events("weakening");
+    assert_eq!(said[0]["reason"], "no speculation control; accepted: it reads no secrets");
+    let layers = layers(&guest);
+    let layer = layers.iter().find(|one| one.starts_with("speculation control")).expect("listed");
+    assert_eq!(layer, "speculation control: not asked for (WEAKENED: it reads no secrets)");
+    guest.lives();
+    // Where the processor has a control, the kernel tells the two apart.
+    let (loose, forced) = (speculation(), strict.iter().any(|line| line.contains("force")));
+    assert_eq!(strict != loose, forced, "{strict:?} {loose:?}");
 }
 
 #[test]

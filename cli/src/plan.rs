@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam::manifest::{Diagnostic, print, resolve};
+use cofferdam::manifest::{Diagnostic, Weakening, print, resolve};
 use cofferdam::{CompartmentPlan, Plan, verify_paths_ambient};
 
 use crate::arguments::{self, Format};
@@ -72,8 +72,14 @@ fn say_one(
     for weakening in &compartment.weakenings {
         writeln!(
             out,
-            "   WEAKER  may run without {}: {}",
-            weakening.name,
+            "   WEAKER  {} without {}: {}",
+            // The one is left out where a machine does not have it, the other everywhere.
+            if weakening.name == Weakening::Speculation.name() { "runs" } else { "may run" },
+            if weakening.name == Weakening::Speculation.name() {
+                "speculation control"
+            } else {
+                &weakening.name
+            },
             render::printable(&weakening.reason)
         )?;
     }

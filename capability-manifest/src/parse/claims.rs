@@ -17,7 +17,7 @@ use crate::weakening::Weakening;
 const CONSUME_KEYS: &[&str] = &["reason", "optional"];
 const EXPORT_KEYS: &[&str] = &["items", "reason"];
 const COMPARTMENT_KEYS: &[&str] = &["backend", "component", "world", "limits", "weakenings"];
-const WEAKENING_KEYS: &[&str] = &[Weakening::Namespaces.name()];
+const WEAKENING_KEYS: &[&str] = &[Weakening::Namespaces.name(), Weakening::Speculation.name()];
 const LIMIT_KEYS: &[&str] = &["memory", "call-deadline", "cpu-time", "output", "handles", "calls-in-flight"];
 
 /// The entries of a claims table, flattened: `filesystem.read = "..."` and `"filesystem.read" = "..."` are one.

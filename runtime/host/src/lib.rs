@@ -51,6 +51,8 @@ mod audit;
 pub mod client;
 #[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 mod home;
+#[cfg(feature = "wasm")]
+mod hot;
 mod load;
 mod plan;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]

@@ -81,7 +81,7 @@ pub struct CompartmentPlan {
     pub syscalls: Vec<SyscallPlan>,
     /// Landlock rights on its mounts and ports (process).
     pub landlock: Vec<LandlockPlan>,
-    /// What may be missing where the machine does not have it (process).
+    /// What may be missing of its confinement (process).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weakenings: Vec<WeakeningPlan>,
 }

@@ -379,7 +379,8 @@ fn guest_inside(
         Layer::NoNewPrivileges,
         set_no_new_privs(true).named("setting no_new_privs").map(|()| Done::plain()),
     )?;
-    reports.keep(Layer::Speculation, sys::control_speculation())?;
+    let speculation = if order.control_speculation { sys::control_speculation() } else { Ok(Done::NotAsked) };
+    reports.keep(Layer::Speculation, speculation)?;
     let write_execute = if order.deny_write_execute {
         sys::deny_write_execute()
             .named("denying memory that is writable and executable")

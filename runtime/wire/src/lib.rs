@@ -32,4 +32,4 @@ pub mod value;
 pub use value::{Decode, DecodeError, Encode, TooLarge, decode, encode};
 
 /// Version of everything in this crate: both sides must have the same. It changes with any change of a byte on the wire.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

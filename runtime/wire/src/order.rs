@@ -26,6 +26,9 @@ record! {
         pub environment: Vec<(String, String)>,
         /// Whether memory may never become executable. False only where a grant needs it.
         pub deny_write_execute: bool,
+        /// Whether to switch off speculation that can be made to tell what is in memory. False only where a manifest accepts that
+        /// weakening.
+        pub control_speculation: bool,
         /// The seccomp filter: instructions of 8 bytes.
         pub filter: Vec<u8>,
     }

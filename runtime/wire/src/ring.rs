@@ -8,6 +8,7 @@
 //! counter move has the words with it, and another line need not travel. The reader says only now and then what it has read, and the
 //! writer looks only when it seems to have no room, so that these lines stay where they are.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 #[cfg(loom)]
@@ -35,11 +36,43 @@ pub enum RingError {
     Counter,
 }
 
+/// The end of all waits of a call together. The clock is first read when something does not come at once: a call that is answered while
+/// its caller spins reads none. It is late by such a spin at most, and never early.
+#[derive(Debug)]
+pub struct Deadline {
+    after: Duration,
+    at: Cell<Option<Instant>>,
+}
+
+impl Deadline {
+    /// So long after the clock is first read.
+    pub fn after(after: Duration) -> Self {
+        Self { after, at: Cell::new(None) }
+    }
+
+    /// When it is. From the first time that this is asked, it stays the same.
+    pub fn at(&self) -> Instant {
+        /// For what is so far that no clock shows it.
+        const FAR: Duration = Duration::from_hours(24 * 365);
+        self.at.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            let at = now.checked_add(self.after).unwrap_or(now + FAR);
+            self.at.set(Some(at));
+            at
+        })
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.at() <= Instant::now()
+    }
+}
+
 /// How long to wait, and for what not.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wait<'a> {
     /// Until when; `None` is for ever.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<&'a Deadline>,
     /// Set when the other side is gone.
     pub ended: Option<&'a AtomicBool>,
 }
@@ -312,7 +345,7 @@ fn changed(
         if wait.ended.is_some_and(|ended| ended.load(SeqCst)) {
             return Err(RingError::Ended);
         }
-        let left = wait.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = wait.deadline.map(|deadline| deadline.at().saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(RingError::Timeout);
         }
@@ -406,7 +439,19 @@ mod tests {
     }
 
     fn soon() -> Wait<'static> {
-        Wait { deadline: Some(Instant::now() + Duration::from_millis(30)), ended: None }
+        let deadline: &'static Deadline = Box::leak(Box::new(Deadline::after(Duration::from_millis(30))));
+        Wait { deadline: Some(deadline), ended: None }
+    }
+
+    #[test]
+    fn a_deadline_begins_when_it_is_first_asked_for_and_stays() {
+        let deadline = Deadline::after(Duration::from_millis(2));
+        let before = Instant::now();
+        let at = deadline.at();
+        assert!(at >= before + Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(deadline.at() == at && deadline.is_over());
+        assert!(!Deadline::after(Duration::MAX).is_over());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use cofferdam_wire::handshake::{DROP, Offer};
 use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use cofferdam_wire::memory::Memory;
 use cofferdam_wire::order::{Layer, LayerReport, Order};
-use cofferdam_wire::ring::{RingError, Wait};
+use cofferdam_wire::ring::{Deadline, RingError, Wait};
 use cofferdam_wire::{Decode, Encode};
 
 use super::control::{Cause, Control, End, lock};
@@ -132,6 +132,10 @@ struct Running {
 impl Source {
     /// Starts a guest: with all layers or, where namespaces cannot be had and the workspace accepts that, without those.
     fn start(&self) -> Result<Running, StartError> {
+        if let Some(reason) = &self.lowered.speculates {
+            let reason = format!("no speculation control; accepted: {reason}");
+            self.log.record(&AuditEvent::Weakening { edge: self.lowered.edge.clone(), reason })?;
+        }
         let error = match self.start_with(self.lowered.order.clone()) {
             Err(error) => error,
             started => return started,
@@ -403,6 +407,15 @@ impl ProcessCompartment {
         self.deadline
     }
 
+    /// Whether it can be called as it is: nothing has to be started for that, and nothing refuses it.
+    #[cfg(feature = "wasm")]
+    pub(super) fn is_ready(&self) -> bool {
+        let fresh = |running: &Running| {
+            !running.is_gone() && self.options.calls_max.is_none_or(|most| running.calls < most)
+        };
+        self.running.as_ref().is_some_and(fresh) && self.cpu_left.is_none_or(|left| !left.is_zero())
+    }
+
     /// Whether it will never be called again: its guest is gone, and stays so.
     pub(super) fn is_over(&self) -> bool {
         self.options.restart == Restart::Never && self.running.as_ref().is_none_or(Running::is_gone)
@@ -584,10 +597,10 @@ impl ProcessCompartment {
             let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
             return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
-        let begun = Instant::now();
+        let begun = self.cpu_left.is_some().then(Instant::now);
         let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline)).min(most);
-        let outcome = self.exchange(subject, arguments, result, begun + deadline, imports);
-        if let Some(left) = &mut self.cpu_left {
+        let outcome = self.exchange(subject, arguments, result, &Deadline::after(deadline), imports);
+        if let (Some(left), Some(begun)) = (&mut self.cpu_left, begun) {
             *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));
         }
         match outcome {
@@ -611,7 +624,7 @@ impl ProcessCompartment {
         subject: Subject<'_>,
         arguments: &[u8],
         result: &mut Vec<u8>,
-        deadline: Instant,
+        deadline: &Deadline,
         imports: &mut dyn Imports,
     ) -> Result<(), Outcome> {
         let edge = || self.source.lowered.edge.clone();
@@ -655,7 +668,11 @@ impl ProcessCompartment {
                     running.imports.len()
                 )));
             };
-            let (kind, bytes) = match imports.call(import, result, deadline) {
+            // A guest that is always answered at once waits for nothing, and must come to an end all the same.
+            if deadline.is_over() {
+                return Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout)));
+            }
+            let (kind, bytes) = match imports.call(import, result, deadline.at()) {
                 Ok(bytes) => (FrameKind::Reply, bytes),
                 Err(text) => (FrameKind::Refusal, text.into_bytes()),
             };

@@ -86,6 +86,7 @@ pub fn examine_ambient(host: &ProcessHost, _: AmbientAuthority) -> Result<Doctor
         limits: Vec::new(),
         environment: Vec::new(),
         deny_write_execute: true,
+        control_speculation: true,
         filter: allow_all(),
     };
     let bytes = cofferdam_wire::encode(&order).map_err(|error| failed(&error))?;

@@ -18,6 +18,7 @@ use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::client::{Cancellation, Compartment, Key, Pinned, Provided};
+use crate::hot::{Found, Hot};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{
     CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio,
@@ -52,6 +53,8 @@ struct Shared {
     offers: Vec<Offer>,
     /// What it calls, over edges of its own.
     imports: Vec<Import>,
+    /// A guest that is taken and given back without the lock, as long as nobody else needs to know.
+    hot: Hot<ProcessCompartment>,
     state: Mutex<State>,
     freed: Condvar,
     calls: AtomicU64,
@@ -68,10 +71,15 @@ struct State {
     version: u64,
     /// What further guests are made from, with one restart policy for all; none after the plan has changed.
     template: Option<ProcessCompartment>,
-    idle: Vec<ProcessCompartment>,
-    /// Guests that are in a call.
+    #[expect(clippy::vec_box, reason = "a guest is large and goes in and out with each call")]
+    idle: Vec<Box<ProcessCompartment>>,
+    /// The guest that is in the hot place, or was taken from it.
+    hot: Option<Busy>,
+    /// Other guests that are in a call.
     busy: Vec<Busy>,
+    /// Those who did not come by way of the hot place.
     callers: u64,
+    waiters: usize,
     closed: Option<&'static str>,
     /// How many resources of each guest are held here, by its number.
     resources: BTreeMap<u64, u64>,
@@ -83,6 +91,17 @@ struct Busy {
     serial: Option<u64>,
     ender: Ender,
     ticket: u64,
+    version: u64,
+}
+
+/// Why a call fails whose guest was ended under it.
+const REVOKED: &str = "a grant that the guest was using";
+
+impl State {
+    /// Whether the guest with that number is in a call, or about to be.
+    fn is_busy(&self, serial: u64) -> bool {
+        self.busy.iter().chain(&self.hot).any(|busy| busy.serial == Some(serial))
+    }
 }
 
 /// What the compartments around one leave it for a call.
@@ -98,9 +117,16 @@ struct Around {
 
 /// A guest that was taken for a call.
 struct Taken {
-    compartment: ProcessCompartment,
-    version: u64,
-    ticket: u64,
+    compartment: Box<ProcessCompartment>,
+    how: How,
+}
+
+/// How a guest was taken.
+enum How {
+    /// From the hot place.
+    Hot,
+    /// Under the lock.
+    Slow { version: u64, ticket: u64 },
 }
 
 /// What a compartment is made from.
@@ -160,13 +186,16 @@ impl ProcessEdge {
                 digest,
                 version: 0,
                 template: Some(first.template()),
-                idle: vec![first],
+                idle: vec![Box::new(first)],
+                hot: None,
                 busy: Vec::new(),
                 callers: 0,
+                waiters: 0,
                 closed: None,
                 resources: BTreeMap::new(),
                 taken: Stdio::default(),
             }),
+            hot: Hot::default(),
             freed: Condvar::new(),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -193,7 +222,8 @@ impl ProcessEdge {
 
     pub(crate) fn instances(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.idle.len(), state.busy.len())
+        let out = usize::from(self.0.hot.is_out());
+        (state.idle.len() + usize::from(state.hot.is_some()).saturating_sub(out), state.busy.len() + out)
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -202,8 +232,9 @@ impl ProcessEdge {
 
     /// Most bytes of memory that one guest has had resident, as far as it was looked at: now, and when a guest was ended.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        let state = self.lock();
-        let idle = state.idle.iter().filter_map(ProcessCompartment::memory_peak).max();
+        let mut state = self.lock();
+        self.cool(&mut state);
+        let idle = state.idle.iter().filter_map(|one| one.memory_peak()).max();
         let peak = self.0.memory_peak.fetch_max(idle.unwrap_or(0), Ordering::Relaxed).max(idle.unwrap_or(0));
         (peak > 0).then_some(peak)
     }
@@ -216,6 +247,7 @@ impl ProcessEdge {
     /// What guests wrote to their granted streams since the last time.
     pub(crate) fn take_stdio(&self) -> Stdio {
         let mut state = self.lock();
+        self.cool(&mut state);
         let mut taken = std::mem::take(&mut state.taken);
         for compartment in &mut state.idle {
             add(&mut taken, compartment);
@@ -315,11 +347,11 @@ impl ProcessEdge {
     /// Counts resources that a guest gave; false when they are more than may be held of one.
     fn hold_resources(&self, serial: u64, given: u64) -> bool {
         let mut state = self.lock();
-        let State { resources, idle, busy, .. } = &mut *state;
+        let State { resources, idle, hot, busy, .. } = &mut *state;
         // Those of guests that are gone are gone with them.
         resources.retain(|serial, _| {
             idle.iter().any(|one| one.serial() == Some(*serial))
-                || busy.iter().any(|one| one.serial == Some(*serial))
+                || busy.iter().chain(&*hot).any(|one| one.serial == Some(*serial))
         });
         let held = resources.entry(serial).or_default();
         *held = held.saturating_add(given);
@@ -355,11 +387,18 @@ impl ProcessEdge {
             let edge = self.0.edge.clone();
             return Err(self.recorded(CallError::Limit { edge, what: "nested calls" }));
         }
-        let own = Instant::now() + self.0.deadline;
-        let until = around.until.map_or(own, |around| around.min(own));
         let cancellation = around.cancellation;
         let mut bridge = Bridge::new(&self.0.imports, around.depth, cancellation.clone());
-        let mut taken = self.take(pinned, until, cancellation.as_ref())?;
+        // Who waits for nothing has the compartment's own deadline, and reads no clock.
+        let at_once = around.until.is_none() && cancellation.is_none() && pinned.is_none();
+        let (mut taken, until) = match at_once.then(|| self.take_hot()).flatten() {
+            Some(taken) => (taken, None),
+            None => {
+                let own = Instant::now() + self.0.deadline;
+                let until = around.until.map_or(own, |around| around.min(own));
+                (self.take(pinned, until, cancellation.as_ref())?, Some(until))
+            }
+        };
         let mut result = taken.compartment.buffer();
         let ending = cancellation.as_ref().map(|cancellation| {
             let ender = taken.compartment.ender();
@@ -369,12 +408,12 @@ impl ProcessEdge {
         if is_cancelled() {
             // From here on it would be ended by the switch; before, it has to be seen here.
             drop(ending);
-            self.give(taken);
+            self.give(taken, true);
             return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
         }
         let outcome = taken
             .compartment
-            .call_subject(subject, arguments, &mut result, Some(until), &mut bridge)
+            .call_subject(subject, arguments, &mut result, until, &mut bridge)
             .map(|()| decode(&result));
         // The guest may be another caller's from now on.
         drop(ending);
@@ -390,7 +429,7 @@ impl ProcessEdge {
             Ok(Err(error)) => Err(taken.compartment.end_for(OwnFault::Protocol(error.to_string()))),
             Err(error) => Err(error),
         };
-        let closed = self.give(taken);
+        let closed = self.give(taken, outcome.is_ok());
         if outcome.is_err() && is_cancelled() {
             return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
         }
@@ -399,6 +438,47 @@ impl ProcessEdge {
             Some(what) => CallError::Revoked { edge: self.0.edge.clone(), what },
             None => bridge.explain(error.into()),
         })
+    }
+
+    /// The hot guest, when it is there and can be called as it is.
+    fn take_hot(&self) -> Option<Taken> {
+        let compartment = self.0.hot.take()?;
+        if compartment.is_ready() {
+            return Some(Taken { compartment, how: How::Hot });
+        }
+        // It has to be started again, and is taken like any other for that.
+        let mut state = self.lock();
+        self.0.hot.end();
+        let fresh = state.hot.take().is_some_and(|hot| hot.version == state.version);
+        if fresh && state.closed.is_none() && compartment.runs(&state.program) {
+            state.idle.push(compartment);
+            self.wake(&state);
+        } else {
+            // It is of a plan or a program that is no more.
+            drop(state);
+            drop(compartment);
+        }
+        None
+    }
+
+    /// Puts the hot guest among those that are idle. One that is in a call comes there by itself.
+    fn cool(&self, state: &mut State) {
+        if let Found::Here(compartment) = self.0.hot.reclaim() {
+            state.hot = None;
+            state.idle.push(compartment);
+        }
+    }
+
+    /// An idle guest: the one that is pinned, or any.
+    fn idle(&self, state: &mut State, pinned: Option<u64>) -> Option<Box<ProcessCompartment>> {
+        if state.hot.as_ref().is_some_and(|hot| pinned.is_none() || hot.serial == pinned) {
+            self.cool(state);
+        }
+        let at = match pinned {
+            Some(serial) => state.idle.iter().position(|one| one.serial() == Some(serial)),
+            None => state.idle.len().checked_sub(1),
+        };
+        at.map(|at| state.idle.swap_remove(at))
     }
 
     /// A guest for a call: the one that is pinned, an idle one, or a new one.
@@ -411,7 +491,7 @@ impl ProcessEdge {
         let shared = &*self.0;
         let edge = || shared.edge.clone();
         let mut state = self.lock();
-        if state.callers >= shared.callers_max {
+        if state.callers + u64::from(shared.hot.is_out()) >= shared.callers_max {
             drop(state);
             let error = CallError::Limit { edge: edge(), what: "calls in flight" };
             return Err(self.recorded(error));
@@ -424,15 +504,10 @@ impl ProcessEdge {
             if cancellation.is_some_and(Cancellation::is_cancelled) {
                 break Err(CallError::Cancelled { edge: edge() });
             }
-            let idle = match pinned {
-                Some(serial) => state.idle.iter().position(|one| one.serial() == Some(serial)),
-                None => state.idle.len().checked_sub(1),
-            };
-            if let Some(at) = idle {
-                let mut compartment = state.idle.swap_remove(at);
+            if let Some(mut compartment) = self.idle(&mut state, pinned) {
                 let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
                 let serial = compartment.serial();
-                state.busy.push(Busy { serial, ender: compartment.ender(), ticket });
+                state.busy.push(Busy { serial, ender: compartment.ender(), ticket, version });
                 drop(state);
                 // A guest that is gone is started again here, where nobody waits for the lock.
                 let ready = if pinned.is_some() { Ok(()) } else { compartment.ensure_running() };
@@ -441,24 +516,25 @@ impl ProcessEdge {
                     busy.serial = compartment.serial();
                 }
                 match ready {
-                    Ok(()) => break Ok(Taken { compartment, version, ticket }),
+                    Ok(()) => break Ok(Taken { compartment, how: How::Slow { version, ticket } }),
                     Err(error) => {
                         drop(state);
-                        let closed = self.give(Taken { compartment, version, ticket });
+                        let how = How::Slow { version, ticket };
+                        let closed = self.give(Taken { compartment, how }, false);
                         let revoked = |what| CallError::Revoked { edge: edge(), what };
                         return Err(closed.map_or_else(|| error.into(), revoked));
                     }
                 }
             }
             match pinned {
-                Some(serial) if !state.busy.iter().any(|busy| busy.serial == Some(serial)) => {
+                Some(serial) if !state.is_busy(serial) => {
                     break Err(CallError::StaleHandle { edge: edge() });
                 }
-                None if state.busy.len() < shared.instances => {
+                None if state.busy.len() + usize::from(state.hot.is_some()) < shared.instances => {
                     let (plan, program) = (state.plan.clone(), Arc::clone(&state.program));
                     let template = state.template.as_ref().map(ProcessCompartment::template);
                     let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
-                    state.busy.push(Busy { serial: None, ender: Ender::default(), ticket });
+                    state.busy.push(Busy { serial: None, ender: Ender::default(), ticket, version });
                     drop(state);
                     let (host, folder, log) = (&shared.host, &shared.folder, &shared.log);
                     let started = match template {
@@ -483,11 +559,12 @@ impl ProcessEdge {
                             if state.version == version {
                                 state.template = Some(compartment.template());
                             }
-                            break Ok(Taken { compartment, version, ticket });
+                            let how = How::Slow { version, ticket };
+                            break Ok(Taken { compartment: Box::new(compartment), how });
                         }
                         Err(error) => {
                             state.busy.retain(|busy| busy.ticket != ticket);
-                            shared.freed.notify_all();
+                            self.wake(&state);
                             break Err(error);
                         }
                     }
@@ -499,7 +576,9 @@ impl ProcessEdge {
                 break Err(CallError::Deadline { edge: edge(), deadline: shared.deadline });
             }
             let left = if cancellation.is_some() { left.min(LOOK) } else { left };
+            state.waiters += 1;
             state = shared.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiters -= 1;
         };
         if outcome.is_err() {
             state.callers -= 1;
@@ -511,27 +590,55 @@ impl ProcessEdge {
         })
     }
 
-    /// Puts a guest back, unless the compartment has moved on. Says why, if it was closed.
-    fn give(&self, taken: Taken) -> Option<&'static str> {
-        let Taken { mut compartment, version, ticket } = taken;
+    /// Puts a guest back, unless the compartment has moved on. Says why, if it was closed. `well` is whether it can be called again.
+    fn give(&self, taken: Taken, well: bool) -> Option<&'static str> {
+        let Taken { mut compartment, how } = taken;
+        if well && matches!(how, How::Hot) {
+            compartment = match self.0.hot.give(compartment) {
+                Ok(()) => return None,
+                Err(watched) => watched,
+            };
+        }
         let mut state = self.lock();
-        state.callers -= 1;
-        state.busy.retain(|busy| busy.ticket != ticket);
-        let closed =
-            state.closed.or((state.version != version).then_some("a grant that the guest was using"));
+        let closed = match how {
+            // What ends guests of before takes the hot one away, or has it come here and says why.
+            How::Hot => {
+                self.0.hot.end();
+                let ended =
+                    state.hot.take().and_then(|hot| (hot.version != state.version).then_some(REVOKED));
+                state.closed.or(ended)
+            }
+            How::Slow { version, ticket } => {
+                state.callers -= 1;
+                state.busy.retain(|busy| busy.ticket != ticket);
+                state.closed.or((state.version != version).then_some(REVOKED))
+            }
+        };
         add(&mut state.taken, &mut compartment);
         self.0.memory_peak.fetch_max(compartment.memory_of_ended(), Ordering::Relaxed);
-        let spent = if closed.is_none() && compartment.runs(&state.program) {
-            state.idle.push(compartment);
-            None
+        let mut spent = None;
+        if closed.is_some() || !compartment.runs(&state.program) {
+            spent = Some(compartment);
+        } else if well && state.hot.is_none() && state.waiters == 0 {
+            let (serial, ender) = (compartment.serial(), compartment.ender());
+            let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
+            state.hot = Some(Busy { serial, ender, ticket, version });
+            self.0.hot.put(compartment);
         } else {
-            Some(compartment)
-        };
+            state.idle.push(compartment);
+        }
+        self.wake(&state);
         drop(state);
-        self.0.freed.notify_all();
         // Its end takes a moment, and nobody should wait for that with the lock.
         drop(spent);
         closed
+    }
+
+    fn wake(&self, state: &State) {
+        // Whoever waits for one guest could be woken for another, so all look. Nobody is told when nobody waits: that is a system call.
+        if state.waiters > 0 {
+            self.0.freed.notify_all();
+        }
     }
 
     fn recorded(&self, error: CallError) -> CallError {
@@ -547,12 +654,13 @@ impl ProcessEdge {
         change(&mut state);
         state.version += 1;
         state.template = None;
+        self.cool(&mut state);
         let idle = std::mem::take(&mut state.idle);
-        for busy in &state.busy {
+        for busy in state.busy.iter().chain(&state.hot) {
             busy.ender.end();
         }
+        self.wake(&state);
         drop(state);
-        self.0.freed.notify_all();
         drop(idle);
     }
 
@@ -595,9 +703,10 @@ impl ProcessEdge {
         state.program = program;
         state.template = Some(first.template());
         state.digest.clone_from(&digest);
-        let old = std::mem::replace(&mut state.idle, vec![first]);
+        self.cool(&mut state);
+        let old = std::mem::replace(&mut state.idle, vec![Box::new(first)]);
+        self.wake(&state);
         drop(state);
-        self.0.freed.notify_all();
         drop(old);
         Ok(self.0.log.record(&AuditEvent::Replaced { edge: self.0.edge.clone(), digest })?)
     }

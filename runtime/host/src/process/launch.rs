@@ -125,7 +125,10 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
             Layer::Namespaces | Layer::Identity | Layer::Root => {
                 !launch.order.namespaces && found == Some(Outcome::NotAsked)
             }
-            Layer::Speculation => found == Some(Outcome::NotApplicable),
+            Layer::Speculation => {
+                found == Some(Outcome::NotApplicable)
+                    || !launch.lowered.order.control_speculation && found == Some(Outcome::NotAsked)
+            }
             _ => false,
         };
         if found != Some(Outcome::Enforced) && !may_lack {
@@ -156,6 +159,11 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
         let without = [Layer::Namespaces, Layer::Identity, Layer::Root];
         for one in report.layers.iter_mut().filter(|one| without.contains(&one.layer)) {
             one.detail = format!("WEAKENED: {}", weaker.reason);
+        }
+    }
+    if let Some(reason) = &launch.lowered.speculates {
+        for one in report.layers.iter_mut().filter(|one| one.layer == Layer::Speculation) {
+            one.detail = format!("WEAKENED: {reason}");
         }
     }
     Ok((guest, report.layers))

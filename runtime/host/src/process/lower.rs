@@ -26,6 +26,8 @@ pub(super) struct Lowered {
     pub(super) order: Order,
     /// What to do where there are no namespaces, if the workspace accepts that.
     pub(super) weaker: Option<Weaker>,
+    /// Why the workspace accepts a guest that speculates.
+    pub(super) speculates: Option<String>,
     /// The rules of the filter.
     pub(super) rules: Rules,
     /// Most bytes of standard output, if it is granted.
@@ -84,6 +86,7 @@ pub(super) fn lower(
         limits: limits(plan, program.length.max(largest_program), threads),
         environment: environment(plan),
         deny_write_execute: granted(HostCapability::MmapExecutable).is_none(),
+        control_speculation: reason(plan, Weakening::Speculation).is_none(),
         filter,
     };
     let weaker = weaker(plan, &order);
@@ -91,6 +94,7 @@ pub(super) fn lower(
         edge,
         order,
         weaker,
+        speculates: reason(plan, Weakening::Speculation).map(str::to_owned),
         rules,
         hosts: match granted(HostCapability::NetworkConnect) {
             Some(Scope::Hosts(hosts)) => hosts.clone(),
@@ -185,6 +189,12 @@ fn programs_can_be_bounded(plan: &CompartmentPlan, counted: bool) -> Result<(), 
     Ok(())
 }
 
+/// Why the workspace accepts a weakening, if it does.
+fn reason(plan: &CompartmentPlan, weakening: Weakening) -> Option<&str> {
+    let accepted = plan.weakenings.iter().find(|one| one.name == weakening.name());
+    accepted.map(|one| one.reason.as_str())
+}
+
 /// A confinement without namespaces.
 #[derive(Debug)]
 pub(super) struct Weaker {
@@ -207,7 +217,7 @@ fn weaker(plan: &CompartmentPlan, order: &Order) -> Option<Weaker> {
         HostCapability::ProcessExit,
         HostCapability::Stdio,
     ];
-    let accepted = plan.weakenings.iter().find(|one| one.name == Weakening::Namespaces.name())?;
+    let accepted = reason(plan, Weakening::Namespaces)?;
     let names = ENOUGH.map(HostCapability::name);
     let too_much =
         plan.syscalls.iter().map(|rule| rule.because_of.as_str()).find(|name| !names.contains(name));
@@ -220,7 +230,7 @@ fn weaker(plan: &CompartmentPlan, order: &Order) -> Option<Weaker> {
             ..order.clone()
         }),
     };
-    Some(Weaker { reason: accepted.reason.clone(), order })
+    Some(Weaker { reason: accepted.to_owned(), order })
 }
 
 /// The resource of processes, of one user.

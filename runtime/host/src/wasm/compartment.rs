@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
@@ -29,6 +29,7 @@ use super::pool::{NotTaken, Pool, Taken};
 use super::standing::{Objection, Refusal};
 use super::state::State;
 use super::stream::{Input, Output};
+use super::ticker::Busy;
 use super::unit::{self, Imports, Piece};
 use super::{cache, forward, signature};
 use crate::audit::{AuditEvent, AuditLog};
@@ -75,7 +76,7 @@ struct Inner {
     /// Itself, and of a unit, every other member.
     members: Vec<Member>,
     waits: bool,
-    /// Somebody needs to know when a call ends: a guest that waits, one that calls further, or a limit on time in all.
+    /// Somebody needs to know when a call ends by the clock: a guest that waits, or a limit on time in all.
     timed: bool,
     settled: RwLock<Arc<Settled>>,
     /// The version that is settled, for calls that only ask whether it is still theirs.
@@ -91,10 +92,19 @@ struct Inner {
     callers_max: u64,
     /// Nanoseconds; `u64::MAX` for no limit.
     cpu_left: AtomicU64,
+    /// Calls that got no instance, or one that is gone.
     calls: AtomicU64,
+    /// Calls of the instances that are there.
+    tallies: Mutex<Vec<Arc<AtomicU64>>>,
     failures: AtomicU64,
     /// Most bytes of memory that any instance has had.
     memory_peak: AtomicU64,
+}
+
+impl Busy for Inner {
+    fn is_busy(&self) -> bool {
+        self.pool.counts().1 > 0
+    }
 }
 
 impl std::fmt::Debug for WasmCompartment {
@@ -106,8 +116,10 @@ impl std::fmt::Debug for WasmCompartment {
 /// What the compartments around one leave it for a call.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Around {
-    /// When the outermost call ends.
+    /// When the outermost call ends, where somebody looks at a clock.
     pub(super) until: Option<Instant>,
+    /// The epoch at which it ends, where nobody does.
+    pub(super) epoch: Option<u64>,
     /// How many there are.
     pub(super) depth: usize,
     /// What can end the outermost call, and with it this one.
@@ -195,13 +207,12 @@ impl WasmCompartment {
         let limits = unit.limits;
         let parts = starts.into_iter().map(|start| (start.plan, start.component)).collect();
         let settled = settle(host, &members, parts, waits, 1)?;
-        let calls_on = members.iter().any(|member| !member.routes.is_empty());
         let compartment = Self(Arc::new(Inner {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             host: host.clone(),
             folder: folder.to_owned(),
             waits,
-            timed: waits || calls_on || limits.cpu_time.is_some(),
+            timed: waits || limits.cpu_time.is_some(),
             members,
             functions: RwLock::default(),
             passing: RwLock::default(),
@@ -215,6 +226,7 @@ impl WasmCompartment {
             version: AtomicU64::new(settled.version),
             settled: RwLock::new(Arc::new(settled)),
             calls: AtomicU64::new(0),
+            tallies: Mutex::default(),
             failures: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
             log: log.clone(),
@@ -222,6 +234,8 @@ impl WasmCompartment {
         }));
         // Paths are opened now, so that a wrong one is an error of the start and not of some later call.
         compartment.store(&compartment.settled())?;
+        let watched = Arc::downgrade(&compartment.0);
+        host.ticker().watch(watched);
         Ok(compartment)
     }
 
@@ -268,7 +282,9 @@ impl WasmCompartment {
 
     /// Calls so far, and how many of them failed.
     pub fn counts(&self) -> (u64, u64) {
-        (self.0.calls.load(Ordering::Relaxed), self.0.failures.load(Ordering::Relaxed))
+        let tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls: u64 = tallies.iter().map(|tally| tally.load(Ordering::Relaxed)).sum();
+        (self.0.calls.load(Ordering::Relaxed) + calls, self.0.failures.load(Ordering::Relaxed))
     }
 
     /// Most bytes of memory that one instance has had, all its memories together; `None` before the first call.
@@ -417,7 +433,7 @@ impl WasmCompartment {
                 Some(running) => running,
                 None => self.made(&call, |prepared, settled| settled.pre.instantiate(&mut prepared.store))?,
             };
-            running.begin(call.deadline, call.until, depth, cancellation);
+            running.begin(self.0.host.ticker(), call.deadline, call.until, depth, cancellation);
             let outcome = entry.run(&mut running);
             self.leave(running, outcome, &call)
         })
@@ -451,7 +467,7 @@ impl WasmCompartment {
             Some(running) => running,
             None => self.made_async(&call).await?,
         };
-        running.begin(call.deadline, call.until, depth, cancellation.clone());
+        running.begin(self.0.host.ticker(), call.deadline, call.until, depth, cancellation.clone());
         let left = call.left();
         let run = tokio::time::timeout(left, entry.run_async(&mut running));
         let outcome = tokio::select! {
@@ -467,7 +483,8 @@ impl WasmCompartment {
         let deadline = self.own_deadline();
         let until = Instant::now().checked_add(deadline);
         let call = Call { deadline, until, began: None, cancellation: None };
-        running.begin(deadline, until, 0, None);
+        self.0.host.ticker().begun();
+        running.begin(self.0.host.ticker(), deadline, until, 0, None);
         let outcome = if self.0.waits {
             if tokio::runtime::Handle::try_current().is_ok() {
                 // Its destructor could wait, and this thread may not: the instance goes, and the resource with it.
@@ -488,10 +505,20 @@ impl WasmCompartment {
         self.0.call_deadline.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
     }
 
-    /// Lets a caller in, as far as the limits allow.
+    /// Lets a caller in, as far as the limits allow, and counts it either way.
     fn admit(&self, pinned: Option<u64>, around: Around) -> Result<(Option<Box<Running>>, Call), CallError> {
+        let admitted = self.let_in(pinned, around);
+        match &admitted {
+            Ok((Some(running), _)) => running.count(),
+            Ok((None, _)) | Err(_) => {
+                self.0.calls.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        admitted
+    }
+
+    fn let_in(&self, pinned: Option<u64>, around: Around) -> Result<(Option<Box<Running>>, Call), CallError> {
         let inner = &*self.0;
-        inner.calls.fetch_add(1, Ordering::Relaxed);
         let edge = || inner.edge.clone();
         if inner.closed.load(Ordering::Acquire) {
             return Err(self.failed(Failure::Error(CallError::Revoked { edge: edge(), what: "the edge" })));
@@ -505,6 +532,8 @@ impl WasmCompartment {
             deadline = deadline.min(until.saturating_duration_since(began));
         } else if let Some(until) = around.until {
             deadline = deadline.min(until.saturating_duration_since(Instant::now()));
+        } else if let Some(end) = around.epoch {
+            deadline = deadline.min(in_ticks(end.saturating_sub(inner.host.ticker().epoch())));
         }
         let late = || CallError::Deadline { edge: edge(), deadline };
         if deadline.is_zero() {
@@ -526,6 +555,7 @@ impl WasmCompartment {
                     return Err(self.failed(Failure::Error(CallError::Cancelled { edge: edge() })));
                 }
             };
+        inner.host.ticker().begun();
         let until = began.and_then(|began| began.checked_add(deadline));
         Ok((taken, Call { deadline, until, began, cancellation }))
     }
@@ -536,10 +566,19 @@ impl WasmCompartment {
     }
 
     fn prepared(&self, settled: &Settled, call: &Call) -> Result<Prepared, CallError> {
-        match self.store(settled) {
+        let store = self.store(settled);
+        // What is made from here on stands by its own right: an edge that was taken back meanwhile gives none.
+        if self.0.closed.load(Ordering::Acquire) {
+            self.0.pool.lost(None);
+            let (edge, what) = (self.0.edge.clone(), "the edge");
+            return Err(self.failed(Failure::Error(CallError::Revoked { edge, what })));
+        }
+        match store {
             Ok(mut prepared) => {
                 prepared.store.set_epoch_deadline(super::instance::ticks(call.deadline));
-                prepared.store.data_mut().deadline = call.until;
+                let state = prepared.store.data_mut();
+                state.deadline = call.until;
+                state.epoch = self.0.host.ticker().epoch() + super::instance::ticks(call.deadline);
                 Ok(prepared)
             }
             Err(error) => {
@@ -582,6 +621,7 @@ impl WasmCompartment {
             Ok(instance) => {
                 let running = prepared.running(instance, settled);
                 self.0.pool.made(running.serial);
+                self.tallied(&running);
                 Ok(running)
             }
             Err(error) => {
@@ -594,6 +634,19 @@ impl WasmCompartment {
                 Err(self.failed(Failure::Trap(&error, call.deadline)))
             }
         }
+    }
+
+    /// Counts the calls of an instance from now on, and keeps the sum of those that are gone.
+    fn tallied(&self, running: &Running) {
+        let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.retain(|tally| {
+            let lives = Arc::strong_count(tally) > 1;
+            if !lives {
+                self.0.calls.fetch_add(tally.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            lives
+        });
+        tallies.push(Arc::clone(&running.tally));
     }
 
     fn spend(&self, call: &Call) {
@@ -616,7 +669,10 @@ impl WasmCompartment {
     ) -> Result<(T, u64), CallError> {
         let inner = &*self.0;
         self.spend(call);
-        inner.memory_peak.fetch_max(running.store.data().limiter.memory(), Ordering::Relaxed);
+        let memory = running.store.data().limiter.memory();
+        if memory > inner.memory_peak.load(Ordering::Relaxed) {
+            inner.memory_peak.fetch_max(memory, Ordering::Relaxed);
+        }
         for member in inner.members.iter().filter(|member| member.options.output == Output::Prefixed) {
             member.stdout.flush();
             member.stderr.flush();
@@ -653,9 +709,8 @@ impl WasmCompartment {
                 let failure = failure.with_limits(&running);
                 // The store is spent: the next call makes a new one.
                 let error = self.failed(failure);
-                let (gone, serial) = (running, serial);
-                inner.pool.lost(Some(serial));
-                drop(gone);
+                inner.pool.lost(Some(&running));
+                drop(running);
                 Err(error)
             }
         }
@@ -666,12 +721,17 @@ impl WasmCompartment {
         let inner = &*self.0;
         let mut running = running;
         loop {
-            let fresh = running.version == inner.version.load(Ordering::Acquire)
-                && running.store.data().stands()
-                && !inner.closed.load(Ordering::Acquire);
-            let Some((mut again, resources)) = inner.pool.give(running, fresh) else { return };
+            let fresh = |running: &Running| {
+                running.version == inner.version.load(Ordering::Acquire)
+                    && running.store.data().stands()
+                    && !inner.closed.load(Ordering::Acquire)
+            };
+            let Some((mut again, resources)) = inner.pool.give(running, inner.callers_max, fresh) else {
+                return;
+            };
             let deadline = self.own_deadline();
-            again.begin(deadline, Instant::now().checked_add(deadline), 0, None);
+            inner.host.ticker().begun();
+            again.begin(inner.host.ticker(), deadline, Instant::now().checked_add(deadline), 0, None);
             let dropping = Dropping(resources);
             let outcome = if inner.waits {
                 Err(wasmtime::Error::msg("a handle was dropped while its instance could wait"))
@@ -683,7 +743,7 @@ impl WasmCompartment {
                 Err(error) => {
                     // The fault is in the log; the call that just ended well stays a success.
                     let _ = self.failed(Failure::Trap(&error, deadline));
-                    inner.pool.lost(Some(again.serial));
+                    inner.pool.lost(Some(&again));
                     return;
                 }
             }
@@ -768,7 +828,6 @@ impl WasmCompartment {
         let again = relink(&inner.host, &inner.members, members, component, imports, inner.waits, version);
         // Whether or not the rest can be linked, what was revoked is gone.
         inner.members[place].standing.revoke();
-        inner.pool.clear();
         match again {
             Ok(again) => {
                 inner.version.store(again.version, Ordering::Release);
@@ -777,6 +836,8 @@ impl WasmCompartment {
             Err(_) => inner.closed.store(true, Ordering::Release),
         }
         drop(settled);
+        // Behind the above: whoever comes back with an instance later sees that it is not fresh.
+        inner.pool.clear();
         inner.log.record(&AuditEvent::Revoked { edge, capability: Some(name) })?;
         Ok(())
     }
@@ -841,8 +902,15 @@ impl WasmCompartment {
 
     /// Where the compartment's calls stand, for its own guests' calls further on.
     pub(super) fn around(state: &State) -> Around {
-        Around { until: state.deadline, depth: state.depth + 1, cancellation: state.cancellation.clone() }
+        let (until, epoch, depth) = (state.deadline, Some(state.epoch), state.depth + 1);
+        Around { until, epoch, depth, cancellation: state.cancellation.clone() }
     }
+}
+
+/// The time of so many epochs.
+pub(super) fn in_ticks(ticks: u64) -> Duration {
+    const { assert!(EPOCH_TICK.as_nanos() == 1_000_000) };
+    Duration::from_millis(ticks)
 }
 
 /// The place of a member in its unit. Two members can have edges of one name, but not one number.

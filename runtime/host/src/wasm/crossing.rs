@@ -47,7 +47,7 @@ impl WasmCompartment {
             edge: self.edge().to_owned(),
             message: format!("the arguments of `{}` do not fit: {error}", function.name),
         })?;
-        let around = Around { until: Some(until), depth, cancellation: cancellation.cloned() };
+        let around = Around { until: Some(until), epoch: None, depth, cancellation: cancellation.cloned() };
         let passing = Passing { slot: function.slot, name: &function.name, message: arguments };
         // A thread that runs an executor may not wait in another.
         if tokio::runtime::Handle::try_current().is_ok() {

@@ -162,7 +162,7 @@ fn far(
             Err(found) => Err(found),
         },
         #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
-        Compartment::Process(to) => match outward::Far::find(to, name, wanted) {
+        Compartment::Process(to) => match outward::Far::find(to, linking.host, name, wanted) {
             Some(far) => Ok(Callee::Process(far)),
             None => Err(Some("none, or of other types".to_owned())),
         },

@@ -1,14 +1,13 @@
-//! The engine that all wasm compartments of a program share, and the clock that ends their calls.
+//! The engine that all wasm compartments of a program share, and the thread that ends their calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use wasmtime::{Config, Engine};
 
 use super::cache::CodeCache;
 use super::error::StartError;
-use super::limits::{EPOCH_TICK, WASM_STACK_BYTES_MAX};
+use super::limits::WASM_STACK_BYTES_MAX;
+use super::ticker::Ticker;
 
 /// Compiles and runs components. One per program: objects of different engines do not mix. Clones are of the same host.
 #[derive(Debug, Clone)]
@@ -19,8 +18,7 @@ struct Inner {
     engine: Engine,
     runtime: tokio::runtime::Runtime,
     cache: Option<CodeCache>,
-    stop: Arc<AtomicBool>,
-    ticker: Option<JoinHandle<()>>,
+    ticker: Ticker,
 }
 
 impl WasmHost {
@@ -71,19 +69,13 @@ impl WasmHost {
             .enable_all()
             .build()
             .map_err(|error| StartError::Engine(error.to_string()))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (weak, stopped) = (engine.weak(), Arc::clone(&stop));
-        let ticker = std::thread::Builder::new().name("cofferdam-epoch".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(EPOCH_TICK);
-                match weak.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
-                    None => break,
-                }
-            }
-        });
-        let ticker = ticker.map_err(|error| StartError::Engine(error.to_string()))?;
-        Ok(Self(Arc::new(Inner { engine, runtime, cache, stop, ticker: Some(ticker) })))
+        let ticker = Ticker::start(&engine)?;
+        Ok(Self(Arc::new(Inner { engine, runtime, cache, ticker })))
+    }
+
+    /// What ends the guests' calls.
+    pub(super) fn ticker(&self) -> &Ticker {
+        &self.0.ticker
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -96,15 +88,5 @@ impl WasmHost {
 
     pub(super) fn cache(&self) -> Option<&CodeCache> {
         self.0.cache.as_ref()
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(ticker) = self.ticker.take() {
-            // The thread only counts; it cannot have panicked with anything of value.
-            let _ = ticker.join();
-        }
     }
 }

@@ -22,6 +22,7 @@ use super::member::Member;
 use super::names::NetworkPolicy;
 use super::state::{Reach, State};
 use super::stream::Captured;
+use super::ticker::Ticker;
 use super::unchecked::{Answer, Arguments, FittingFunc};
 use super::unit::Imports;
 use crate::client::{Cancellation, Function};
@@ -86,6 +87,10 @@ pub(super) fn quotas(plan: &CompartmentPlan) -> Quotas {
 pub(super) struct Running {
     pub(super) serial: u64,
     pub(super) version: u64,
+    /// It was taken from the pool's hot place.
+    pub(super) hot: bool,
+    /// Calls that it had. Only its holder writes, so that a call costs no exchange between processors.
+    pub(super) tally: Arc<AtomicU64>,
     pub(super) store: Store<State>,
     /// Standard output and error of every member.
     pub(super) output: Vec<Captured>,
@@ -137,6 +142,8 @@ impl Prepared {
         Box::new(Running {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             version: settled.version,
+            hot: false,
+            tally: Arc::default(),
             store: self.store,
             output: self.output,
             instance,
@@ -296,9 +303,15 @@ impl Running {
         self.instance.get_func(&mut self.store, index).ok_or_else(gone)
     }
 
+    /// Counts a call.
+    pub(super) fn count(&self) {
+        self.tally.store(self.tally.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     /// Sets what holds for one call.
     pub(super) fn begin(
         &mut self,
+        ticker: &Ticker,
         deadline: Duration,
         until: Option<Instant>,
         depth: usize,
@@ -326,6 +339,7 @@ impl Running {
             }
         }
         let state = self.store.data_mut();
+        state.epoch = ticker.epoch().saturating_add(ticks(deadline));
         state.cancellation = cancellation;
         state.limiter.refused = None;
         state.deadline = until;

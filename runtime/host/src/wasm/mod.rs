@@ -43,6 +43,7 @@ mod standing;
 mod state;
 mod stream;
 mod threads;
+mod ticker;
 mod typed;
 mod unchecked;
 mod unit;

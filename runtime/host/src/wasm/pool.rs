@@ -7,10 +7,13 @@ use wasmtime::component::ResourceAny;
 
 use super::instance::Running;
 use crate::client::Cancellation;
+use crate::hot::{Found, Hot};
 
-/// Instances that wait, and those that run.
+/// Instances that wait, and those that run. One of them is hot: it is taken and given back without the lock, as long as nobody else needs
+/// to know.
 #[derive(Default)]
 pub(super) struct Pool {
+    hot: Hot<Running>,
     state: Mutex<PoolState>,
     freed: Condvar,
 }
@@ -21,8 +24,11 @@ struct PoolState {
     idle: Vec<Box<Running>>,
     /// Few: as many as there are instances. A list is never allocated anew for a call.
     busy: Vec<u64>,
+    /// The instance that is in the hot place, or was taken from it.
+    hot: Option<u64>,
     /// Places taken by instances that are being made.
     making: usize,
+    /// Those who did not come by way of the hot place.
     callers: u64,
     waiters: usize,
     /// Resources that were dropped while their instance ran.
@@ -62,8 +68,15 @@ impl Pool {
         deadline: Duration,
         cancellation: Option<&Cancellation>,
     ) -> Result<Taken, NotTaken> {
+        if pinned.is_none()
+            && cancellation.is_none()
+            && let Some(mut running) = self.hot.take()
+        {
+            running.hot = true;
+            return Ok(Taken::Ready(running));
+        }
         let mut state = self.lock();
-        if state.callers >= callers_max {
+        if state.callers + u64::from(self.hot.is_out()) >= callers_max {
             return Err(NotTaken::TooManyCallers);
         }
         state.callers += 1;
@@ -72,18 +85,15 @@ impl Pool {
             if cancellation.is_some_and(Cancellation::is_cancelled) {
                 break Err(NotTaken::Cancelled);
             }
-            let found = match pinned {
-                None => state.idle.len().checked_sub(1),
-                Some(serial) => state.idle.iter().position(|running| running.serial == serial),
-            };
-            if let Some(position) = found {
-                let running = state.idle.swap_remove(position);
+            if let Some(running) = self.find(&mut state, pinned) {
                 state.busy.push(running.serial);
                 break Ok(Taken::Ready(running));
             }
             match pinned {
-                Some(serial) if !state.busy.contains(&serial) => break Err(NotTaken::Gone),
-                None if state.idle.len() + state.busy.len() + state.making < instances => {
+                Some(serial) if !state.busy.contains(&serial) && state.hot != Some(serial) => {
+                    break Err(NotTaken::Gone);
+                }
+                None if state.instances() < instances => {
                     state.making += 1;
                     break Ok(Taken::Make);
                 }
@@ -105,6 +115,24 @@ impl Pool {
         taken
     }
 
+    /// An instance that waits. Where there is none, whoever has the hot one will come to the lock with it.
+    fn find(&self, state: &mut PoolState, pinned: Option<u64>) -> Option<Box<Running>> {
+        let position = match pinned {
+            None => state.idle.len().checked_sub(1),
+            Some(serial) => state.idle.iter().position(|running| running.serial == serial),
+        };
+        if let Some(position) = position {
+            return Some(state.idle.swap_remove(position));
+        }
+        if (pinned.is_none() || pinned == state.hot)
+            && let Found::Here(running) = self.hot.reclaim()
+        {
+            state.hot = None;
+            return Some(running);
+        }
+        None
+    }
+
     /// The place of [`Taken::Make`] is filled.
     pub(super) fn made(&self, serial: u64) {
         let mut state = self.lock();
@@ -113,24 +141,45 @@ impl Pool {
     }
 
     /// Gives an instance back, and the resources that were dropped meanwhile to whoever keeps it: an instance is only kept
-    /// when there are none.
-    pub(super) fn give(&self, running: Box<Running>, keep: bool) -> Option<(Box<Running>, Vec<ResourceAny>)> {
+    /// when there are none, and when it is still fresh.
+    pub(super) fn give(
+        &self,
+        running: Box<Running>,
+        callers_max: u64,
+        fresh: impl Fn(&Running) -> bool,
+    ) -> Option<(Box<Running>, Vec<ResourceAny>)> {
+        let running = if running.hot && fresh(&running) {
+            match self.hot.give(running) {
+                Ok(()) => return None,
+                Err(running) => running,
+            }
+        } else {
+            running
+        };
         let mut state = self.lock();
         let serial = running.serial;
+        // Asked again: whoever makes it stale does so before coming to the lock.
+        let keep = fresh(&running);
         if keep && state.dropped.iter().any(|(of, _)| *of == serial) {
             let (mine, others): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut state.dropped).into_iter().partition(|(of, _)| *of == serial);
             state.dropped = others;
             return Some((running, mine.into_iter().map(|(_, resource)| resource).collect()));
         }
-        state.busy.retain(|busy| *busy != serial);
-        state.callers -= 1;
-        let spent = if keep {
-            state.idle.push(running);
-            None
-        } else {
+        let mut running = running;
+        self.left(&mut state, serial, running.hot);
+        running.hot = false;
+        let spent = if !keep {
             state.dropped.retain(|(of, _)| *of != serial);
             Some(running)
+        } else if state.hot.is_none() && state.waiters == 0 && (state.instances() as u64) < callers_max {
+            // Whoever comes by way of the hot place is not counted. There can be no more of them, with those who are, than instances.
+            state.hot = Some(serial);
+            self.hot.put(running);
+            None
+        } else {
+            state.idle.push(running);
+            None
         };
         self.wake(&state);
         drop(state);
@@ -139,17 +188,31 @@ impl Pool {
         None
     }
 
+    /// An instance is with nobody any more, nor is its caller here.
+    fn left(&self, state: &mut PoolState, serial: u64, hot: bool) {
+        if hot {
+            self.hot.end();
+            state.hot = None;
+        } else {
+            state.busy.retain(|busy| *busy != serial);
+            state.callers -= 1;
+        }
+    }
+
     /// An instance that was taken is no more, or was never made.
-    pub(super) fn lost(&self, serial: Option<u64>) {
+    pub(super) fn lost(&self, running: Option<&Running>) {
         let mut state = self.lock();
-        match serial {
-            Some(serial) => {
-                state.busy.retain(|busy| *busy != serial);
+        match running {
+            Some(running) => {
+                let serial = running.serial;
+                self.left(&mut state, serial, running.hot);
                 state.dropped.retain(|(of, _)| *of != serial);
             }
-            None => state.making -= 1,
+            None => {
+                state.making -= 1;
+                state.callers -= 1;
+            }
         }
-        state.callers -= 1;
         self.wake(&state);
     }
 
@@ -163,27 +226,40 @@ impl Pool {
     /// Takes the instance of a dropped resource when it is idle; else keeps the resource until the instance is given back.
     pub(super) fn drop_resource(&self, serial: u64, resource: ResourceAny) -> Option<Box<Running>> {
         let mut state = self.lock();
-        if let Some(position) = state.idle.iter().position(|running| running.serial == serial) {
-            let running = state.idle.swap_remove(position);
+        if let Some(running) = self.find(&mut state, Some(serial)) {
             state.busy.push(serial);
             state.callers += 1;
             return Some(running);
         }
-        if state.busy.contains(&serial) {
+        if state.busy.contains(&serial) || state.hot == Some(serial) {
             state.dropped.push((serial, resource));
         }
         None
     }
 
-    /// Drops the instances that wait. Those that run are not kept when they come back.
+    /// Drops the instances that wait. Those that run are not kept when they come back, if they are not fresh any more by now.
     pub(super) fn clear(&self) {
-        let idle = std::mem::take(&mut self.lock().idle);
-        drop(idle);
+        let mut state = self.lock();
+        let hot = self.hot.reclaim();
+        if matches!(hot, Found::Here(_)) {
+            state.hot = None;
+        }
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        drop((hot, idle));
     }
 
     /// Instances that wait, and that run.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.idle.len(), state.busy.len() + state.making)
+        let running = state.busy.len() + state.making + usize::from(self.hot.is_out());
+        (state.instances() - running.min(state.instances()), running)
+    }
+}
+
+impl PoolState {
+    /// All that there are, and that are being made.
+    fn instances(&self) -> usize {
+        self.idle.len() + self.busy.len() + self.making + usize::from(self.hot.is_some())
     }
 }

@@ -53,8 +53,10 @@ pub(crate) struct State {
     void: Option<Box<(Reach, ResourceTable)>>,
     /// The guest asked for something after a revocation.
     pub(super) asked_revoked: bool,
-    /// When the running call ends, for those that wait or call further.
+    /// When the running call ends, where somebody looks at a clock.
     pub(super) deadline: Option<Instant>,
+    /// The epoch at which it ends.
+    pub(super) epoch: u64,
     /// Compartments around this one in the running call.
     pub(super) depth: usize,
     /// What can end the running call.
@@ -93,6 +95,7 @@ impl State {
             void: None,
             asked_revoked: false,
             deadline: None,
+            epoch: u64::MAX,
             depth: 0,
             cancellation: None,
         }
