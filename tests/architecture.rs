@@ -216,6 +216,42 @@ fn unsafe_code_is_in_few_named_files() {
     }
 }
 
+/// One that is missing would make every build after a test, and every test after a build, compile the engine anew.
+#[test]
+fn building_and_testing_have_the_same_features() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("a list");
+    let named = |name: &str| packages.iter().find(|package| package["name"] == name);
+    let dependencies = |package: &serde_json::Value| package["dependencies"].as_array().expect("a list").clone();
+    let unified = dependencies(named("cofferdam-unified").expect("a member"));
+    let all = |one: &serde_json::Value| -> Vec<String> {
+        let features = one["features"].as_array().expect("a list").iter();
+        let default = one["uses_default_features"].as_bool().expect("a choice").then(|| "default".to_owned());
+        features.map(|feature| feature.as_str().expect("a name").to_owned()).chain(default).collect()
+    };
+    let mut seen = 0;
+    for package in packages {
+        for wanted in dependencies(package).iter().filter(|one| one["kind"] == "dev") {
+            let name = wanted["name"].as_str().expect("a name");
+            if named(name).is_some() {
+                continue;
+            }
+            // What a macro's tests turn on is turned on for macros.
+            assert_ne!(package["name"], "cofferdam-bindgen", "its tests are in tests/unified");
+            let found = unified.iter().find(|one| one["name"] == name).map(all).unwrap_or_default();
+            let missing: Vec<String> =
+                all(wanted).into_iter().filter(|feature| !found.contains(feature)).collect();
+            assert!(
+                missing.is_empty() && unified.iter().any(|one| one["name"] == name),
+                "{}: its tests need `{name}`, which tests/unified has not, or not with {missing:?}",
+                package["name"]
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
 #[test]
 fn every_dependency_has_its_reason_beside_it() {
     let text = std::fs::read_to_string(root().join("Cargo.toml")).expect("readable");

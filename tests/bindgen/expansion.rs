@@ -4,7 +4,7 @@ use insta::{Settings, assert_snapshot};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::expand;
+use crate::expand::expand;
 
 fn expanded(input: TokenStream) -> String {
     let tokens = expand(input).expect("it has a client");

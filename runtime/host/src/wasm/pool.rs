@@ -148,14 +148,16 @@ impl Pool {
         callers_max: u64,
         fresh: impl Fn(&Running) -> bool,
     ) -> Option<(Box<Running>, Vec<ResourceAny>)> {
-        let running = if running.hot && fresh(&running) {
-            match self.hot.give(running) {
+        let mut running = running;
+        if running.hot && fresh(&running) {
+            // Whoever takes it next may do so the other way.
+            running.hot = false;
+            running = match self.hot.give(running) {
                 Ok(()) => return None,
-                Err(running) => running,
-            }
-        } else {
-            running
-        };
+                Err(watched) => watched,
+            };
+            running.hot = true;
+        }
         let mut state = self.lock();
         let serial = running.serial;
         // Asked again: whoever makes it stale does so before coming to the lock.
@@ -166,7 +168,6 @@ impl Pool {
             state.dropped = others;
             return Some((running, mine.into_iter().map(|(_, resource)| resource).collect()));
         }
-        let mut running = running;
         self.left(&mut state, serial, running.hot);
         running.hot = false;
         let spent = if !keep {

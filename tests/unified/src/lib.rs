@@ -1,0 +1,3 @@
+//! Nothing: the dependencies are all there is to this crate.
+
+#![forbid(unsafe_code)]
