@@ -59,7 +59,7 @@ fn main() {
         let times: Vec<Duration> = (0..ROUNDS)
             .map(|_| {
                 let began = Instant::now();
-                let verdict = audit_extent(&graph, sources, &table, extent);
+                let verdict = audit_extent(&graph, sources, &table, extent, None);
                 let time = began.elapsed();
                 assert!(!verdict.needs().is_empty());
                 time
@@ -67,7 +67,7 @@ fn main() {
             .collect();
         show(name, &times);
     }
-    let verdict = audit_extent(&graph, &sources, &table, Extent::Used);
+    let verdict = audit_extent(&graph, &sources, &table, Extent::Used, None);
     let (files, lines, _) = verdict.extent();
     println!("{} packages, {files} files, {lines} lines", graph.packages.len());
 }

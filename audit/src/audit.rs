@@ -7,6 +7,7 @@ use capability_manifest::{Capability, HostCapability};
 use rayon::prelude::*;
 
 use crate::cache::Cache;
+use crate::compiled::{Compiled, Found, Layer, Layers, Uses, shown};
 use crate::limits::STACK_BYTES;
 use crate::link::sets::Atom;
 use crate::link::stage::{CodePlace, Extent, Stage, split};
@@ -152,6 +153,11 @@ pub struct Audit<'s> {
     at_build: Vec<BTreeSet<Atom>>,
     sources: &'s Sources,
     graph: &'s Graph,
+    extent: Extent,
+    /// What compiled code says beside the source, when it was looked at.
+    compiled: Option<&'s Compiled>,
+    /// The needs by source alone, when something else was looked at too.
+    by_source: BTreeMap<(PackageIndex, PackageIndex), Need>,
 }
 
 fn plain(capability: HostCapability) -> Atom {
@@ -160,11 +166,17 @@ fn plain(capability: HostCapability) -> Atom {
 
 /// Judges a graph by what is used.
 pub fn audit<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Audit<'s> {
-    audit_extent(graph, sources, table, Extent::Used)
+    audit_extent(graph, sources, table, Extent::Used, None)
 }
 
-/// Judges a graph by more or less of its code.
-pub fn audit_extent<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table, extent: Extent) -> Audit<'s> {
+/// Judges a graph by more or less of its code, and by what was compiled of it.
+pub fn audit_extent<'s>(
+    graph: &'s Graph,
+    sources: &'s Sources,
+    table: &Table,
+    extent: Extent,
+    compiled: Option<&'s Compiled>,
+) -> Audit<'s> {
     let (run_set, build_set) = split(graph);
     let all: BTreeSet<PackageIndex> = run_set.union(&build_set).copied().collect();
     let none = BTreeSet::new();
@@ -172,59 +184,121 @@ pub fn audit_extent<'s>(graph: &'s Graph, sources: &'s Sources, table: &Table, e
         || Stage::new(graph, &sources.summaries, table, &run_set, &none, false, extent),
         || Stage::new(graph, &sources.summaries, table, &build_set, &all, true, extent),
     );
-    let at_build = at_build(graph, &build, &all);
-    let (linking_run, linking_build) = (linking(graph, &run), linking(graph, &build));
-    let mut needs: BTreeMap<(PackageIndex, PackageIndex), Need> = BTreeMap::new();
-    for package in &all {
-        for dependency in &graph.packages[*package].dependencies {
-            let (from, to) = (*package, dependency.to);
-            let is_macro = is_macro(graph, to);
-            let need = needs.entry((from, to)).or_default();
-            let mut compiled = at_build[to].clone();
-            if is_macro {
-                compiled.insert(plain(HostCapability::BuildProcMacro));
-                compiled.extend(build.listed(&build.of_package(to, &[TargetKind::ProcMacro])));
-            }
-            let in_build = build.listed(&build.edge(from, to));
-            if run_set.contains(&from) {
-                need.run.extend(compiled.iter().cloned());
-                if dependency.build {
-                    need.run.extend(in_build.iter().cloned());
-                    need.run.extend(linking_build[to].iter().cloned());
-                } else if !is_macro {
-                    need.run.extend(run.listed(&run.edge(from, to)));
-                    need.run.extend(linking_run[to].iter().cloned());
+    let judge = |compiled: Option<&Compiled>| {
+        Needs { graph, run: &run, build: &build, run_set: &run_set, build_set: &build_set, extent, compiled }
+            .all(&all)
+    };
+    let (at_build, needs) = judge(compiled);
+    let by_source = if compiled.is_some() { judge(None).1 } else { BTreeMap::new() };
+    Audit { run, build, needs, at_build, sources, graph, extent, compiled, by_source }
+}
+
+/// What edges need, put together from all layers.
+struct Needs<'n, 's> {
+    graph: &'n Graph,
+    run: &'n Stage<'s>,
+    build: &'n Stage<'s>,
+    run_set: &'n BTreeSet<PackageIndex>,
+    build_set: &'n BTreeSet<PackageIndex>,
+    extent: Extent,
+    compiled: Option<&'n Compiled>,
+}
+
+type EdgeNeeds = BTreeMap<(PackageIndex, PackageIndex), Need>;
+
+impl Needs<'_, '_> {
+    fn all(&self, all: &BTreeSet<PackageIndex>) -> (Vec<BTreeSet<Atom>>, EdgeNeeds) {
+        let at_build = self.at_build(all);
+        let (linking_run, linking_build) = (linking(self.graph, self.run), linking(self.graph, self.build));
+        let mut needs = EdgeNeeds::new();
+        for package in all {
+            for dependency in &self.graph.packages[*package].dependencies {
+                let (from, to) = (*package, dependency.to);
+                let is_macro = is_macro(self.graph, to);
+                let need = needs.entry((from, to)).or_default();
+                let mut compiled = at_build[to].clone();
+                if is_macro {
+                    compiled.extend(self.of_macro(to));
+                }
+                let mut in_build = self.build.listed(&self.build.edge(from, to));
+                if let Some(seen) = self.compiled {
+                    add(&mut in_build, seen.build.edges.get(&(from, to)), self.extent, true);
+                }
+                if self.run_set.contains(&from) {
+                    need.run.extend(compiled.iter().cloned());
+                    if dependency.build {
+                        need.run.extend(in_build.iter().cloned());
+                        need.run.extend(linking_build[to].iter().cloned());
+                    } else if !is_macro {
+                        need.run.extend(self.run.listed(&self.run.edge(from, to)));
+                        need.run.extend(linking_run[to].iter().cloned());
+                        if let Some(seen) = self.compiled {
+                            add(&mut need.run, seen.run.edges.get(&(from, to)), self.extent, false);
+                        }
+                    }
+                }
+                if self.build_set.contains(&from) {
+                    need.build.extend(compiled);
+                    need.build.extend(in_build);
+                    need.build.extend(linking_build[to].iter().cloned());
                 }
             }
-            if build_set.contains(&from) {
-                need.build.extend(compiled);
-                need.build.extend(in_build);
-                need.build.extend(linking_build[to].iter().cloned());
+        }
+        (at_build, needs)
+    }
+
+    /// What a procedural macro does inside of the compiler.
+    fn of_macro(&self, package: PackageIndex) -> BTreeSet<Atom> {
+        let mut all = self.build.listed(&self.build.of_package(package, &[TargetKind::ProcMacro]));
+        all.insert(plain(HostCapability::BuildProcMacro));
+        if let Some(seen) = self.compiled {
+            add(&mut all, seen.macros.get(&package), self.extent, true);
+        }
+        all
+    }
+
+    /// What compiling each package does: its own build script with all that it uses, its macros, and the same of what it links.
+    fn at_build(&self, all: &BTreeSet<PackageIndex>) -> Vec<BTreeSet<Atom>> {
+        let mut sets: Vec<BTreeSet<Atom>> = vec![BTreeSet::new(); self.graph.packages.len()];
+        for package in all {
+            let of = &self.graph.packages[*package];
+            if of.targets.iter().any(|target| target.kind == TargetKind::BuildScript) {
+                let set = &mut sets[*package];
+                set.insert(plain(HostCapability::BuildScript));
+                set.extend(
+                    self.build.listed(&self.build.of_package(*package, &[TargetKind::BuildScript])),
+                );
+                if let Some(seen) = self.compiled {
+                    add(set, seen.scripts.get(package), self.extent, true);
+                }
+            }
+            for dependency in of.dependencies.iter().filter(|one| is_macro(self.graph, one.to)) {
+                sets[*package].extend(self.of_macro(dependency.to));
+            }
+        }
+        carried_up(self.graph, all, sets)
+    }
+}
+
+/// Adds what compiled code was found to do. What is there already may know its argument, and compiled code does not.
+fn add(set: &mut BTreeSet<Atom>, uses: Option<&Uses>, extent: Extent, build: bool) {
+    for (capability, found) in uses.into_iter().flatten() {
+        if found.is_used || extent > Extent::Used {
+            let capability = staged(*capability, build);
+            if set.iter().all(|atom| atom.capability != capability) {
+                set.insert(Atom { capability, argument: None });
             }
         }
     }
-    Audit { run, build, needs, at_build, sources, graph }
+}
+
+fn staged(capability: HostCapability, build: bool) -> Capability {
+    let capability = Capability::host(capability);
+    if build { capability.at_build() } else { capability }
 }
 
 fn is_macro(graph: &Graph, package: PackageIndex) -> bool {
     graph.packages[package].targets.iter().any(|target| target.kind == TargetKind::ProcMacro)
-}
-
-/// What compiling each package does: its own build script with all that it uses, its macros, and the same of what it links.
-fn at_build(graph: &Graph, build: &Stage<'_>, all: &BTreeSet<PackageIndex>) -> Vec<BTreeSet<Atom>> {
-    let mut sets: Vec<BTreeSet<Atom>> = vec![BTreeSet::new(); graph.packages.len()];
-    for package in all {
-        let of = &graph.packages[*package];
-        if of.targets.iter().any(|target| target.kind == TargetKind::BuildScript) {
-            sets[*package].insert(plain(HostCapability::BuildScript));
-            sets[*package].extend(build.listed(&build.of_package(*package, &[TargetKind::BuildScript])));
-        }
-        for dependency in of.dependencies.iter().filter(|one| is_macro(graph, one.to)) {
-            sets[*package].insert(plain(HostCapability::BuildProcMacro));
-            sets[*package].extend(build.listed(&build.of_package(dependency.to, &[TargetKind::ProcMacro])));
-        }
-    }
-    carried_up(graph, all, sets)
 }
 
 /// Adds to each package what those below it have.
@@ -274,6 +348,9 @@ impl Audit<'_> {
         let kinds = [TargetKind::Library, TargetKind::Program];
         let mut all = self.run.listed(&self.run.of_package(package, &kinds));
         all.extend(self.at_build[package].iter().cloned());
+        if let Some(seen) = self.compiled {
+            add(&mut all, seen.run.own.get(&package), self.extent, false);
+        }
         for need in self.needs.range((package, 0)..(package + 1, 0)).map(|(_, need)| need) {
             all.extend(need.run.iter().cloned());
         }
@@ -282,6 +359,15 @@ impl Audit<'_> {
 
     /// What a package's own used code reaches, in programs and in the build: itself, not what it depends on.
     pub fn own(&self, package: PackageIndex) -> BTreeSet<Atom> {
+        let mut all = self.own_by_source(package);
+        if let Some(seen) = self.compiled {
+            add(&mut all, seen.run.own.get(&package), self.extent, false);
+            add(&mut all, seen.build.own.get(&package), self.extent, true);
+        }
+        all
+    }
+
+    fn own_by_source(&self, package: PackageIndex) -> BTreeSet<Atom> {
         let mut all = BTreeSet::new();
         for stage in [&self.run, &self.build] {
             if let Some(own) = stage.own.get(&package) {
@@ -311,9 +397,80 @@ impl Audit<'_> {
         let found = self
             .run
             .path_over(from, to, &wanted)
-            .or_else(|| self.build.path_over(from, to, &wanted))
-            .or_else(|| self.compiled(to, &wanted));
-        found.map(|(places, what)| Way { places, what })
+            .or_else(|| self.build.path_over(from, to, &wanted));
+        // Source names places best; what it does not see, compiled code shows.
+        let found = found.map(|(places, what)| Way { places, what });
+        found
+            .or_else(|| self.compiled_way(&self.seen_over(from, to, capability)))
+            .or_else(|| self.compiled(to, &wanted).map(|(places, what)| Way { places, what }))
+            .or_else(|| self.compiled_way(&self.seen_at_build(to, capability)))
+    }
+
+    /// What compiled code says of a capability over an edge.
+    fn seen_over(&self, from: PackageIndex, to: PackageIndex, capability: &Capability) -> Vec<&Found> {
+        let Some(seen) = self.compiled else { return Vec::new() };
+        let edge = (from, to);
+        [(seen.run.edges.get(&edge), false), (seen.build.edges.get(&edge), true)]
+            .into_iter()
+            .filter_map(|(uses, build)| self.seen_in(uses, build, capability))
+            .collect()
+    }
+
+    fn seen_in<'a>(&self, uses: Option<&'a Uses>, build: bool, capability: &Capability) -> Option<&'a Found> {
+        let found = uses?.get(&capability.host_capability()?)?;
+        let is_meant = staged(capability.host_capability()?, build) == *capability;
+        (is_meant && (found.is_used || self.extent > Extent::Used)).then_some(found)
+    }
+
+    /// What the build scripts and macros of a package, and of those below it, say of a capability.
+    fn seen_at_build(&self, package: PackageIndex, capability: &Capability) -> Vec<&Found> {
+        let Some(seen) = self.compiled else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut known = BTreeSet::new();
+        let mut pending = std::collections::VecDeque::from([package]);
+        while let Some(at) = pending.pop_front() {
+            if known.insert(at) {
+                found.extend(self.seen_in(seen.scripts.get(&at), true, capability));
+                found.extend(self.seen_in(seen.macros.get(&at), true, capability));
+                pending.extend(self.graph.packages[at].dependencies.iter().map(|one| one.to));
+            }
+        }
+        found
+    }
+
+    fn compiled_way(&self, found: &[&Found]) -> Option<Way> {
+        let (found, seen) = (found.first()?, self.compiled?);
+        let what = shown(&found.what);
+        Some(Way { places: seen.resolve(self.graph, &found.way), what })
+    }
+
+    /// The layers that say that an edge brings a capability.
+    pub fn layers_over(&self, from: PackageIndex, to: PackageIndex, capability: &Capability) -> Layers {
+        let mut layers = Layers::default();
+        let needs = if self.compiled.is_some() { &self.by_source } else { &self.needs };
+        let has = |need: &Need| need.run.union(&need.build).any(|atom| atom.capability == *capability);
+        if needs.get(&(from, to)).is_some_and(has) {
+            layers = Layers::one(Layer::Source);
+        }
+        let seen = self.seen_over(from, to, capability);
+        seen.into_iter()
+            .chain(self.seen_at_build(to, capability))
+            .fold(layers, |layers, found| layers.with(found.layers))
+    }
+
+    /// The layers that say that a package's own code reaches a capability.
+    pub fn layers_within(&self, package: PackageIndex, capability: &Capability) -> Layers {
+        let by_source = self.own_by_source(package).iter().any(|atom| atom.capability == *capability);
+        let layers = if by_source { Layers::one(Layer::Source) } else { Layers::default() };
+        self.seen_within(package, capability)
+            .into_iter()
+            .fold(layers, |layers, found| layers.with(found.layers))
+    }
+
+    fn seen_within(&self, package: PackageIndex, capability: &Capability) -> Vec<&Found> {
+        let Some(seen) = self.compiled else { return Vec::new() };
+        let uses = [(seen.run.own.get(&package), false), (seen.build.own.get(&package), true)];
+        uses.into_iter().filter_map(|(uses, build)| self.seen_in(uses, build, capability)).collect()
     }
 
     /// How a package's own code reaches a capability.
@@ -321,7 +478,8 @@ impl Audit<'_> {
         let wanted = |atom: &Atom| atom.capability == *capability;
         let found =
             self.run.path_within(package, &wanted).or_else(|| self.build.path_within(package, &wanted));
-        found.map(|(places, what)| Way { places, what })
+        let found = found.map(|(places, what)| Way { places, what });
+        found.or_else(|| self.compiled_way(&self.seen_within(package, capability)))
     }
 
     /// How compiling a package, or one below it, reaches something.
@@ -366,8 +524,13 @@ impl Audit<'_> {
     /// What could not be analysed of what is linked.
     pub fn unknowns(&self) -> Vec<UnknownSource> {
         let mut all = Vec::new();
+        let unread = self.compiled.map(Compiled::incomplete);
         for (package, summary) in self.sources.summaries.iter().enumerate() {
             for unknown in &summary.unknowns {
+                // What a build script writes is compiled, and compiled code was read.
+                if unknown.generated && unread.as_ref().is_some_and(|unread| !unread.contains(&package)) {
+                    continue;
+                }
                 let features = &self.graph.packages[package].features;
                 let conditions = &summary.conditions[unknown.condition as usize];
                 let off = conditions.iter().any(|one| one.evaluate(&self.graph.cfg, features) == Some(false));
@@ -381,6 +544,15 @@ impl Audit<'_> {
                     });
                 }
             }
+        }
+        for unread in self.compiled.into_iter().flat_map(|seen| &seen.unread) {
+            all.push(UnknownSource {
+                package: unread.package,
+                file: unread.path.display().to_string(),
+                line: 0,
+                why: unread.why.clone(),
+                generated: false,
+            });
         }
         all
     }

@@ -17,6 +17,7 @@
 mod audit;
 mod cache;
 mod claims;
+mod compiled;
 mod digest;
 pub mod limits;
 mod link;
@@ -36,6 +37,10 @@ pub use audit::{
 pub use cache::Cache;
 pub use claims::{Claim, Claims};
 pub use digest::digest_ambient;
+pub use compiled::{
+    Artifacts, BuildError, BuildOptions, Compiled, Layer, Layers, Measure, UnknownSymbol, UnreadObject, build_ambient,
+    examine_ambient, judge,
+};
 pub use link::sets::Atom;
 pub use link::stage::{CodePlace, Extent};
 pub use package::{Dependency, Graph, Package, PackageIndex, Target, TargetKind};

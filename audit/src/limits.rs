@@ -36,3 +36,18 @@ pub const ARGUMENT_BYTES_MAX: usize = 200;
 
 /// Largest cached summary that is read, bytes.
 pub const CACHE_BYTES_MAX: u64 = 256 << 20;
+
+/// Deepest nesting in the name of a compiled function. Combinators nest types deeply, and none in wide use has come near this.
+pub const MANGLED_DEPTH_MAX: usize = 300;
+
+/// Most parts of one name that are looked at: a name can repeat itself by references, and grow without end.
+pub const MANGLED_STEPS_MAX: usize = 50_000;
+
+/// Largest file of compiled code that is read, bytes. Debug builds of large programs have some hundred MiB.
+pub const COMPILED_BYTES_MAX: u64 = 4 << 30;
+
+/// Most functions and pieces of data of one program.
+pub const NODES_MAX: usize = 50_000_000;
+
+/// Most instructions that are decoded to confirm a system call in one function.
+pub const INSTRUCTIONS_MAX: usize = 4_000_000;

@@ -22,6 +22,8 @@ pub struct Graph {
 /// A package.
 #[derive(Debug, Clone)]
 pub struct Package {
+    /// What Cargo calls it in its messages.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// Its version.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use capability_manifest::Capability;
 
+use crate::compiled::{Compiled, Layers};
 use crate::audit::{Audit, Sources, Way, audit_extent};
 use crate::link::stage::Extent;
 use crate::package::{Graph, PackageIndex};
@@ -53,8 +54,13 @@ pub struct States<'s> {
 
 impl<'s> States<'s> {
     /// Judges a graph three times.
-    pub fn new(graph: &'s Graph, sources: &'s Sources, table: &Table) -> Self {
-        let of = |extent| audit_extent(graph, sources, table, extent);
+    pub fn new(
+        graph: &'s Graph,
+        sources: &'s Sources,
+        table: &Table,
+        compiled: Option<&'s Compiled>,
+    ) -> Self {
+        let of = |extent| audit_extent(graph, sources, table, extent, compiled);
         let (used, (compiled, any_cfg)) =
             rayon::join(|| of(Extent::Used), || rayon::join(|| of(Extent::Compiled), || of(Extent::AnyCfg)));
         Self { used, compiled, any_cfg }
@@ -85,6 +91,22 @@ impl<'s> States<'s> {
             }
         }
         all
+    }
+
+    /// The layers that say that a package's own code reaches a capability, in the state in which it does.
+    pub fn layers_within(&self, package: PackageIndex, capability: &Capability, state: State) -> Layers {
+        self.verdict(state).layers_within(package, capability)
+    }
+
+    /// The layers that say that an edge brings a capability, in the state in which it does.
+    pub fn layers_over(
+        &self,
+        from: PackageIndex,
+        to: PackageIndex,
+        capability: &Capability,
+        state: State,
+    ) -> Layers {
+        self.verdict(state).layers_over(from, to, capability)
     }
 
     /// How a package's own code reaches a capability, in the state in which it does.

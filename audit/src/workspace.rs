@@ -82,6 +82,7 @@ impl Graph {
 
 fn described(package: &cargo_metadata::Package, root: bool) -> Package {
     Package {
+        id: package.id.repr.clone(),
         name: package.name.to_string(),
         version: package.version.to_string(),
         checksum: None,

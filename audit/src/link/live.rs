@@ -607,7 +607,7 @@ fn is_cargos(capability: HostCapability, argument: Option<&str>) -> bool {
 }
 
 /// Variables that Cargo sets for a build script, by the Cargo book ("environment variables Cargo sets for build scripts").
-fn is_cargos_variable(name: &str) -> bool {
+pub(crate) fn is_cargos_variable(name: &str) -> bool {
     const NAMES: &[&str] =
         &["OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "DEBUG", "PROFILE", "RUSTC", "RUSTDOC"];
     NAMES.contains(&name)
@@ -642,7 +642,7 @@ pub(crate) fn linked(names: &Names<'_>, unit: usize) -> Option<u32> {
 }
 
 /// For each package, the packages that its code can use: itself and all below.
-fn closures(graph: &Graph) -> Vec<Vec<u64>> {
+pub(crate) fn closures(graph: &Graph) -> Vec<Vec<u64>> {
     let words = graph.packages.len().div_ceil(64);
     (0..graph.packages.len())
         .map(|start| {

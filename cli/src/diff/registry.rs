@@ -52,7 +52,7 @@ fn facts(folder: &Path, ambient: AmbientAuthority) -> Result<Facts, Stop> {
         return Err(Stop::Usage(format!("`{}` has no package", folder.display())));
     };
     let code = Code::of_package(package, ambient)?;
-    let verdict = audit_extent(&code.graph, &code.sources, &code.table, Extent::Compiled);
+    let verdict = audit_extent(&code.graph, &code.sources, &code.table, Extent::Compiled, None);
     let own: BTreeSet<Capability> = verdict
         .own(0)
         .into_iter()

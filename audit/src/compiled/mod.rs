@@ -1,0 +1,33 @@
+//! What compiled code reaches: three layers beside the one that reads source.
+//!
+//! ```text
+//! Artifacts ──examine──▶ Compiled: objects (relocations), opcodes (system calls), linked (graphs of programs)
+//! ```
+//!
+//! They see what source does not show: what macros and build scripts wrote, generic functions with the types that they are used
+//! with, C code, system calls without a symbol. They see nothing of what this platform and these features do not compile. The
+//! verdict is the union of all layers.
+
+mod build;
+mod code_graph;
+mod examine;
+mod facts;
+mod flags;
+mod identify;
+pub mod judge;
+mod lines;
+mod linked;
+mod literal;
+mod mangled;
+mod names;
+mod opcode;
+mod powers;
+mod relocatable;
+mod sysroot;
+mod walk;
+
+pub use build::{Artifacts, BuildError, BuildOptions, build_ambient};
+pub use examine::{Compiled, Measure, UnknownSymbol, UnreadObject, examine_ambient};
+pub use facts::{Layer, Layers};
+pub(crate) use facts::{Found, Uses};
+pub(crate) use names::shown;
