@@ -195,8 +195,12 @@ fn roots(code: &CodeGraph<'_>, file: &Artifact) -> Vec<u32> {
         Made::ProcMacro => name.starts_with("__rustc_proc_macro_decls_"),
         _ => false,
     };
-    // What the allocator's own calls lead to is called by everyone.
-    let is_shim = |name: &str| name.contains("7___rustc") || name.starts_with("__rg_");
+    // What an allocator of the program's own is called by.
+    let is_shim = |name: &str| {
+        name.contains("7___rustc") && ["alloc", "alloc_zeroed", "dealloc", "realloc"].iter().any(|end| {
+            name.strip_suffix(end).is_some_and(|name| name.ends_with("___rust_") || name.ends_with("___rg_"))
+        })
+    };
     let mut found = Vec::new();
     let mut starts = false;
     for node in code.indices() {

@@ -79,6 +79,13 @@ impl<'d> Reader<'_, 'd> {
             // In a program without shared libraries the functions of libc are like any other, and known by their names.
             let is_defined = section.is_some() && (self.is_dynamic || name.starts_with("_R"));
             let number = self.piece(Piece { name: Some(name), is_global: section.is_none(), is_defined, ..Piece::default() });
+            // Where data without a size ends is not known; it is found again by its address.
+            let in_code = section.is_some_and(|index| {
+                self.file.section_by_index(index).is_ok_and(|section| is_executable(&section))
+            });
+            if section.is_some() && symbol.size() == 0 && !in_code {
+                continue;
+            }
             self.by_symbol.insert(symbol.index().0, number);
             if let Some(index) = section {
                 // Addresses of thread-local data are no addresses.

@@ -149,7 +149,7 @@ impl<'t> Meanings<'t> {
         let owner = match (owner, home) {
             // A crate compiles code of those that it sees, and of no others: a name that says so is made up.
             (Owner::Package(package), Some(home)) if !self.sight.sees(home, package) => Owner::Package(home),
-            (Owner::Std, _) if is_defined && !self.is_of_sysroot(name, &symbol) => {
+            (Owner::Std, _) if is_defined && !self.crates.sysroot_symbols.contains(name) => {
                 home.map_or(Owner::StdCopy(None), Owner::Package)
             }
             _ => owner,
@@ -172,12 +172,6 @@ impl<'t> Meanings<'t> {
             _ => None,
         };
         Meaning { owner, leaf, handed, calls, options, is_plain: false, is_unknown }
-    }
-
-    /// Whether the standard library defines that name. Names without a place in its index are of its inner workings, and nobody
-    /// else can refer to them.
-    fn is_of_sysroot(&self, name: &str, symbol: &mangled::Symbol<'_>) -> bool {
-        symbol.path.krate.name == "__rustc" || self.crates.sysroot_symbols.contains(name)
     }
 
     fn owner(&self, krate: mangled::CrateName<'_>) -> Owner {
