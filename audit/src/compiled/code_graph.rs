@@ -96,7 +96,8 @@ impl<'d> CodeGraph<'d> {
             .map(|(piece, home, is_foreign)| {
                 let home = home.filter(|_| piece.is_defined);
                 let meaning = piece.name.map_or(Meaning::NOBODY, |name| meanings.of(name, home, piece.is_defined));
-                Node { name: piece.name, meaning, calls_kernel: piece.calls_kernel, runs_unasked: piece.runs_unasked, is_foreign: *is_foreign }
+                let is_foreign = *is_foreign || meaning.is_foreign;
+                Node { name: piece.name, meaning, calls_kernel: piece.calls_kernel, runs_unasked: piece.runs_unasked, is_foreign }
             })
             .collect();
         let mut graph = Self {
@@ -197,15 +198,7 @@ impl<'d> CodeGraph<'d> {
             _ if target.meaning.options == Some(FileOptions::Writes) => Powers::one(HostCapability::FilesystemWrite),
             _ if target.meaning.options == Some(FileOptions::Opens) => self.opened(from),
             Owner::Std | Owner::StdCopy(_) | Owner::Foreign => target.meaning.leaf,
-            // Code of another language, or a symbol that another crate gives itself.
-            Owner::Package(_)
-                if target.meaning.is_plain
-                    && source.package().is_some()
-                    && !source.is_foreign
-                    && (target.is_foreign || source.package() != target.package()) =>
-            {
-                foreign()
-            }
+            Owner::Package(_) => self.entering(from, to),
             _ => Powers::NONE,
         };
         for (item, powers) in &target.meaning.handed {
@@ -219,6 +212,18 @@ impl<'d> CodeGraph<'d> {
 }
 
 impl CodeGraph<'_> {
+    /// What calling a function of a package reaches by itself: nothing, unless it is code of another language, or goes by a symbol
+    /// that another crate gives itself.
+    pub(crate) fn entering(&self, from: u32, to: u32) -> Powers {
+        let (source, target) = (&self.nodes[from as usize], &self.nodes[to as usize]);
+        let is_foreign = target.meaning.is_plain
+            && target.package().is_some()
+            && source.package().is_some()
+            && !source.is_foreign
+            && (target.is_foreign || source.package() != target.package());
+        if is_foreign { foreign() } else { Powers::NONE }
+    }
+
     /// What opening a file in a function reaches: writing, when the same function says so.
     fn opened(&self, from: u32) -> Powers {
         let is_write = |(to, _): &(u32, u64)| {

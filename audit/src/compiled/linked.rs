@@ -6,7 +6,7 @@ use object::{
 };
 
 use super::code_graph::{Piece, Pieces};
-use super::opcode::calls_kernel;
+use super::opcode::{calls_kernel, direct_references};
 use super::relocatable::{Elf, is_described, is_executable, is_loaded, settle, target_offset};
 use crate::map::Map;
 
@@ -215,13 +215,22 @@ impl<'d> Reader<'_, 'd> {
             let first = self.spans.partition_point(|(begin, ..)| *begin < section.address());
             let end = section.address().saturating_add(section.size());
             let mut calling = Vec::new();
+            let mut links = Vec::new();
             for (begin, until, piece) in self.spans[first..].iter().take_while(|(begin, ..)| *begin < end) {
-                let begin = (begin - section.address()) as usize;
-                let until = (until - section.address()) as usize;
-                if calls_kernel(data.get(begin..until).unwrap_or_default(), architecture) {
+                let from = (begin - section.address()) as usize;
+                let body = data.get(from..(until - section.address()) as usize).unwrap_or_default();
+                if calls_kernel(body, architecture) {
                     calling.push(*piece);
                 }
+                // The Rust compiler leaves a relocation everywhere; assemblers of C do not.
+                let is_rust = self.out.pieces[*piece as usize].name.is_some_and(|name| name.starts_with("_R"));
+                if !is_rust {
+                    for (at, _, target) in direct_references(body, *begin, architecture) {
+                        links.extend(self.at(target).map(|to| (*piece, to, at)));
+                    }
+                }
             }
+            self.out.links.extend(links);
             for piece in calling {
                 self.out.pieces[piece as usize].calls_kernel = true;
             }

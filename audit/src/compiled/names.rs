@@ -53,6 +53,8 @@ pub(crate) struct Meaning {
     pub(crate) is_plain: bool,
     /// Nothing is known of this symbol.
     pub(crate) is_unknown: bool,
+    /// Known to be code of another language.
+    pub(crate) is_foreign: bool,
 }
 
 impl Meaning {
@@ -64,6 +66,7 @@ impl Meaning {
         options: None,
         is_plain: false,
         is_unknown: false,
+        is_foreign: false,
     };
 }
 
@@ -79,8 +82,8 @@ pub(crate) struct Crates {
     sysroot_symbols: HashSet<Box<str>>,
 }
 
-/// Names that claim to be of another crate than the one that defines them, with that one.
-pub(crate) type Spoofed = HashMap<String, PackageIndex>;
+/// Names that do not say which package defines them, or say another one, with that one, and whether it is code of another language.
+pub(crate) type Spoofed = HashMap<String, (PackageIndex, bool)>;
 
 impl Crates {
     pub(crate) fn new(sysroot: HashSet<String>, sysroot_symbols: HashSet<Box<str>>) -> Self {
@@ -126,17 +129,21 @@ impl<'t> Meanings<'t> {
     /// Symbols of a graph of objects that are not what their names say. In a linked program nothing shows any more who defined
     /// them.
     pub(crate) fn spoofed(&self, objects: &CodeGraph<'_>) -> Spoofed {
-        let named = objects.nodes.iter().filter_map(|node| Some((node.name?, node.package()?)));
-        let false_ones = named.filter(|(name, package)| {
+        let named = objects.nodes.iter().filter_map(|node| Some((node.name?, node.package()?, node.is_foreign)));
+        let false_ones = named.filter(|(name, package, _)| {
             mangled::parse(name).is_none_or(|symbol| self.owner(symbol.path.krate) != Owner::Package(*package))
         });
-        false_ones.map(|(name, package)| (name.to_owned(), package)).collect()
+        false_ones.map(|(name, package, is_foreign)| (name.to_owned(), (package, is_foreign))).collect()
     }
 
     /// What a name means. `home` is the package in whose files it is defined, when that is known.
     pub(crate) fn of(&self, name: &str, home: Option<PackageIndex>, is_defined: bool) -> Meaning {
-        let home = home.or_else(|| self.spoofed.get(name).copied());
-        let Some(symbol) = mangled::parse(name) else { return self.plain(name, home, is_defined) };
+        let known = self.spoofed.get(name);
+        let home = home.or_else(|| known.map(|(package, _)| *package));
+        let Some(symbol) = mangled::parse(name) else {
+            let is_foreign = known.is_some_and(|(_, is_foreign)| *is_foreign);
+            return Meaning { is_foreign, ..self.plain(name, home, is_defined) };
+        };
         let owner = self.owner(symbol.path.krate);
         let owner = match (owner, symbol.copied_for) {
             (Owner::Std, Some(copied_for)) => match self.owner(copied_for) {
@@ -171,7 +178,7 @@ impl<'t> Meanings<'t> {
             Owner::Std | Owner::StdCopy(_) => file_options(&symbol.path),
             _ => None,
         };
-        Meaning { owner, leaf, handed, calls, options, is_plain: false, is_unknown }
+        Meaning { owner, leaf, handed, calls, options, is_plain: false, is_unknown, is_foreign: false }
     }
 
     fn owner(&self, krate: mangled::CrateName<'_>) -> Owner {

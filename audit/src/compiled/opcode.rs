@@ -1,6 +1,6 @@
 //! Instructions that call the kernel by themselves: such code needs no symbol, so only its bytes show it.
 
-use iced_x86::{Code, Decoder, DecoderOptions};
+use iced_x86::{Code, Decoder, DecoderOptions, OpKind};
 use memchr::memmem;
 use object::Architecture;
 
@@ -49,6 +49,44 @@ fn confirmed(body: &[u8], candidates: &[usize]) -> bool {
     true
 }
 
+/// Where a piece of code refers to by itself: calls and jumps that the assembler has resolved, which leaves no relocation. C code is
+/// full of them. Gives the address of each instruction, where the next one begins, and the address that it leads to.
+pub(crate) fn direct_references(body: &[u8], begin: u64, architecture: Architecture) -> Vec<(u64, u64, u64)> {
+    let mut found = Vec::new();
+    match architecture {
+        Architecture::X86_64 => {
+            let end = begin.saturating_add(body.len() as u64);
+            let mut decoder = Decoder::with_ip(64, body, begin, DecoderOptions::NONE);
+            while decoder.can_decode() && found.len() < INSTRUCTIONS_MAX {
+                let instruction = decoder.decode();
+                let target = if instruction.op_count() > 0 && instruction.op0_kind() == OpKind::NearBranch64 {
+                    instruction.near_branch_target()
+                } else if instruction.is_ip_rel_memory_operand() {
+                    instruction.ip_rel_memory_address()
+                } else {
+                    continue;
+                };
+                if target < begin || target >= end {
+                    found.push((instruction.ip(), instruction.next_ip(), target));
+                }
+            }
+        }
+        Architecture::Aarch64 => {
+            for (at, word) in body.chunks_exact(4).enumerate() {
+                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                // `b` and `bl`: 26 bits, in steps of four bytes, with a sign.
+                if word & 0x7c00_0000 == 0x1400_0000 {
+                    let address = begin.wrapping_add(at as u64 * 4);
+                    let offset = i64::from((word << 6).cast_signed() >> 4);
+                    found.push((address, address + 4, address.wrapping_add_signed(offset)));
+                }
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +116,18 @@ mod tests {
     fn bytes_behind_what_is_no_code_count() {
         // An opcode that no 64-bit code has, then `syscall`.
         assert!(x86(&[0x06, 0x0f, 0x05]));
+    }
+
+    #[test]
+    fn calls_without_a_relocation_are_found() {
+        // call +0x10; lea rax, [rip + 0x20]; jmp to itself; ret
+        let body = [0xe8, 0x10, 0, 0, 0, 0x48, 0x8d, 0x05, 0x20, 0, 0, 0, 0xeb, 0xfe, 0xc3];
+        let found = direct_references(&body, 0x1000, Architecture::X86_64);
+        assert_eq!(found, [(0x1000, 0x1005, 0x1015), (0x1005, 0x100c, 0x102c)]);
+        // bl +8; b -4
+        let body = [0x9400_0002_u32.to_le_bytes(), 0x17ff_ffff_u32.to_le_bytes()].concat();
+        let found = direct_references(&body, 0x1000, Architecture::Aarch64);
+        assert_eq!(found, [(0x1000, 0x1004, 0x1008), (0x1004, 0x1008, 0x1000)]);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use object::{
 };
 
 use super::code_graph::{Piece, Pieces};
-use super::opcode::calls_kernel;
-use crate::map::Map;
+use super::opcode::{calls_kernel, direct_references};
+use crate::map::{Map, Set};
 use crate::package::PackageIndex;
 
 pub(crate) type Elf<'d> = ElfFile64<'d, Endianness>;
@@ -61,10 +61,12 @@ pub(crate) fn read_object(bytes: &[u8], home: PackageIndex, is_foreign: bool) ->
         out: Pieces { home: Some(home), is_foreign, ..Pieces::default() },
         by_symbol: Map::default(),
         in_section: Map::default(),
+        relocated: Set::default(),
     };
     reader.symbols();
     reader.opcodes();
     reader.relocations()?;
+    reader.direct();
     Some(reader.out)
 }
 
@@ -74,6 +76,8 @@ struct Reader<'f, 'd> {
     by_symbol: Map<usize, u32>,
     /// Of each section the named pieces, sorted by where they begin, and the piece that stands for the rest.
     in_section: Map<usize, Section>,
+    /// Section and offset of each relocation.
+    relocated: Set<(usize, u64)>,
 }
 
 #[derive(Default)]
@@ -183,10 +187,37 @@ impl<'d> Reader<'_, 'd> {
                     }
                 };
                 let from = self.piece_at(index, offset);
+                self.relocated.insert((index, offset));
                 self.out.links.push((from, to, 0));
             }
         }
         Some(())
+    }
+
+    /// References within a section that need no relocation. The Rust compiler gives each function a section, so only code of
+    /// others has them.
+    fn direct(&mut self) {
+        let architecture = self.file.architecture();
+        for section in self.file.sections().filter(is_executable) {
+            let Ok(data) = section.data() else { continue };
+            let index = section.index().0;
+            let Some(spans) = self.in_section.get(&index).map(|section| section.spans.clone()) else { continue };
+            for (begin, end, piece) in spans {
+                let is_rust = self.out.pieces[piece as usize].name.is_some_and(|name| name.starts_with("_R"));
+                if is_rust {
+                    continue;
+                }
+                let body = data.get(begin as usize..end as usize).unwrap_or_default();
+                for (from, next, target) in direct_references(body, begin, architecture) {
+                    if (from..next).any(|at| self.relocated.contains(&(index, at))) {
+                        continue;
+                    }
+                    if let Some(to) = self.in_section.get(&index).and_then(|section| section.at(target)) {
+                        self.out.links.push((piece, to, 0));
+                    }
+                }
+            }
+        }
     }
 }
 

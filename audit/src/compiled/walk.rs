@@ -237,7 +237,8 @@ impl Walk<'_, '_> {
                 came.insert(*node, (*origin, *at));
                 queue.push_back(*node);
             }
-            let powers = self.crossing(*origin, *node, *at);
+            // What is handed along is the caller's; that the code is foreign is not.
+            let powers = self.code.entering(*origin, *node);
             self.note(&mut uses, powers, (*origin, *at, Some(*node)), &Map::default(), starts, is_used);
         }
         while let Some(node) = queue.pop_front() {
