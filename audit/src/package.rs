@@ -20,7 +20,7 @@ pub struct Graph {
 }
 
 /// A package.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Package {
     /// What Cargo calls it in its messages.
     pub id: String,

@@ -321,6 +321,10 @@ pub(crate) struct Check {
     /// Judge declarations only, without reading any code
     #[arg(long)]
     pub no_code: bool,
+    /// Also build, in a target folder of its own, and look at what is compiled: macros, generated and generic code, C. What runs
+    /// in the build is judged before it runs
+    #[arg(long, conflicts_with = "no_code")]
+    pub compiled: bool,
     /// Let pass what could not be analysed of this crate; can be given again
     #[arg(long, value_name = "CRATE")]
     pub accept_unknown: Vec<String>,
@@ -338,6 +342,9 @@ pub(crate) struct Init {
     /// Only show what would be written
     #[arg(long)]
     pub dry_run: bool,
+    /// Also build, in a target folder of its own, and look at what is compiled. Build scripts and macros run
+    #[arg(long)]
+    pub compiled: bool,
 }
 
 /// The outputs of `check`.
@@ -397,6 +404,10 @@ pub(crate) struct Audit {
     /// Also what is compiled but not used, and what is there only under another cfg
     #[arg(long)]
     pub states: bool,
+    /// Also build, in a target folder of its own, and look at what is compiled: macros, generated and generic code, C. What runs
+    /// in the build is judged before it runs
+    #[arg(long)]
+    pub compiled: bool,
     /// Print what was found of crates that are no members as entries for `policies/crates/`, for a person to go through
     #[arg(long, conflicts_with = "format")]
     pub claims: bool,
@@ -456,6 +467,10 @@ pub(crate) struct Why {
     pub subject: String,
     /// A capability, or a class of them
     pub capability: String,
+    /// Also build, in a target folder of its own, and look at what is compiled: macros, generated and generic code, C. What runs
+    /// in the build is judged before it runs
+    #[arg(long)]
+    pub compiled: bool,
     /// Which graph
     #[command(flatten)]
     pub source: Source,

@@ -6,16 +6,18 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::Capability;
-use cofferdam_audit::{Audit as Verdict, PackageIndex, Reading, State, States, audit};
+use cofferdam_audit::{Audit as Verdict, Layer, Layers, PackageIndex, Reading, State, States};
 
 use crate::arguments::{Audit, Format};
 use crate::check::counted;
 use crate::code::Code;
+use crate::compiled::{self, Judged, look_or_stop};
 use crate::document::{
-    AuditCrateDocument, AuditDocument, AuditEdgeDocument, EdgeName, UnknownDocument, VERSION, print_json,
+    AuditCrateDocument, AuditDocument, AuditEdgeDocument, CompiledDocument, EdgeName, UnknownDocument,
+    UnknownSymbolDocument, VERSION, print_json,
 };
 use crate::exit::Exit;
-use crate::reach::{to_grant, way_lines};
+use crate::reach::{seen_by, to_grant, way_lines};
 use crate::subject::Subject;
 use crate::{Stop, render};
 
@@ -24,15 +26,15 @@ pub(crate) fn run(arguments: &Audit, ambient: AmbientAuthority) -> Result<Exit, 
     // The other two states cost as much again each, so the whole table has them only when asked for.
     let all_states = arguments.subject.is_some() || arguments.states || arguments.claims;
     let reading = if all_states { Reading::Everything } else { Reading::Platform };
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), reading, ambient)? else {
+    let Some(mut code) = Code::read(&loaded, arguments.source.target.as_deref(), reading, ambient)? else {
         return Err(Stop::Usage("`audit` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
+    if arguments.compiled {
+        look_or_stop(&mut code, &loaded, &arguments.source, Judged::ByGrants, ambient)?;
+    }
     let subject = arguments.subject.as_deref().map(|text| Subject::find(&code, text)).transpose()?;
-    let view = if all_states {
-        View::All(Box::new(States::new(&code.graph, &code.sources, &code.table)))
-    } else {
-        View::Used(Box::new(audit(&code.graph, &code.sources, &code.table)))
-    };
+    let view =
+        if all_states { View::All(Box::new(code.states())) } else { View::Used(Box::new(code.verdict())) };
     if let (View::All(states), true) = (&view, arguments.claims) {
         anstream::stdout().write_all(claims(&code, states, subject).as_bytes())?;
         return Ok(Exit::Ok);
@@ -92,6 +94,20 @@ impl<'s> View<'s> {
         all
     }
 
+    fn layers_within(&self, package: PackageIndex, capability: &Capability, state: State) -> Layers {
+        match self {
+            Self::Used(verdict) => verdict.layers_within(package, capability),
+            Self::All(states) => states.layers_within(package, capability, state),
+        }
+    }
+
+    fn layers_over(&self, from: PackageIndex, to: PackageIndex, capability: &Capability, state: State) -> Layers {
+        match self {
+            Self::Used(verdict) => verdict.layers_over(from, to, capability),
+            Self::All(states) => states.layers_over(from, to, capability, state),
+        }
+    }
+
     fn way_within(
         &self,
         package: PackageIndex,
@@ -146,7 +162,16 @@ fn everything(code: &Code, view: &View<'_>) -> String {
     packages.sort_by_key(|at| (!code.graph.packages[*at].member, &code.graph.packages[*at].name));
     for at in packages {
         let package = &code.graph.packages[at];
-        let own: Vec<String> = view.own(at).iter().map(marked).collect();
+        let own: Vec<String> = view
+            .own(at)
+            .iter()
+            .map(|(capability, state)| {
+                // What source shows too needs no word about it.
+                let layers = view.layers_within(at, capability, *state);
+                let only = if layers.has(Layer::Source) { "" } else { " *" };
+                marked((capability, state)) + only
+            })
+            .collect();
         if own.is_empty() {
             quiet += 1;
         } else {
@@ -168,6 +193,10 @@ fn everything(code: &Code, view: &View<'_>) -> String {
         let package = &code.graph.packages[unknown.package];
         let _ = writeln!(text, "  {} {}: {} {}", package.name, package.version, unknown.file, unknown.why);
     }
+    if let Some(seen) = &code.compiled {
+        text.push_str(&compiled::summary(code, seen));
+        text.push_str("* only compiled code shows it\n");
+    }
     text
 }
 
@@ -182,7 +211,8 @@ fn one_package(code: &Code, view: &View<'_>, package: PackageIndex) -> String {
     let mut own: Vec<(Capability, State)> = view.own(package).into_iter().collect();
     own.sort_by_key(|(_, state)| *state);
     for (capability, state) in own {
-        let _ = writeln!(text, "  {capability}, {}", state.meaning());
+        let seen = seen_by(code, view.layers_within(package, &capability, state));
+        let _ = writeln!(text, "  {capability}, {}{seen}", state.meaning());
         if let Some(way) = view.way_within(package, &capability, state) {
             for line in way_lines(code, &way) {
                 let _ = writeln!(text, "    {line}");
@@ -228,7 +258,8 @@ fn one_edge(code: &Code, view: &View<'_>, from: PackageIndex, to: PackageIndex) 
         text.push_str("  brings nothing\n");
     }
     for (capability, state) in all {
-        let _ = writeln!(text, "  {capability}, {}", state.meaning());
+        let seen = seen_by(code, view.layers_over(from, to, &capability, state));
+        let _ = writeln!(text, "  {capability}, {}{seen}", state.meaning());
         if let (View::All(states), State::Used) = (view, state)
             && let Some(way) = states.way_over(from, to, &capability, state)
         {
@@ -291,7 +322,7 @@ fn document(code: &Code, view: &View<'_>, subject: Option<Subject>) -> AuditDocu
         .map(|package| {
             let own = view.own(package).into_iter().map(|(capability, state)| {
                 let way = view.way_within(package, &capability, state);
-                code.reach(&capability, state, way.as_ref())
+                code.reach(&capability, state, view.layers_within(package, &capability, state), way.as_ref())
             });
             let (reaching, memory) = verdict.unsafe_code(package);
             AuditCrateDocument {
@@ -313,7 +344,8 @@ fn document(code: &Code, view: &View<'_>, subject: Option<Subject>) -> AuditDocu
                     (View::All(states), Some(_)) => states.way_over(*from, *to, &capability, state),
                     _ => None,
                 };
-                code.reach(&capability, state, way.as_ref())
+                let layers = view.layers_over(*from, *to, &capability, state);
+                code.reach(&capability, state, layers, way.as_ref())
             });
             let ends = EdgeName { from: code.full_name(*from), to: code.full_name(*to) };
             AuditEdgeDocument { ends, brings: brings.collect() }
@@ -339,5 +371,18 @@ fn document(code: &Code, view: &View<'_>, subject: Option<Subject>) -> AuditDocu
                 generated: unknown.generated,
             })
             .collect(),
+        compiled: code.compiled.as_ref().map(|seen| CompiledDocument {
+            libraries: seen.measure.libraries,
+            programs: seen.measure.programs,
+            pieces: seen.measure.pieces,
+            unknown_symbols: seen
+                .unknown
+                .iter()
+                .map(|unknown| UnknownSymbolDocument {
+                    krate: code.full_name(unknown.package),
+                    symbol: unknown.name.clone(),
+                })
+                .collect(),
+        }),
     }
 }

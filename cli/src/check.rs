@@ -5,10 +5,11 @@ use std::io::Write as _;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Code, Diagnostic, Project, Resolution, Severity, resolve};
 use cofferdam::{Loaded, verify_paths_ambient};
-use cofferdam_audit::{Reading, audit};
+use cofferdam_audit::Reading;
 
 use crate::arguments::{Check, CheckFormat, Format};
 use crate::code;
+use crate::compiled::{self, Built, Judged};
 use crate::document::CheckDocument;
 use crate::exit::Exit;
 use crate::record::Record;
@@ -31,10 +32,16 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
     // Before anything is declared nothing is denied, so there is nothing to compare the code with.
     if !arguments.no_code
         && loaded.project.has_declarations()
-        && let Some(code) =
+        && let Some(mut code) =
             code::Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
     {
-        let verdict = audit(&code.graph, &code.sources, &code.table);
+        if arguments.compiled {
+            match compiled::look(&mut code, &loaded, &arguments.source, Judged::ByGrants, ambient)? {
+                Built::Seen => {}
+                Built::Refused(refused) => findings.extend(compiled::findings(&refused)),
+            }
+        }
+        let verdict = code.verdict();
         findings.extend(reach::findings(&loaded, &resolution, &code, &verdict, &arguments.accept_unknown));
         if let Some(record) = Record::read(&loaded.folder)? {
             findings.extend(record.findings(&loaded, &code, &verdict, ambient));

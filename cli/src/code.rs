@@ -12,8 +12,8 @@ use cargo_metadata::Metadata;
 use cofferdam::Loaded;
 use cofferdam::manifest::{Capability, CrateIndex};
 use cofferdam_audit::{
-    Cache, CfgSet, Claim, Claims, Graph, PackageIndex, Reading, Sources, State, Table, Way,
-    read_sources_ambient,
+    Audit, Cache, CfgSet, Claim, Claims, Compiled, Extent, Graph, Layers, PackageIndex, Reading, Sources, State,
+    States, Table, Way, audit_extent, read_sources_ambient,
 };
 
 use crate::Stop;
@@ -25,6 +25,10 @@ pub(crate) struct Code {
     pub(crate) sources: Sources,
     pub(crate) table: Table,
     pub(crate) claims: Claims,
+    /// What compiled code shows, when it was built.
+    pub(crate) compiled: Option<Compiled>,
+    /// This machine's triple, where a platform was named.
+    pub(crate) host: Option<String>,
     /// Which package each crate of the project is.
     pub(crate) packages: HashMap<CrateIndex, PackageIndex>,
 }
@@ -55,7 +59,19 @@ impl Code {
         )?;
         meter.end();
         let packages = crates.iter().enumerate().filter_map(|(at, index)| Some(((*index)?, at))).collect();
-        Ok(Some(Self { graph, sources, table, claims: Claims::load()?, packages }))
+        let host = target.map(|_| rustc(&["-vV"])).transpose()?.and_then(|version| host_triple(&version));
+        let claims = Claims::load()?;
+        Ok(Some(Self { graph, sources, table, claims, compiled: None, host, packages }))
+    }
+
+    /// What is used, by all layers that looked.
+    pub(crate) fn verdict(&self) -> Audit<'_> {
+        audit_extent(&self.graph, &self.sources, &self.table, Extent::Used, self.compiled.as_ref())
+    }
+
+    /// All three states, by all layers that looked.
+    pub(crate) fn states(&self) -> States<'_> {
+        States::new(&self.graph, &self.sources, &self.table, self.compiled.as_ref())
     }
 
     /// Reads one package by itself, with its default features: what it depends on is not there.
@@ -66,7 +82,7 @@ impl Code {
         let graph = Graph::of_package(package, CfgSet::from_lines(&rustc(&["--print=cfg"])?));
         let sources = read_sources_ambient(&graph, Reading::Platform, None, &|_, _| {}, ambient)?;
         let (table, claims) = (Table::load()?, Claims::load()?);
-        Ok(Self { graph, sources, table, claims, packages: HashMap::new() })
+        Ok(Self { graph, sources, table, claims, compiled: None, host: None, packages: HashMap::new() })
     }
 
     /// A package's name; with its version where the graph has several of that name.
@@ -89,10 +105,17 @@ impl Code {
     }
 
     /// A capability that is reached, for a document.
-    pub(crate) fn reach(&self, capability: &Capability, state: State, way: Option<&Way>) -> ReachDocument {
+    pub(crate) fn reach(
+        &self,
+        capability: &Capability,
+        state: State,
+        layers: Layers,
+        way: Option<&Way>,
+    ) -> ReachDocument {
         ReachDocument {
             capability: capability.to_string(),
             state: state.name(),
+            layers: layers.names(),
             what: way.map(|way| way.what.clone()),
             way: way
                 .into_iter()

@@ -442,6 +442,30 @@ pub(crate) struct AuditDocument {
     pub(crate) edges: Vec<AuditEdgeDocument>,
     /// What could not be analysed.
     pub(crate) unknown: Vec<UnknownDocument>,
+    /// What was compiled and looked at; nothing without `--compiled`.
+    pub(crate) compiled: Option<CompiledDocument>,
+}
+
+/// Compiled code that was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CompiledDocument {
+    /// Libraries, and archives of C code.
+    pub(crate) libraries: usize,
+    /// Programs, build scripts and procedural macros.
+    pub(crate) programs: usize,
+    /// Functions and pieces of data in them.
+    pub(crate) pieces: usize,
+    /// Symbols of which nothing is known; whoever refers to them has `ffi`.
+    pub(crate) unknown_symbols: Vec<UnknownSymbolDocument>,
+}
+
+/// A symbol of which nothing is known.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct UnknownSymbolDocument {
+    /// A crate that refers to it, with its version.
+    pub(crate) krate: String,
+    /// The symbol.
+    pub(crate) symbol: String,
 }
 
 /// What a crate's own used code does.
@@ -474,6 +498,8 @@ pub(crate) struct ReachDocument {
     pub(crate) capability: String,
     /// `used` here, `compiled` but not used, or only under `other-cfg`.
     pub(crate) state: &'static str,
+    /// The layers that see it: `source`; with `--compiled` also `objects`, `opcodes`, `linked`.
+    pub(crate) layers: Vec<&'static str>,
     /// What is used at the end.
     pub(crate) what: Option<String>,
     /// The places on the shortest way; empty for edges that were not asked about.

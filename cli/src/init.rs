@@ -11,12 +11,13 @@ use cofferdam::manifest::{
     Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex,
     example_scope, resolve,
 };
-use cofferdam_audit::{Atom, Audit, PackageIndex, Reading, Way, audit};
+use cofferdam_audit::{Atom, Audit, PackageIndex, Reading, Way};
 use toml_edit::{DocumentMut, InlineTable, Item, Value};
 
 use crate::arguments::{Format, Init};
 use crate::check::counted;
 use crate::code::Code;
+use crate::compiled::{Judged, look_or_stop};
 use crate::exit::Exit;
 use crate::reach::table_of;
 use crate::record::Record;
@@ -27,11 +28,14 @@ type Grants = BTreeMap<Capability, Scope>;
 
 pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let loaded = arguments.source.load(Format::Human, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
+    let Some(mut code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Platform, ambient)?
     else {
         return Err(Stop::Usage("`init` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
-    let verdict = audit(&code.graph, &code.sources, &code.table);
+    if arguments.compiled {
+        look_or_stop(&mut code, &loaded, &arguments.source, Judged::Nothing, ambient)?;
+    }
+    let verdict = code.verdict();
     let resolution = resolve(&loaded.project);
     let draft = Draft::new(&loaded, &resolution, &code, &verdict);
     let edited = draft.edit()?;

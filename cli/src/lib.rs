@@ -17,6 +17,7 @@ mod cache;
 mod call;
 mod check;
 mod code;
+mod compiled;
 mod diff;
 mod doctor;
 mod document;
@@ -84,6 +85,9 @@ enum Stop {
     /// Sources cannot be read at all.
     #[error(transparent)]
     Audit(#[from] cofferdam_audit::AuditError),
+    /// The code cannot be built, or what was built cannot be read.
+    #[error(transparent)]
+    Build(#[from] cofferdam_audit::BuildError),
     /// A table of ours is wrong.
     #[error(transparent)]
     Table(#[from] cofferdam_audit::TableError),
@@ -100,6 +104,9 @@ enum Stop {
 /// # Authority
 /// The caller's, for reading manifests, running `cargo metadata`, and writing what the user asked to be written.
 pub fn run(arguments: Vec<OsString>, ambient: AmbientAuthority) -> ExitCode {
+    if let Some(code) = compiled::as_judge(&arguments, ambient) {
+        return code;
+    }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -125,7 +132,7 @@ fn end(stop: &Stop) -> Exit {
         // Whoever reads our output may stop reading: `cofferdam graph | head`.
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Stop::Usage(_) => Exit::Usage,
-        Stop::Invalid(_) | Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Invalid(_) | Stop::Build(_) | Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
         Stop::Toolchain(error) => build::exit_of(error),
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),

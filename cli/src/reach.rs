@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofferdam::Loaded;
 use cofferdam::manifest::{
-    Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Project, Resolution,
+    Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Flow, Project, Resolution,
     Severity, Stage, UnitIndex, example_scope, limits, print,
 };
-use cofferdam_audit::{Atom, Audit, PackageIndex, Way};
+use cofferdam_audit::{Atom, Audit, Layer, Layers, PackageIndex, Way};
 
 use crate::code::Code;
 
@@ -68,9 +68,7 @@ fn denied(project: &Project, resolution: &Resolution, code: &Code, verdict: &Aud
         let edge = project.edge(flow.edge);
         let unit = trace.holder(flow.from).unit;
         let build_edge = project.is_build_edge(flow.edge);
-        // A compartment is held to its grants while it runs; what is in it needs no promise.
-        let confined = trace.unit(unit).owner.is_some()
-            || (!build_edge && unit != UnitIndex::BUILD && project.backend(edge.to) != Backend::Inline);
+        let confined = is_confined(project, resolution, flow);
         let (Some(&from), Some(&to)) = (code.packages.get(&edge.from), code.packages.get(&edge.to)) else {
             continue;
         };
@@ -87,6 +85,21 @@ fn denied(project: &Project, resolution: &Resolution, code: &Code, verdict: &Aud
         }
     }
     all
+}
+
+/// Whether an edge leads into a compartment, or is inside of one: that is held to its grants while it runs, and what is in it needs
+/// no promise.
+pub(crate) fn is_confined(project: &Project, resolution: &Resolution, flow: &Flow) -> bool {
+    let trace = resolution.trace();
+    let unit = trace.holder(flow.from).unit;
+    let leads_in = project.backend(project.edge(flow.edge).to) != Backend::Inline;
+    trace.unit(unit).owner.is_some()
+        || (!project.is_build_edge(flow.edge) && unit != UnitIndex::BUILD && leads_in)
+}
+
+/// The layers that see something, as the end of a line; nothing where only source was looked at.
+pub(crate) fn seen_by(code: &Code, layers: Layers) -> String {
+    if code.compiled.is_none() { String::new() } else { format!("; seen in {}", layers.names().join(", ")) }
 }
 
 /// Whether what code reaches over edges is granted there.
@@ -139,6 +152,10 @@ impl Judge<'_> {
         finding.capability = Some(capability.to_string());
         if let Some(way) = self.verdict.way_over(from, to, capability) {
             finding.notes.push(way_text(self.code, &way));
+        }
+        let layers = self.verdict.layers_over(from, to, capability);
+        if self.code.compiled.is_some() && !layers.has(Layer::Source) {
+            finding.notes.push(format!("only compiled code shows it: {}", layers.names().join(", ")));
         }
         if let Some(claim) = self.code.claim(to) {
             let known = if claim.uses.contains(capability) || claim.elsewhere.contains(capability) {

@@ -30,18 +30,31 @@ impl Source {
         flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()).collect()
     }
 
+    /// What `cargo build` is told, so that it builds the graph that was loaded.
+    pub(crate) fn build_arguments(&self) -> Vec<String> {
+        let mut arguments = self.lock_arguments();
+        if let Some(path) = &self.manifest_path {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            arguments.extend(["--manifest-path".to_owned(), path.display().to_string()]);
+        }
+        arguments.extend(self.feature_arguments());
+        arguments
+    }
+
+    fn feature_arguments(&self) -> Vec<String> {
+        let flags =
+            [(self.all_features, "--all-features"), (self.no_default_features, "--no-default-features")];
+        let mut arguments: Vec<String> =
+            flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()).collect();
+        if !self.features.is_empty() {
+            arguments.extend(["--features".to_owned(), self.features.join(",")]);
+        }
+        arguments
+    }
+
     fn options(&self) -> LoadOptions {
         let mut cargo_arguments = self.lock_arguments();
-        for (given, flag) in
-            [(self.all_features, "--all-features"), (self.no_default_features, "--no-default-features")]
-        {
-            if given {
-                cargo_arguments.push(flag.to_owned());
-            }
-        }
-        if !self.features.is_empty() {
-            cargo_arguments.extend(["--features".to_owned(), self.features.join(",")]);
-        }
+        cargo_arguments.extend(self.feature_arguments());
         if let Some(target) = &self.target {
             cargo_arguments.extend(["--filter-platform".to_owned(), target.clone()]);
         }

@@ -5,25 +5,29 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Capability, resolve};
-use cofferdam_audit::{Reading, State, States, Way};
+use cofferdam_audit::{Layers, Reading, State, States, Way};
 
 use crate::arguments::{Format, Why};
 use crate::code::Code;
+use crate::compiled::{Judged, look_or_stop};
 use crate::document::{EdgeName, VERSION, WhyDocument, WhyReachDocument, print_json};
 use crate::exit::Exit;
-use crate::reach::{Granted, way_lines};
+use crate::reach::{Granted, seen_by, way_lines};
 use crate::subject::{Subject, known, means};
 use crate::{Stop, render};
 
 pub(crate) fn run(arguments: &Why, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     known(&arguments.capability)?;
     let loaded = arguments.source.load(arguments.format, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
+    let Some(mut code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
     else {
         return Err(Stop::Usage("`why` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
+    if arguments.compiled {
+        look_or_stop(&mut code, &loaded, &arguments.source, Judged::ByGrants, ambient)?;
+    }
     let subject = Subject::find(&code, &arguments.subject)?;
-    let states = States::new(&code.graph, &code.sources, &code.table);
+    let states = code.states();
     if let Subject::Edge(from, to) = subject
         && !states.used.needs().contains_key(&(from, to))
     {
@@ -49,6 +53,7 @@ pub(crate) fn run(arguments: &Why, ambient: AmbientAuthority) -> Result<Exit, St
 struct Answer {
     capability: Capability,
     state: State,
+    layers: Layers,
     way: Option<Way>,
 }
 
@@ -77,7 +82,17 @@ fn answers(code: &Code, states: &States<'_>, subject: Subject, word: &str) -> Ve
                 }),
                 Subject::Edge(from, to) => states.way_over(from, to, &capability, state),
             };
-            Answer { capability, state, way }
+            let layers = match subject {
+                Subject::Package(package) => {
+                    let mut layers = states.layers_within(package, &capability, state);
+                    for edge in &code.graph.packages[package].dependencies {
+                        layers = layers.with(states.layers_over(package, edge.to, &capability, state));
+                    }
+                    layers
+                }
+                Subject::Edge(from, to) => states.layers_over(from, to, &capability, state),
+            };
+            Answer { capability, state, layers, way }
         })
         .collect()
 }
@@ -100,7 +115,8 @@ fn text(
     let mut text = String::new();
     let title = title(code, subject);
     for answer in answers {
-        let _ = writeln!(text, "{title}: {}, {}", answer.capability, answer.state.meaning());
+        let seen = seen_by(code, answer.layers);
+        let _ = writeln!(text, "{title}: {}, {}{seen}", answer.capability, answer.state.meaning());
         if let Some(way) = &answer.way {
             for line in way_lines(code, way) {
                 let _ = writeln!(text, "  {line}");
@@ -151,7 +167,7 @@ fn document(code: &Code, granted: &Granted, subject: Subject, word: &str, answer
         reaches: answers
             .iter()
             .map(|answer| WhyReachDocument {
-                reach: code.reach(&answer.capability, answer.state, answer.way.as_ref()),
+                reach: code.reach(&answer.capability, answer.state, answer.layers, answer.way.as_ref()),
                 granted: match subject {
                     Subject::Edge(from, to) if answer.state == State::Used => {
                         granted.says(from, to, &answer.capability)

@@ -189,7 +189,7 @@ fn judge_program(
 }
 
 /// Where a program begins: its `main`, what runs before it, and of a library for others everything that is its own.
-fn roots(code: &CodeGraph<'_>, file: &Artifact) -> Vec<u32> {
+pub(crate) fn roots(code: &CodeGraph<'_>, file: &Artifact) -> Vec<u32> {
     let is_start = |name: &str| match file.made {
         Made::Program | Made::BuildScript => name == "main",
         Made::ProcMacro => name.starts_with("__rustc_proc_macro_decls_"),

@@ -8,8 +8,11 @@
 //! with, C code, system calls without a symbol. They see nothing of what this platform and these features do not compile. The
 //! verdict is the union of all layers.
 
+mod archive;
 mod build;
 mod code_graph;
+#[cfg(test)]
+mod complete;
 mod examine;
 mod facts;
 mod flags;

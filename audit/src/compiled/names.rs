@@ -157,7 +157,7 @@ impl<'t> Meanings<'t> {
             // A crate compiles code of those that it sees, and of no others: a name that says so is made up.
             (Owner::Package(package), Some(home)) if !self.sight.sees(home, package) => Owner::Package(home),
             (Owner::Std, _) if is_defined && !self.crates.sysroot_symbols.contains(name) => {
-                home.map_or(Owner::StdCopy(None), Owner::Package)
+                home.map_or(Owner::Nobody, Owner::Package)
             }
             _ => owner,
         };

@@ -1,13 +1,13 @@
 //! Reads relocatable objects, by themselves and in archives: what each function and each piece of data refers to.
 
 use object::elf;
-use object::read::archive::ArchiveFile;
 use object::read::elf::ElfFile64;
 use object::{
     Architecture, Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex,
     SymbolKind, SymbolSection,
 };
 
+use super::archive;
 use super::code_graph::{Piece, Pieces};
 use super::opcode::{calls_kernel, direct_references};
 use crate::map::{Map, Set};
@@ -17,17 +17,13 @@ pub(crate) type Elf<'d> = ElfFile64<'d, Endianness>;
 
 /// The objects of an archive. What is in it that is no object is counted as not read, unless it is the compiler's own.
 pub(crate) fn read_archive(bytes: &[u8], home: PackageIndex) -> Option<Vec<Pieces<'_>>> {
-    let archive = ArchiveFile::parse(bytes).ok()?;
     let mut all = Vec::new();
-    for member in archive.members() {
-        let member = member.ok()?;
-        let name = String::from_utf8_lossy(member.name());
+    for archive::Member { name, data } in archive::read(bytes)?.0 {
         if name == "lib.rmeta" {
             continue;
         }
-        let data = member.data(bytes).ok()?;
         // An archive inside of one: C code that a library brings along.
-        if data.starts_with(b"!<arch>\n") {
+        if data.starts_with(archive::MAGIC) {
             match read_archive(data, home) {
                 Some(inner) => all.extend(inner),
                 None => all.push(unread(home)),

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::read::archive::ArchiveFile;
-
+use super::archive;
 use super::build::BuildError;
 
 /// What the compiler brought along.
@@ -37,12 +36,8 @@ impl Sysroot {
             };
             all.crates.insert(stem.rsplit_once('-').map_or(stem, |(name, _)| name).to_owned());
             let bytes = std::fs::read(&path)?;
-            let Ok(archive) = ArchiveFile::parse(&*bytes) else { continue };
-            for symbol in archive.symbols().ok().flatten().into_iter().flatten().flatten() {
-                if let Ok(name) = std::str::from_utf8(symbol.name()) {
-                    all.symbols.insert(name.into());
-                }
-            }
+            let Some((_, index)) = archive::read(&bytes) else { continue };
+            all.symbols.extend(index.into_iter().filter_map(|name| Some(std::str::from_utf8(name).ok()?.into())));
         }
         Ok(all)
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Report, ambient: AmbientAuthority) -> Result<Exit,
         return Err(Stop::Usage("`report` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
     let resolution = resolve(&loaded.project);
-    let states = States::new(&code.graph, &code.sources, &code.table);
+    let states = code.states();
     let mut found = findings(&loaded, &resolution, ambient);
     if loaded.project.has_declarations() {
         found.extend(reach::findings(&loaded, &resolution, &code, &states.used, &[]));
@@ -90,7 +90,8 @@ fn document(
                 uses: shown(states.own(*package))
                     .map(|(capability, state)| {
                         let way = states.way_within(*package, &capability, state);
-                        code.reach(&capability, state, way.as_ref())
+                        let layers = states.layers_within(*package, &capability, state);
+                        code.reach(&capability, state, layers, way.as_ref())
                     })
                     .collect(),
             }
@@ -105,7 +106,12 @@ fn document(
                 let way =
                     (state == State::Used).then(|| states.way_over(*from, *to, &capability, state)).flatten();
                 WhyReachDocument {
-                    reach: code.reach(&capability, state, way.as_ref()),
+                    reach: code.reach(
+                        &capability,
+                        state,
+                        states.layers_over(*from, *to, &capability, state),
+                        way.as_ref(),
+                    ),
                     granted: (state == State::Used).then(|| granted.says(*from, *to, &capability)).flatten(),
                 }
             });
