@@ -317,7 +317,7 @@ impl Compiled {
         way.iter().map(|place| {
             let of = &graph.packages[place.package];
             let line = place.at.and_then(|at| lines.get(&at));
-            let (file, line) = line.map_or((String::new(), 0), |(file, line)| {
+            let (file, line) = line.map_or(("compiled code".to_owned(), 0), |(file, line)| {
                 let file = file.strip_prefix(&of.folder).or_else(|_| file.strip_prefix(&graph.workspace)).unwrap_or(file);
                 (file.display().to_string(), *line)
             });
