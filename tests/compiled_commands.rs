@@ -21,7 +21,10 @@ fn workspace() -> Workspace {
         "codec/src/lib.rs",
         "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\npub fn spare() { let _ = std::process::Command::new(\"sh\"); }\n",
     );
-    workspace.write("util/src/lib.rs", "pub fn command() -> std::process::Command { std::process::Command::new(\"touch\") }\n");
+    workspace.write(
+        "util/src/lib.rs",
+        "pub fn command() -> std::process::Command { std::process::Command::new(\"touch\") }\n",
+    );
     workspace
 }
 
@@ -47,9 +50,15 @@ fn what_only_compiled_code_shows_is_found_with_its_layers_and_its_way() {
     let uses = audit["crates"][0]["uses"].as_array().expect("a list");
     let of = |name: &str| uses.iter().find(|one| one["capability"] == name).cloned().unwrap_or_default();
     let connect = of("network.connect");
-    assert_eq!((connect["state"].as_str(), &connect["layers"]), (Some("used"), &serde_json::json!(["objects", "linked"])));
+    assert_eq!(
+        (connect["state"].as_str(), &connect["layers"]),
+        (Some("used"), &serde_json::json!(["objects", "linked"]))
+    );
     let spawn = of("process.spawn");
-    assert_eq!((spawn["state"].as_str(), &spawn["layers"]), (Some("compiled"), &serde_json::json!(["source", "objects"])));
+    assert_eq!(
+        (spawn["state"].as_str(), &spawn["layers"]),
+        (Some("compiled"), &serde_json::json!(["source", "objects"]))
+    );
     assert_eq!(audit["compiled"]["unknown_symbols"], serde_json::json!([]));
     assert_eq!(audit["unknown"], serde_json::json!([]), "what the build script wrote was read");
 
@@ -77,7 +86,10 @@ fn init_and_check_take_compiled_code_into_account() {
     assert_eq!(check.code, Some(0), "{check}");
     // The day that generated code reaches for more.
     let script = workspace.read("codec/build.rs");
-    workspace.write("codec/build.rs", &script.replace("let _ = std::net", "std::thread::spawn(|| {}); let _ = std::net"));
+    workspace.write(
+        "codec/build.rs",
+        &script.replace("let _ = std::net", "std::thread::spawn(|| {}); let _ = std::net"),
+    );
     let by_source = run(&workspace, &["check", "--offline"]);
     assert!(!by_source.stderr.contains("`thread`"), "{by_source}");
     let check = run(&workspace, &["check", "--compiled", "--offline"]);
@@ -94,7 +106,8 @@ fn a_build_script_that_reaches_what_nobody_grants_does_not_run() {
     // By a type of another crate, so that source does not show it in the script.
     workspace.append("codec/Cargo.toml", "\n[build-dependencies]\nutil = { path = \"../util\" }\n");
     let script = workspace.read("codec/build.rs");
-    let hostile = format!("fn main() {{ let _ = util::command().arg({:?}).status();", marker.display().to_string());
+    let hostile =
+        format!("fn main() {{ let _ = util::command().arg({:?}).status();", marker.display().to_string());
     workspace.write("codec/build.rs", &script.replace("fn main() {", &hostile));
     for command in [&["check", "--compiled", "--offline"][..], &["audit", "--compiled", "--offline"]] {
         let refused = run(&workspace, command);
@@ -142,5 +155,8 @@ fn another_platform_and_code_that_does_not_compile_are_said_to_be_no_use() {
     workspace.write("util/src/lib.rs", "pub fn command() -> u8 { \"\" }\n");
     let broken = run(&workspace, &["audit", "--compiled", "--offline"]);
     assert_eq!(broken.code, Some(3), "{broken}");
-    assert!(broken.stderr.contains("`cargo build` failed") && broken.stderr.contains("mismatched types"), "{broken}");
+    assert!(
+        broken.stderr.contains("`cargo build` failed") && broken.stderr.contains("mismatched types"),
+        "{broken}"
+    );
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use cargo_metadata::MetadataCommand;
 use cofferdam_audit::{
-    BuildOptions, CfgSet, Graph, Layer, Reading, States, Table, build_ambient, examine_ambient, read_sources_ambient,
+    BuildOptions, CfgSet, Graph, Layer, Reading, States, Table, build_ambient, examine_ambient,
+    read_sources_ambient,
 };
 
 const ROUNDS: usize = 7;
@@ -66,7 +67,10 @@ fn main() {
     let place = |way: Option<cofferdam_audit::Way>| {
         way.map_or(String::new(), |way| {
             let steps = way.places.iter().map(|place| {
-                format!("{}: {} ({}:{})", graph.packages[place.package].name, place.item, place.file, place.line)
+                format!(
+                    "{}: {} ({}:{})",
+                    graph.packages[place.package].name, place.item, place.file, place.line
+                )
             });
             format!("{} => {}", steps.collect::<Vec<_>>().join(" -> "), way.what)
         })
@@ -78,7 +82,8 @@ fn main() {
             }
             let layers = states.layers_within(package, &capability, state);
             let only = !layers.has(Layer::Source);
-            let way = if only { place(states.way_within(package, &capability, state)) } else { String::new() };
+            let way =
+                if only { place(states.way_within(package, &capability, state)) } else { String::new() };
             println!("{}: {capability} ({}) {:?} {way}", of.name, state.name(), layers.names());
         }
     }

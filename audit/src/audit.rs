@@ -265,9 +265,7 @@ impl Needs<'_, '_> {
             if of.targets.iter().any(|target| target.kind == TargetKind::BuildScript) {
                 let set = &mut sets[*package];
                 set.insert(plain(HostCapability::BuildScript));
-                set.extend(
-                    self.build.listed(&self.build.of_package(*package, &[TargetKind::BuildScript])),
-                );
+                set.extend(self.build.listed(&self.build.of_package(*package, &[TargetKind::BuildScript])));
                 if let Some(seen) = self.compiled {
                     add(set, seen.scripts.get(package), self.extent, true);
                 }
@@ -394,10 +392,7 @@ impl Audit<'_> {
     /// How an edge brings a capability.
     pub fn way_over(&self, from: PackageIndex, to: PackageIndex, capability: &Capability) -> Option<Way> {
         let wanted = |atom: &Atom| atom.capability == *capability;
-        let found = self
-            .run
-            .path_over(from, to, &wanted)
-            .or_else(|| self.build.path_over(from, to, &wanted));
+        let found = self.run.path_over(from, to, &wanted).or_else(|| self.build.path_over(from, to, &wanted));
         // Source names places best; what it does not see, compiled code shows.
         let found = found.map(|(places, what)| Way { places, what });
         found

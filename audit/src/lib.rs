@@ -36,11 +36,11 @@ pub use audit::{
 };
 pub use cache::Cache;
 pub use claims::{Claim, Claims};
-pub use digest::digest_ambient;
 pub use compiled::{
-    Artifacts, BuildError, BuildOptions, Compiled, Layer, Layers, Measure, UnknownSymbol, UnreadObject, build_ambient,
-    examine_ambient, judge,
+    Artifacts, BuildError, BuildOptions, Compiled, Layer, Layers, Measure, UnknownSymbol, UnreadObject,
+    build_ambient, examine_ambient, judge,
 };
+pub use digest::digest_ambient;
 pub use link::sets::Atom;
 pub use link::stage::{CodePlace, Extent};
 pub use package::{Dependency, Graph, Package, PackageIndex, Target, TargetKind};

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use capability_manifest::Capability;
 
-use crate::compiled::{Compiled, Layers};
 use crate::audit::{Audit, Sources, Way, audit_extent};
+use crate::compiled::{Compiled, Layers};
 use crate::link::stage::Extent;
 use crate::package::{Graph, PackageIndex};
 use crate::table::Table;

@@ -118,11 +118,7 @@ struct ItemRow {
 }
 
 /// The capabilities of a row.
-fn named(
-    file: &'static str,
-    names: &[String],
-    reason: &str,
-) -> Result<Vec<HostCapability>, TableError> {
+fn named(file: &'static str, names: &[String], reason: &str) -> Result<Vec<HostCapability>, TableError> {
     let wrong = |message: String| TableError { file, message };
     if reason.is_empty() {
         return Err(wrong("a reason is missing".to_owned()));
@@ -250,14 +246,18 @@ impl Table {
         // What headers of glibc put in the place of a function: with a check of its bounds, or by a newer standard.
         let checked = symbol.strip_prefix("__").and_then(|name| name.strip_suffix("_chk"));
         let newer = symbol.strip_prefix("__isoc23_").or_else(|| symbol.strip_prefix("__isoc99_"));
-        [Some(plain), Some(bare), checked, newer].into_iter().flatten().find_map(|name| self.known_symbol(name))
+        [Some(plain), Some(bare), checked, newer]
+            .into_iter()
+            .flatten()
+            .find_map(|name| self.known_symbol(name))
     }
 
     fn known_symbol(&self, symbol: &str) -> Option<&[HostCapability]> {
         if let Some(found) = self.symbols.get(symbol) {
             return Some(found);
         }
-        if let Some((_, found)) = self.prefixes.iter().find(|(prefix, _)| symbol.starts_with(prefix.as_str())) {
+        if let Some((_, found)) = self.prefixes.iter().find(|(prefix, _)| symbol.starts_with(prefix.as_str()))
+        {
             return Some(found);
         }
         let harmless = self.harmless.contains(symbol)

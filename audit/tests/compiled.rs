@@ -10,8 +10,8 @@ use ambient_authority::ambient_authority;
 use capability_manifest::Capability;
 use cargo_metadata::MetadataCommand;
 use cofferdam_audit::{
-    BuildOptions, CfgSet, Compiled, Graph, Reading, Sources, State, States, Table, Way, build_ambient, examine_ambient,
-    read_sources_ambient,
+    BuildOptions, CfgSet, Compiled, Graph, Reading, Sources, State, States, Table, Way, build_ambient,
+    examine_ambient, read_sources_ambient,
 };
 
 /// Name, manifest beyond the first lines, and files.
@@ -228,8 +228,7 @@ fn fixture() -> &'static Fixture {
             ..BuildOptions::default()
         };
         let ambient = ambient_authority();
-        let artifacts =
-            build_ambient(&graph, &options, ambient).unwrap_or_else(|error| panic!("{error}"));
+        let artifacts = build_ambient(&graph, &options, ambient).unwrap_or_else(|error| panic!("{error}"));
         let table = Table::load().expect("valid tables");
         let compiled = examine_ambient(&graph, &artifacts, &table, ambient).expect("readable");
         let sources = read_sources_ambient(&graph, Reading::Everything, None, &|_, _| {}, ambient)
@@ -354,7 +353,8 @@ fn a_method_of_another_crates_type_is_found() {
 #[test]
 fn the_build_is_judged_without_what_is_cargos_own() {
     let fixture = fixture();
-    let (_, layers, _) = fixture.own("scripted", "build.environment.read").expect("a variable that is not Cargo's");
+    let (_, layers, _) =
+        fixture.own("scripted", "build.environment.read").expect("a variable that is not Cargo's");
     assert_eq!(layers, ["source", "linked"]);
     let (_, layers, _) = fixture.own("scripted", "build.process.spawn").expect("by a type of another crate");
     assert_eq!(layers, ["linked"]);

@@ -101,7 +101,13 @@ impl<'s> View<'s> {
         }
     }
 
-    fn layers_over(&self, from: PackageIndex, to: PackageIndex, capability: &Capability, state: State) -> Layers {
+    fn layers_over(
+        &self,
+        from: PackageIndex,
+        to: PackageIndex,
+        capability: &Capability,
+        state: State,
+    ) -> Layers {
         match self {
             Self::Used(verdict) => verdict.layers_over(from, to, capability),
             Self::All(states) => states.layers_over(from, to, capability, state),

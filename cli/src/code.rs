@@ -12,8 +12,8 @@ use cargo_metadata::Metadata;
 use cofferdam::Loaded;
 use cofferdam::manifest::{Capability, CrateIndex};
 use cofferdam_audit::{
-    Audit, Cache, CfgSet, Claim, Claims, Compiled, Extent, Graph, Layers, PackageIndex, Reading, Sources, State,
-    States, Table, Way, audit_extent, read_sources_ambient,
+    Audit, Cache, CfgSet, Claim, Claims, Compiled, Extent, Graph, Layers, PackageIndex, Reading, Sources,
+    State, States, Table, Way, audit_extent, read_sources_ambient,
 };
 
 use crate::Stop;

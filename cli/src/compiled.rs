@@ -64,7 +64,8 @@ pub(crate) fn look(
         let resolution = resolve(&loaded.project);
         let write = allowed(loaded, &resolution, code).write_ambient(&policy, ambient);
         write.map_err(|error| Stop::Write(policy.display().to_string(), error))?;
-        let program = std::env::current_exe().map_err(|error| Stop::Read("this program".to_owned(), error))?;
+        let program =
+            std::env::current_exe().map_err(|error| Stop::Read("this program".to_owned(), error))?;
         Some((program, vec![(judge::POLICY_VARIABLE.to_owned(), policy.display().to_string())]))
     } else {
         None
@@ -190,6 +191,8 @@ pub(crate) fn as_judge(
     arguments: &[std::ffi::OsString],
     ambient: AmbientAuthority,
 ) -> Option<std::process::ExitCode> {
-    arguments.get(1).filter(|first| Path::new(first).is_absolute() || first.to_string_lossy().contains("rustc"))?;
+    arguments
+        .get(1)
+        .filter(|first| Path::new(first).is_absolute() || first.to_string_lossy().contains("rustc"))?;
     judge::run_ambient(arguments, ambient)
 }

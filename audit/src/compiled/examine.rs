@@ -89,12 +89,19 @@ pub fn examine_ambient(
     let began = Instant::now();
     let (sysroot, bytes) = rayon::join(|| Sysroot::find(&graph.workspace), || read_all(&artifacts.files));
     let (sysroot, bytes) = (sysroot?, bytes?);
-    let files: Vec<(usize, &Artifact, &[u8])> =
-        artifacts.files.iter().zip(&bytes).enumerate().map(|(at, (file, bytes))| (at, file, &**bytes)).collect();
+    let files: Vec<(usize, &Artifact, &[u8])> = artifacts
+        .files
+        .iter()
+        .zip(&bytes)
+        .enumerate()
+        .map(|(at, (file, bytes))| (at, file, &**bytes))
+        .collect();
     let (libraries, programs): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|(_, file, _)| matches!(file.made, Made::Library | Made::Archive));
-    let mut compiled =
-        Compiled { lines: Lines::new(artifacts.files.iter().map(|file| file.path.clone()).collect()), ..Compiled::default() };
+    let mut compiled = Compiled {
+        lines: Lines::new(artifacts.files.iter().map(|file| file.path.clone()).collect()),
+        ..Compiled::default()
+    };
 
     let mut crates = Crates::new(sysroot.crates, sysroot.symbols);
     let sight = Sight::new(graph);
@@ -197,9 +204,11 @@ pub(crate) fn roots(code: &CodeGraph<'_>, file: &Artifact) -> Vec<u32> {
     };
     // What an allocator of the program's own is called by.
     let is_shim = |name: &str| {
-        name.contains("7___rustc") && ["alloc", "alloc_zeroed", "dealloc", "realloc"].iter().any(|end| {
-            name.strip_suffix(end).is_some_and(|name| name.ends_with("___rust_") || name.ends_with("___rg_"))
-        })
+        name.contains("7___rustc")
+            && ["alloc", "alloc_zeroed", "dealloc", "realloc"].iter().any(|end| {
+                name.strip_suffix(end)
+                    .is_some_and(|name| name.ends_with("___rust_") || name.ends_with("___rg_"))
+            })
     };
     let mut found = Vec::new();
     let mut starts = false;
@@ -252,15 +261,21 @@ impl Compiled {
 
     /// What the objects of all libraries say. Of a root's library everything is used; of the others it is only there.
     fn judge_objects(&mut self, graph: &Graph, sight: &Sight, code: &CodeGraph<'_>) {
-        let walk = Walk { code, graph, sight, program: None, script_of: None, in_build: None, layer: Layer::Objects };
+        let walk = Walk {
+            code,
+            graph,
+            sight,
+            program: None,
+            script_of: None,
+            in_build: None,
+            layer: Layer::Objects,
+        };
         let is_root = |package: PackageIndex| {
             let of = &graph.packages[package];
             of.root && of.targets.iter().all(|target| target.kind != TargetKind::ProcMacro)
         };
-        let roots: Vec<u32> = code
-            .indices()
-            .filter(|node| code.nodes[*node as usize].package().is_some_and(is_root))
-            .collect();
+        let roots: Vec<u32> =
+            code.indices().filter(|node| code.nodes[*node as usize].package().is_some_and(is_root)).collect();
         let facts = walk.facts(&walk.reached(&roots));
         let (run, build) = split(graph);
         for (package, uses) in facts.own {
@@ -283,7 +298,8 @@ impl Compiled {
     }
 
     fn add_unknown(&mut self, unknown: &[(PackageIndex, String)]) {
-        let named = unknown.iter().map(|(package, name)| UnknownSymbol { package: *package, name: name.clone() });
+        let named =
+            unknown.iter().map(|(package, name)| UnknownSymbol { package: *package, name: name.clone() });
         self.unknown.extend(named);
     }
 
@@ -294,7 +310,8 @@ impl Compiled {
         match judged.made {
             Made::BuildScript | Made::ProcMacro => {
                 self.build.join(judged.facts);
-                let list = if judged.made == Made::BuildScript { &mut self.scripts } else { &mut self.macros };
+                let list =
+                    if judged.made == Made::BuildScript { &mut self.scripts } else { &mut self.macros };
                 join_uses(list.entry(judged.package).or_default(), judged.whole);
             }
             _ => self.run.join(judged.facts),
@@ -314,15 +331,25 @@ impl Compiled {
                 lines.extend(found.map(|found| ((program, address), found)));
             }
         }
-        way.iter().map(|place| {
-            let of = &graph.packages[place.package];
-            let line = place.at.and_then(|at| lines.get(&at));
-            let (file, line) = line.map_or(("compiled code".to_owned(), 0), |(file, line)| {
-                let file = file.strip_prefix(&of.folder).or_else(|_| file.strip_prefix(&graph.workspace)).unwrap_or(file);
-                (file.display().to_string(), *line)
-            });
-            crate::link::stage::CodePlace { package: place.package, item: super::names::shown(&place.name), file, line }
-        }).collect()
+        way.iter()
+            .map(|place| {
+                let of = &graph.packages[place.package];
+                let line = place.at.and_then(|at| lines.get(&at));
+                let (file, line) = line.map_or(("compiled code".to_owned(), 0), |(file, line)| {
+                    let file = file
+                        .strip_prefix(&of.folder)
+                        .or_else(|_| file.strip_prefix(&graph.workspace))
+                        .unwrap_or(file);
+                    (file.display().to_string(), *line)
+                });
+                crate::link::stage::CodePlace {
+                    package: place.package,
+                    item: super::names::shown(&place.name),
+                    file,
+                    line,
+                }
+            })
+            .collect()
     }
 }
 

@@ -153,7 +153,10 @@ mod tests {
             &mut mine,
             Uses::from([(HostCapability::NetworkConnect, found(true, Layer::Linked, Some((0, 1))))]),
         );
-        join_uses(&mut mine, Uses::from([(HostCapability::NetworkConnect, found(true, Layer::Opcodes, None))]));
+        join_uses(
+            &mut mine,
+            Uses::from([(HostCapability::NetworkConnect, found(true, Layer::Opcodes, None))]),
+        );
         let joined = &mine[&HostCapability::NetworkConnect];
         assert!(joined.is_used);
         assert_eq!(joined.way[0].at, Some((0, 1)));

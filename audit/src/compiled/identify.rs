@@ -17,7 +17,9 @@ pub(crate) fn number(files: &[Pieces<'_>], name: &str) -> Option<u64> {
             let Some(symbol) = piece.name.and_then(mangled::parse) else { continue };
             match symbol.copied_for {
                 Some(krate) if krate.name == name => *copies.entry(krate.number).or_default() += 1,
-                None if symbol.path.krate.name == name => *own.entry(symbol.path.krate.number).or_default() += 1,
+                None if symbol.path.krate.name == name => {
+                    *own.entry(symbol.path.krate.number).or_default() += 1
+                }
                 _ => {}
             }
         }
@@ -25,8 +27,11 @@ pub(crate) fn number(files: &[Pieces<'_>], name: &str) -> Option<u64> {
     let most = |counts: &HashMap<u64, usize>| {
         counts.iter().max_by_key(|(number, count)| (**count, **number)).map(|(number, _)| *number)
     };
-    most(&own).or_else(|| most(&copies)).filter(|found| {
-        // Where both are there and disagree, the copies tell.
-        most(&copies).is_none_or(|copied| copied == *found)
-    }).or_else(|| most(&copies))
+    most(&own)
+        .or_else(|| most(&copies))
+        .filter(|found| {
+            // Where both are there and disagree, the copies tell.
+            most(&copies).is_none_or(|copied| copied == *found)
+        })
+        .or_else(|| most(&copies))
 }

@@ -187,9 +187,9 @@ impl Compilation {
         };
         let krate = after("--crate-name")?.to_owned();
         let folder = after("--out-dir")?;
-        let extra = words.windows(2).find_map(|pair| {
-            (pair[0] == "-C").then(|| pair[1].strip_prefix("extra-filename=")).flatten()
-        });
+        let extra = words
+            .windows(2)
+            .find_map(|pair| (pair[0] == "-C").then(|| pair[1].strip_prefix("extra-filename=")).flatten());
         let extra = extra.unwrap_or_default();
         let kind = after("--crate-type")?;
         // Cargo names the program that it compiles in a variable, unless it is a build script.
@@ -199,7 +199,9 @@ impl Compilation {
                 Made::ProcMacro,
                 format!("{}{krate}{extra}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX),
             ),
-            "bin" if is_script => (Made::BuildScript, format!("{krate}{extra}{}", std::env::consts::EXE_SUFFIX)),
+            "bin" if is_script => {
+                (Made::BuildScript, format!("{krate}{extra}{}", std::env::consts::EXE_SUFFIX))
+            }
             _ => return None,
         };
         let package = format!("{}@{}", variable("CARGO_PKG_NAME")?, variable("CARGO_PKG_VERSION")?);
@@ -293,14 +295,19 @@ mod tests {
 
     #[test]
     fn what_runs_in_the_build_is_told_from_what_does_not() {
-        let script = "--crate-name build_script_build build.rs --crate-type bin -C extra-filename=-1a --out-dir /t/b";
+        let script =
+            "--crate-name build_script_build build.rs --crate-type bin -C extra-filename=-1a --out-dir /t/b";
         let found = compilation(script, None).expect("a build script");
-        assert_eq!((found.made, found.path.as_path()), (Made::BuildScript, Path::new("/t/b/build_script_build-1a")));
+        assert_eq!(
+            (found.made, found.path.as_path()),
+            (Made::BuildScript, Path::new("/t/b/build_script_build-1a"))
+        );
         assert_eq!(found.package, "codec@1.0.0");
         assert_eq!(compilation(script, Some("codec")), None, "a program of that name");
         let library = "--crate-name codec src/lib.rs --crate-type lib -C extra-filename=-1a --out-dir /t/d";
         assert_eq!(compilation(library, None), None);
-        let plugin = "--crate-name codec src/lib.rs --crate-type proc-macro -C extra-filename=-1a --out-dir /t/d";
+        let plugin =
+            "--crate-name codec src/lib.rs --crate-type proc-macro -C extra-filename=-1a --out-dir /t/d";
         assert_eq!(compilation(plugin, None).expect("a macro").made, Made::ProcMacro);
     }
 }

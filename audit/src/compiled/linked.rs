@@ -2,7 +2,8 @@
 //! linked into it and nothing else.
 
 use object::{
-    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex, SymbolKind, SymbolSection,
+    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex, SymbolKind,
+    SymbolSection,
 };
 
 use super::code_graph::{Piece, Pieces};
@@ -78,7 +79,12 @@ impl<'d> Reader<'_, 'd> {
             };
             // In a program without shared libraries the functions of libc are like any other, and known by their names.
             let is_defined = section.is_some() && (self.is_dynamic || name.starts_with("_R"));
-            let number = self.piece(Piece { name: Some(name), is_global: section.is_none(), is_defined, ..Piece::default() });
+            let number = self.piece(Piece {
+                name: Some(name),
+                is_global: section.is_none(),
+                is_defined,
+                ..Piece::default()
+            });
             // Where data without a size ends is not known; it is found again by its address.
             let in_code = section.is_some_and(|index| {
                 self.file.section_by_index(index).is_ok_and(|section| is_executable(&section))
@@ -157,7 +163,9 @@ impl<'d> Reader<'_, 'd> {
         let mut found = Vec::with_capacity(begins.len());
         for (at, begin) in begins.iter().enumerate() {
             let after = self.limits.partition_point(|(start, _)| start <= begin);
-            let Some((_, section_end)) = after.checked_sub(1).map(|before| self.limits[before]) else { continue };
+            let Some((_, section_end)) = after.checked_sub(1).map(|before| self.limits[before]) else {
+                continue;
+            };
             let next = self.spans.partition_point(|(start, ..)| start <= begin);
             let next = self.spans.get(next).map_or(u64::MAX, |(start, ..)| *start);
             let end = section_end.min(next).min(begins.get(at + 1).copied().unwrap_or(u64::MAX));
@@ -223,7 +231,8 @@ impl<'d> Reader<'_, 'd> {
                     calling.push(*piece);
                 }
                 // The Rust compiler leaves a relocation everywhere; assemblers of C do not.
-                let is_rust = self.out.pieces[*piece as usize].name.is_some_and(|name| name.starts_with("_R"));
+                let is_rust =
+                    self.out.pieces[*piece as usize].name.is_some_and(|name| name.starts_with("_R"));
                 if !is_rust {
                     for (at, _, target) in direct_references(body, *begin, architecture) {
                         links.extend(self.at(target).map(|to| (*piece, to, at)));

@@ -26,11 +26,8 @@ impl<'d> Literals<'d> {
     /// Of a program that was read already.
     pub(crate) fn new(bytes: &'d [u8]) -> Option<Self> {
         let file = Elf::parse(bytes).ok()?;
-        let mut all = Self {
-            code: Vec::new(),
-            data: Vec::new(),
-            is_x86: file.architecture() == Architecture::X86_64,
-        };
+        let mut all =
+            Self { code: Vec::new(), data: Vec::new(), is_x86: file.architecture() == Architecture::X86_64 };
         for section in file.sections().filter(|section| is_loaded(section)) {
             let Ok(data) = section.data() else { continue };
             let list = if is_executable(&section) { &mut all.code } else { &mut all.data };
@@ -84,7 +81,8 @@ impl<'d> Literals<'d> {
             }
             match (instruction.code(), instruction.op0_register()) {
                 (Code::Lea_r64_m, Register::RSI) => {
-                    address = instruction.is_ip_rel_memory_operand().then(|| instruction.memory_displacement64());
+                    address =
+                        instruction.is_ip_rel_memory_operand().then(|| instruction.memory_displacement64());
                 }
                 (Code::Mov_r32_imm32, Register::EDX) => length = Some(u64::from(instruction.immediate32())),
                 (_, Register::RSI | Register::ESI) if writes(&instruction) => address = None,
@@ -111,8 +109,5 @@ fn writes(instruction: &iced_x86::Instruction) -> bool {
 }
 
 fn section_at<'d>(sections: &[(u64, &'d [u8])], address: u64) -> Option<(u64, &'d [u8])> {
-    sections
-        .iter()
-        .copied()
-        .find(|(begin, data)| *begin <= address && address - begin < data.len() as u64)
+    sections.iter().copied().find(|(begin, data)| *begin <= address && address - begin < data.len() as u64)
 }

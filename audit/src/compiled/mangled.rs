@@ -424,13 +424,13 @@ mod tests {
         assert!(symbol.handed.is_empty(), "a type is not a function: {:?}", symbol.handed);
         let closure = "_RNCNvMNtCseKPAf3pxBj2_7memmap22osNtB4_9MmapInner8map_anon0B6_";
         assert_eq!(words(closure), "memmap2::os::MmapInner::map_anon");
-        assert_eq!(words("_RNvNCNvNtCsjrHSEGnQ3l9_3std6thread15spawn_unchecked03MIN"), "std::thread::spawn_unchecked::MIN");
+        assert_eq!(
+            words("_RNvNCNvNtCsjrHSEGnQ3l9_3std6thread15spawn_unchecked03MIN"),
+            "std::thread::spawn_unchecked::MIN"
+        );
         let drop = "_RNvXs1_NtNtNtCsjrHSEGnQ3l9_3std2io5error14repr_bitpackedNtB5_4ReprNtNtNtCsgEmfK2I1SDS_4core3ops4drop4Drop4dropCseKPAf3pxBj2_7memmap2";
         let symbol = parse(drop).expect("a name");
-        assert_eq!(
-            symbol.path.in_trait.expect("of a trait"),
-            ["core", "ops", "drop", "Drop", "drop"]
-        );
+        assert_eq!(symbol.path.in_trait.expect("of a trait"), ["core", "ops", "drop", "Drop", "drop"]);
         assert_eq!(symbol.path.krate.name, "std");
     }
 
@@ -445,8 +445,14 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused_and_work_is_bounded() {
-        for name in ["", "_R", "main", "_RNvC", "_RB_", "_RNvCs_", "_ZN3std2fs4File4open17h0123E", "_RINvC1aC1bB_E"] {
-            assert_eq!(parse(name).map(|symbol| symbol.path.words.len()).filter(|_| name != "_RINvC1aC1bB_E"), None, "{name}");
+        for name in
+            ["", "_R", "main", "_RNvC", "_RB_", "_RNvCs_", "_ZN3std2fs4File4open17h0123E", "_RINvC1aC1bB_E"]
+        {
+            assert_eq!(
+                parse(name).map(|symbol| symbol.path.words.len()).filter(|_| name != "_RINvC1aC1bB_E"),
+                None,
+                "{name}"
+            );
         }
         let deep = format!("_R{}C1a", "Nv".repeat(5_000));
         assert_eq!(parse(&deep), None);

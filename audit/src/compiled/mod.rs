@@ -31,6 +31,6 @@ mod walk;
 
 pub use build::{Artifacts, BuildError, BuildOptions, build_ambient};
 pub use examine::{Compiled, Measure, UnknownSymbol, UnreadObject, examine_ambient};
-pub use facts::{Layer, Layers};
 pub(crate) use facts::{Found, Uses};
+pub use facts::{Layer, Layers};
 pub(crate) use names::shown;

@@ -129,9 +129,11 @@ impl<'t> Meanings<'t> {
     /// Symbols of a graph of objects that are not what their names say. In a linked program nothing shows any more who defined
     /// them.
     pub(crate) fn spoofed(&self, objects: &CodeGraph<'_>) -> Spoofed {
-        let named = objects.nodes.iter().filter_map(|node| Some((node.name?, node.package()?, node.is_foreign)));
+        let named =
+            objects.nodes.iter().filter_map(|node| Some((node.name?, node.package()?, node.is_foreign)));
         let false_ones = named.filter(|(name, package, _)| {
-            mangled::parse(name).is_none_or(|symbol| self.owner(symbol.path.krate) != Owner::Package(*package))
+            mangled::parse(name)
+                .is_none_or(|symbol| self.owner(symbol.path.krate) != Owner::Package(*package))
         });
         false_ones.map(|(name, package, is_foreign)| (name.to_owned(), (package, is_foreign))).collect()
     }
@@ -228,7 +230,9 @@ fn file_options(path: &ItemPath<'_>) -> Option<FileOptions> {
     let [.., "OpenOptions", name] = path.words.as_slice() else { return None };
     match *name {
         "open" => Some(FileOptions::Opens),
-        "write" | "append" | "truncate" | "create" | "create_new" | "custom_flags" => Some(FileOptions::Writes),
+        "write" | "append" | "truncate" | "create" | "create_new" | "custom_flags" => {
+            Some(FileOptions::Writes)
+        }
         _ => None,
     }
 }
@@ -350,7 +354,11 @@ mod tests {
         let sysroot = ["std", "core", "alloc"].map(str::to_owned).into_iter().collect();
         let crates = Crates::new(sysroot, HashSet::new());
         let (sight, spoofed) = (Sight::new(&crate::package::Graph::default()), Spoofed::new());
-        Meanings::new(&table, &crates, Some(("rg".to_owned(), 3)), &sight, &spoofed).of(name, None, name.starts_with("_R"))
+        Meanings::new(&table, &crates, Some(("rg".to_owned(), 3)), &sight, &spoofed).of(
+            name,
+            None,
+            name.starts_with("_R"),
+        )
     }
 
     #[test]
@@ -362,7 +370,10 @@ mod tests {
         assert_eq!(of(&["std", "fs", "File", "open"]), [HostCapability::FilesystemRead]);
         assert_eq!(of(&["std", "fs", "File", "read"]), []);
         assert_eq!(of(&["std", "thread", "functions", "spawn"]), [HostCapability::Thread]);
-        assert_eq!(of(&["std", "os", "unix", "net", "stream", "UnixStream", "connect"]), [HostCapability::NetworkUnix]);
+        assert_eq!(
+            of(&["std", "os", "unix", "net", "stream", "UnixStream", "connect"]),
+            [HostCapability::NetworkUnix]
+        );
         assert_eq!(of(&["alloc", "vec", "Vec", "push"]), []);
     }
 

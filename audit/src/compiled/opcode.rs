@@ -21,9 +21,9 @@ pub(crate) fn calls_kernel(body: &[u8], architecture: Architecture) -> bool {
             !candidates.is_empty() && confirmed(body, &candidates)
         }
         // `svc`, with any number: instructions have four bytes each.
-        Architecture::Aarch64 => body
-            .chunks_exact(4)
-            .any(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]) & 0xffe0_001f == 0xd400_0001),
+        Architecture::Aarch64 => body.chunks_exact(4).any(|word| {
+            u32::from_le_bytes([word[0], word[1], word[2], word[3]]) & 0xffe0_001f == 0xd400_0001
+        }),
         _ => false,
     }
 }

@@ -3,8 +3,8 @@
 use object::elf;
 use object::read::elf::ElfFile64;
 use object::{
-    Architecture, Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex,
-    SymbolKind, SymbolSection,
+    Architecture, Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget,
+    SectionIndex, SymbolKind, SymbolSection,
 };
 
 use super::archive;
@@ -197,7 +197,9 @@ impl<'d> Reader<'_, 'd> {
         for section in self.file.sections().filter(is_executable) {
             let Ok(data) = section.data() else { continue };
             let index = section.index().0;
-            let Some(spans) = self.in_section.get(&index).map(|section| section.spans.clone()) else { continue };
+            let Some(spans) = self.in_section.get(&index).map(|section| section.spans.clone()) else {
+                continue;
+            };
             for (begin, end, piece) in spans {
                 let is_rust = self.out.pieces[piece as usize].name.is_some_and(|name| name.starts_with("_R"));
                 if is_rust {

@@ -37,7 +37,8 @@ impl Sysroot {
             all.crates.insert(stem.rsplit_once('-').map_or(stem, |(name, _)| name).to_owned());
             let bytes = std::fs::read(&path)?;
             let Some((_, index)) = archive::read(&bytes) else { continue };
-            all.symbols.extend(index.into_iter().filter_map(|name| Some(std::str::from_utf8(name).ok()?.into())));
+            all.symbols
+                .extend(index.into_iter().filter_map(|name| Some(std::str::from_utf8(name).ok()?.into())));
         }
         Ok(all)
     }

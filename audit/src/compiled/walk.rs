@@ -305,14 +305,22 @@ impl Walk<'_, '_> {
         let none: Came = Map::default();
         while let Some(node) = queue.pop_front() {
             if self.calls_kernel(node) {
-                self.note(&mut uses, Powers::one(HostCapability::RawSyscall), (node, 0, None), &came, &none, true);
+                self.note(
+                    &mut uses,
+                    Powers::one(HostCapability::RawSyscall),
+                    (node, 0, None),
+                    &came,
+                    &none,
+                    true,
+                );
             }
             for (to, at) in self.code.links(node) {
                 let powers = self.crossing(node, *to, *at);
                 if !powers.is_empty() {
                     self.note(&mut uses, powers, (node, *at, Some(*to)), &came, &none, true);
                 }
-                let is_inside = !matches!(self.code.nodes[*to as usize].meaning.owner, Owner::Std | Owner::Foreign);
+                let is_inside =
+                    !matches!(self.code.nodes[*to as usize].meaning.owner, Owner::Std | Owner::Foreign);
                 if is_inside && !came.contains_key(to) {
                     came.insert(*to, (node, *at));
                     queue.push_back(*to);
