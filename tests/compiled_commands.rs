@@ -140,7 +140,19 @@ fn a_procedural_macro_that_reaches_what_nobody_grants_does_not_run() {
             marker.display().to_string()
         ),
     );
-    let refused = run(&workspace, &["check", "--compiled", "--offline"]);
+    // The wrapper of the compiler that the user has is called all the same.
+    let (wrapper, wrapped) = (workspace.path().join("wrapper"), workspace.path().join("wrapped"));
+    workspace.write("wrapper", &format!("#!/bin/sh\ntouch {}\nexec \"$@\"\n", wrapped.display()));
+    std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("set");
+    let refused = harness::cofferdam_with(
+        workspace.path(),
+        &["check", "--compiled", "--offline"],
+        &[
+            ("COFFERDAM_CACHE", workspace.path().join("cache").to_str().expect("UTF-8")),
+            ("RUSTC_WRAPPER", wrapper.to_str().expect("UTF-8")),
+        ],
+    );
+    assert!(wrapped.exists(), "{refused}");
     assert_eq!(refused.code, Some(4), "{refused}");
     let said = "the procedural macro of `util@0.1.0` reaches `build.filesystem.write`, which no grant allows; it did not run";
     assert!(refused.stderr.contains(said), "{refused}");

@@ -20,7 +20,7 @@ type Member = (&'static str, &'static str, &'static [(&'static str, &'static str
 const MEMBERS: &[Member] = &[
     (
         "app",
-        "[dependencies]\ngenerated = { path = '../generated' }\nexpanded = { path = '../expanded' }\nkernel = { path = '../kernel' }\nforeign = { path = '../foreign' }\ntyped = { path = '../typed' }\nunused = { path = '../unused' }\napplied = { path = '../applied' }\nspoofed = { path = '../spoofed' }\nerased = { path = '../erased' }\nscripted = { path = '../scripted' }\nbefore = { path = '../before' }\n",
+        "[dependencies]\ngenerated = { path = '../generated' }\nexpanded = { path = '../expanded' }\nkernel = { path = '../kernel' }\nforeign = { path = '../foreign' }\ntyped = { path = '../typed' }\nunused = { path = '../unused' }\napplied = { path = '../applied' }\nspoofed = { path = '../spoofed' }\nsymbolic = { path = '../symbolic' }\ncaller = { path = '../caller' }\ntwice1 = { path = '../twice1', package = 'twice' }\ntwice2 = { path = '../twice2', package = 'twice' }\nerased = { path = '../erased' }\nscripted = { path = '../scripted' }\nbefore = { path = '../before' }\n",
         &[(
             "src/main.rs",
             "fn main() {
@@ -37,6 +37,10 @@ const MEMBERS: &[Member] = &[
                 erased::make(true).run();
                 scripted::go();
                 before::go();
+                symbolic::link();
+                caller::go();
+                twice1::go();
+                twice2::go();
             }",
         )],
     ),
@@ -173,6 +177,13 @@ const MEMBERS: &[Member] = &[
             ("src/lib.rs", "pub fn go() {}"),
         ],
     ),
+    // A symbol by which code is called without depending on its crate.
+    (
+        "symbolic",
+        "",
+        &[("src/lib.rs", "#[unsafe(no_mangle)] pub extern \"C\" fn by_symbol() { unsafe { std::env::set_var(\"A\", \"b\") } } pub fn link() {}")],
+    ),
+    ("caller", "", &[("src/lib.rs", "unsafe extern \"C\" { fn by_symbol(); } pub fn go() { unsafe { by_symbol() } }")]),
     // Code that runs before `main`, by a list of the loader's.
     (
         "before",
@@ -184,6 +195,12 @@ const MEMBERS: &[Member] = &[
             pub fn go() {}",
         )],
     ),
+];
+
+/// Two versions of one crate, which have one name in compiled code.
+const TWICE: &[(&str, &str)] = &[
+    ("1", "pub fn go() { let _ = std::time::SystemTime::now(); one() } pub fn one() {}"),
+    ("2", "pub fn go() { two() } pub fn two() {}"),
 ];
 
 struct Fixture {
@@ -205,8 +222,18 @@ fn fixture() -> &'static Fixture {
     FIXTURE.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let names: Vec<String> = MEMBERS.iter().map(|(name, ..)| format!("'{name}'")).collect();
-        let workspace = format!("[workspace]\nresolver = '3'\nmembers = [{}]\n", names.join(", "));
+        let workspace = format!(
+            "[workspace]\nresolver = '3'\nmembers = [{}]\nexclude = ['twice1', 'twice2']\n",
+            names.join(", ")
+        );
         write(folder.path(), "Cargo.toml", &workspace);
+        for (version, text) in TWICE {
+            let manifest = format!(
+                "[package]\nname = 'twice'\nversion = '{version}.0.0'\nedition = '2024'\n[workspace]\n"
+            );
+            write(folder.path(), &format!("twice{version}/Cargo.toml"), &manifest);
+            write(folder.path(), &format!("twice{version}/src/lib.rs"), text);
+        }
         for (name, manifest, files) in MEMBERS {
             let head = format!("[package]\nname = '{name}'\nversion = '0.1.0'\nedition = '2024'\n");
             write(folder.path(), &format!("{name}/Cargo.toml"), &(head + manifest));
@@ -280,7 +307,7 @@ const CAUGHT: &[(&str, &str, &[&str], &str)] = &[
     ("macros", "build.filesystem.read", &["source", "linked"], "exists"),
     ("spoofed", "network.unix", &["source", "objects", "linked"], "connect"),
     ("erased", "thread", &["source", "objects", "linked"], "spawn"),
-    ("before", "environment.read", &["source", "objects", "linked"], "vars_os"),
+    ("before", "environment.read", &["objects", "linked"], "vars_os"),
     ("app", "network.listen", &["source", "linked"], "bind"),
 ];
 
@@ -340,6 +367,36 @@ fn foreign_code_is_foreign_and_what_it_does_comes_over_the_edge() {
     let fixture = fixture();
     let used = fixture.used_over("app", "foreign");
     assert!(used.contains(&"ffi".to_owned()) && used.contains(&"network.connect".to_owned()), "{used:?}");
+}
+
+#[test]
+fn a_symbol_without_a_dependency_is_foreign_to_who_calls_it_and_its_owners_own() {
+    let fixture = fixture();
+    let (state, layers, _) = fixture.own("symbolic", "environment.write").expect("it does that");
+    assert_eq!((state, layers), (State::Used, vec!["objects", "linked"]));
+    let (state, layers, way) = fixture.own("caller", "ffi").expect("it calls a symbol");
+    assert_eq!((state, way.what.as_str()), (State::Used, "by_symbol"));
+    assert_eq!(layers, ["source", "objects", "linked"]);
+    assert_eq!(
+        fixture.used_over("app", "caller"),
+        ["ffi"],
+        "what another crate does is not behind this edge"
+    );
+}
+
+#[test]
+fn two_versions_of_a_crate_are_told_apart() {
+    let fixture = fixture();
+    let states = fixture.states();
+    let clock = Capability::from_name("clock");
+    for (version, expected) in [("1.0.0", Some(State::Used)), ("2.0.0", None)] {
+        let twice =
+            |package: &cofferdam_audit::Package| package.name == "twice" && package.version == version;
+        let package = fixture.graph.packages.iter().position(twice).expect("a dependency");
+        assert_eq!(states.own(package).get(&clock).copied(), expected, "{version}");
+        let layers = states.layers_within(package, &clock, State::Used).names();
+        assert_eq!(layers.is_empty(), expected.is_none(), "{version}");
+    }
 }
 
 #[test]

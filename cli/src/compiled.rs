@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
@@ -184,15 +183,4 @@ pub(crate) fn summary(code: &Code, compiled: &Compiled) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Whether this program was started in place of the compiler, and how that ended.
-pub(crate) fn as_judge(
-    arguments: &[std::ffi::OsString],
-    ambient: AmbientAuthority,
-) -> Option<std::process::ExitCode> {
-    arguments
-        .get(1)
-        .filter(|first| Path::new(first).is_absolute() || first.to_string_lossy().contains("rustc"))?;
-    judge::run_ambient(arguments, ambient)
 }

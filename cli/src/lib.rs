@@ -104,7 +104,8 @@ enum Stop {
 /// # Authority
 /// The caller's, for reading manifests, running `cargo metadata`, and writing what the user asked to be written.
 pub fn run(arguments: Vec<OsString>, ambient: AmbientAuthority) -> ExitCode {
-    if let Some(code) = compiled::as_judge(&arguments, ambient) {
+    // Cargo starts this program in place of the compiler while it builds what is to be looked at.
+    if let Some(code) = cofferdam_audit::judge::run_ambient(&arguments, ambient) {
         return code;
     }
     let arguments = match Arguments::try_parse_from(arguments) {

@@ -36,6 +36,9 @@ pub enum BuildError {
     /// Cargo could not be started.
     #[error("cannot start `cargo build`: {0}")]
     Start(#[source] std::io::Error),
+    /// This machine makes compiled code of another form.
+    #[error("compiled code is read in the form of ELF, and this machine makes another one")]
+    Platform,
     /// The build failed.
     #[error("`cargo build` failed{}", tail(said))]
     Failed {
@@ -99,6 +102,9 @@ pub fn build_ambient(
     options: &BuildOptions,
     _: AmbientAuthority,
 ) -> Result<Artifacts, BuildError> {
+    if cfg!(not(unix)) || cfg!(target_vendor = "apple") {
+        return Err(BuildError::Platform);
+    }
     let mut command = command(options);
     let mut child = command.spawn().map_err(BuildError::Start)?;
     let errors = child.stderr.take().map(|mut stream| {

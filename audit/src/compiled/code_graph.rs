@@ -14,6 +14,7 @@ use crate::package::PackageIndex;
 
 /// One function, or one piece of data, before names are looked at.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Piece<'d> {
     /// Its name, when it has one.
     pub(crate) name: Option<&'d str>,
@@ -32,6 +33,7 @@ pub(crate) type Link = (u32, u32, u64);
 
 /// What one file says.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "pieces is what they are")]
 pub(crate) struct Pieces<'d> {
     pub(crate) pieces: Vec<Piece<'d>>,
     pub(crate) links: Vec<Link>,
@@ -174,10 +176,8 @@ impl<'d> CodeGraph<'d> {
         let mut found: HashMap<u32, PackageIndex> = HashMap::new();
         for node in self.indices() {
             let from = &self.nodes[node as usize];
-            let package = match from.meaning.owner {
-                Owner::Package(package) => package,
-                Owner::StdCopy(Some(package)) if from.meaning.calls => package,
-                _ => continue,
+            let (Owner::Package(package) | Owner::StdCopy(Some(package))) = from.meaning.owner else {
+                continue;
             };
             for (to, _) in self.links(node) {
                 if self.nodes[*to as usize].meaning.is_unknown {
@@ -208,7 +208,7 @@ impl<'d> CodeGraph<'d> {
             _ if target.meaning.options == Some(FileOptions::Opens) => self.opened(from),
             Owner::Std | Owner::StdCopy(_) | Owner::Foreign => target.meaning.leaf,
             Owner::Package(_) => self.entering(from, to),
-            _ => Powers::NONE,
+            Owner::Nobody => Powers::NONE,
         };
         for (item, powers) in &target.meaning.handed {
             let was_handed = |handed: &Handed| handed.iter().any(|(known, _)| known == item);

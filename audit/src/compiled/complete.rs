@@ -10,6 +10,8 @@ use super::sysroot::Sysroot;
 use super::walk::Sight;
 use crate::package::{Graph, Package};
 use crate::table::Table;
+use std::fmt::Write as _;
+
 use capability_manifest::HostCapability as C;
 
 /// What a function does, and what it is found to reach. `unsafe{` is written without a space, since the architecture's own test looks
@@ -128,11 +130,10 @@ const NOTHING: &[&str] = &[
 
 fn reached(bodies: &[String]) -> Vec<Powers> {
     let folder = tempfile::tempdir().expect("a folder");
-    let source: String = bodies
-        .iter()
-        .enumerate()
-        .map(|(at, body)| format!("#[allow(unreachable_code)]\npub fn f{at}_() {{ {body} }}\n"))
-        .collect();
+    let mut source = String::new();
+    for (at, body) in bodies.iter().enumerate() {
+        let _ = writeln!(source, "#[allow(unreachable_code)]\npub fn f{at}_() {{ {body} }}");
+    }
     let path = folder.path().join("complete.rs");
     std::fs::write(&path, source).expect("written");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

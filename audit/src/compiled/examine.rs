@@ -151,6 +151,9 @@ fn read_all(files: &[Artifact]) -> Result<Vec<Vec<u8>>, BuildError> {
         .collect()
 }
 
+/// A library with its objects, and the number of its crate; nothing where they cannot be read.
+type Read<'a, 'd> = (&'a Artifact, Option<Vec<Pieces<'d>>>, Option<u64>);
+
 /// What one program was found to do.
 struct Judged {
     package: PackageIndex,
@@ -230,7 +233,7 @@ impl Compiled {
         libraries: &[(usize, &Artifact, &'d [u8])],
         crates: &mut Crates,
     ) -> Vec<Pieces<'d>> {
-        let read: Vec<(&Artifact, Option<Vec<Pieces<'d>>>, Option<u64>)> = libraries
+        let read: Vec<Read<'_, 'd>> = libraries
             .par_iter()
             .with_max_len(1)
             .map(|(_, file, bytes)| {

@@ -18,7 +18,7 @@ pub(crate) fn number(files: &[Pieces<'_>], name: &str) -> Option<u64> {
             match symbol.copied_for {
                 Some(krate) if krate.name == name => *copies.entry(krate.number).or_default() += 1,
                 None if symbol.path.krate.name == name => {
-                    *own.entry(symbol.path.krate.number).or_default() += 1
+                    *own.entry(symbol.path.krate.number).or_default() += 1;
                 }
                 _ => {}
             }

@@ -97,8 +97,12 @@ fn refusals_path(policy: &Path) -> PathBuf {
 pub fn run_ambient(arguments: &[OsString], ambient: AmbientAuthority) -> Option<ExitCode> {
     let policy = PathBuf::from(std::env::var_os(POLICY_VARIABLE)?);
     let (compiler, rest) = arguments.get(1..)?.split_first()?;
-    // A build script that starts this program wants the program.
-    if !Path::new(compiler).file_stem().is_some_and(|name| name.to_string_lossy().ends_with("rustc")) {
+    // A build script that starts this program wants the program. A wrapper for members comes before the compiler.
+    let is_compiler = |name: &OsString| {
+        let name = Path::new(name).file_stem().unwrap_or_default().to_string_lossy();
+        name.contains("rustc") || name.contains("clippy-driver")
+    };
+    if !is_compiler(compiler) && !rest.first().is_some_and(is_compiler) {
         return None;
     }
     let mut command = match std::env::var_os(INNER_VARIABLE).filter(|inner| !inner.is_empty()) {

@@ -10,11 +10,17 @@ use object::{Object as _, ObjectSection as _};
 
 use super::relocatable::Elf;
 
+/// A file and a line.
+pub(crate) type Line = (PathBuf, u32);
+
+/// What was asked for already, by program and address.
+type Known = HashMap<(usize, u64), Option<Line>>;
+
 /// Looks lines up in programs, each of which is read again when the first line in it is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     programs: Vec<PathBuf>,
-    known: Mutex<HashMap<(usize, u64), Option<(PathBuf, u32)>>>,
+    known: Mutex<Known>,
 }
 
 impl Lines {
@@ -23,7 +29,7 @@ impl Lines {
     }
 
     /// The file and line of the code at each of some addresses of one program; the innermost function where one was inlined.
-    pub(crate) fn find(&self, program: usize, addresses: &[u64]) -> Vec<Option<(PathBuf, u32)>> {
+    pub(crate) fn find(&self, program: usize, addresses: &[u64]) -> Vec<Option<Line>> {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if addresses.iter().any(|address| !known.contains_key(&(program, *address))) {
             let found = self.programs.get(program).and_then(|path| look_up(path, addresses));
@@ -35,7 +41,7 @@ impl Lines {
     }
 }
 
-fn look_up(path: &Path, addresses: &[u64]) -> Option<Vec<Option<(PathBuf, u32)>>> {
+fn look_up(path: &Path, addresses: &[u64]) -> Option<Vec<Option<Line>>> {
     let bytes = std::fs::read(path).ok()?;
     let file = Elf::parse(&*bytes).ok()?;
     let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };

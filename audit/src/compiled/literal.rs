@@ -28,7 +28,7 @@ impl<'d> Literals<'d> {
         let file = Elf::parse(bytes).ok()?;
         let mut all =
             Self { code: Vec::new(), data: Vec::new(), is_x86: file.architecture() == Architecture::X86_64 };
-        for section in file.sections().filter(|section| is_loaded(section)) {
+        for section in file.sections().filter(is_loaded) {
             let Ok(data) = section.data() else { continue };
             let list = if is_executable(&section) { &mut all.code } else { &mut all.data };
             list.push((section.address(), data));

@@ -41,6 +41,14 @@ pub(crate) struct Symbol<'a> {
     pub(crate) copied_for: Option<CrateName<'a>>,
 }
 
+/// A type.
+enum Kind<'a> {
+    /// One that has a path.
+    Named(ItemPath<'a>),
+    /// One of the language's own, or made of others.
+    Nameless,
+}
+
 /// Takes a name apart; `None` when it is no such name.
 pub(crate) fn parse(name: &str) -> Option<Symbol<'_>> {
     let text = name.strip_prefix("_R")?;
@@ -171,7 +179,6 @@ impl<'a> Parser<'a> {
                 self.disambiguator()?;
                 let word = self.word()?;
                 match space {
-                    b'C' | b'S' => path.form = Form::Inner,
                     b'v' => {
                         path.form = Form::Value;
                         path.push(word);
@@ -229,7 +236,10 @@ impl<'a> Parser<'a> {
 
     /// The words of the type that an `impl` is of. A type without a name has a word that is no name.
     fn of_type(&mut self) -> Option<Vec<&'a str>> {
-        Some(self.kind()?.map_or_else(|| vec!["_"], |path| path.words))
+        Some(match self.kind()? {
+            Kind::Named(path) => path.words,
+            Kind::Nameless => vec!["_"],
+        })
     }
 
     fn argument(&mut self) -> Option<()> {
@@ -243,14 +253,14 @@ impl<'a> Parser<'a> {
     }
 
     /// A type; its path, when it has one.
-    fn kind(&mut self) -> Option<Option<ItemPath<'a>>> {
+    fn kind(&mut self) -> Option<Kind<'a>> {
         self.enter()?;
         let found = self.kind_here();
         self.depth -= 1;
         found
     }
 
-    fn kind_here(&mut self) -> Option<Option<ItemPath<'a>>> {
+    fn kind_here(&mut self) -> Option<Kind<'a>> {
         match self.next()? {
             b'A' => {
                 self.kind()?;
@@ -286,10 +296,10 @@ impl<'a> Parser<'a> {
                 if path.form == Form::Value && self.lifted == 0 {
                     self.handed.push(path.clone());
                 }
-                return Some(Some(path));
+                return Some(Kind::Named(path));
             }
         }
-        Some(None)
+        Some(Kind::Nameless)
     }
 
     fn pattern(&mut self) -> Option<()> {
@@ -462,7 +472,7 @@ mod tests {
         for _ in 0..60 {
             let next = bomb.len() - 2;
             let back = base_62(place);
-            bomb.push_str(&format!("TB{back}B{back}E"));
+            bomb.extend(["TB", &back, "B", &back, "E"]);
             place = next;
         }
         bomb.push('E');

@@ -45,8 +45,6 @@ pub(crate) struct Meaning {
     /// What calling it reaches, when it is std's or foreign.
     pub(crate) leaf: Powers,
     pub(crate) handed: Handed,
-    /// A copy of std that does nothing but call what it is handed.
-    pub(crate) calls: bool,
     /// What it does with the options of opening a file, whose use has to be seen together.
     pub(crate) options: Option<FileOptions>,
     /// Not mangled by Rust: a symbol of C, or of Rust code that gives itself one.
@@ -62,7 +60,6 @@ impl Meaning {
         owner: Owner::Nobody,
         leaf: Powers::NONE,
         handed: Vec::new(),
-        calls: false,
         options: None,
         is_plain: false,
         is_unknown: false,
@@ -174,13 +171,12 @@ impl<'t> Meanings<'t> {
             .map(|path| (hash(path), self.items.of(path)))
             .filter(|(_, powers)| !powers.is_empty())
             .collect();
-        let calls = matches!(owner, Owner::StdCopy(_)) && is_call(&symbol.path);
-        let is_unknown = owner == Owner::Nobody;
+        let is_unknown = owner == Owner::Nobody && symbol.path.krate.name != "__rustc";
         let options = match owner {
             Owner::Std | Owner::StdCopy(_) => file_options(&symbol.path),
             _ => None,
         };
-        Meaning { owner, leaf, handed, calls, options, is_plain: false, is_unknown, is_foreign: false }
+        Meaning { owner, leaf, handed, options, is_plain: false, is_unknown, is_foreign: false }
     }
 
     fn owner(&self, krate: mangled::CrateName<'_>) -> Owner {
@@ -218,12 +214,6 @@ impl<'t> Meanings<'t> {
         let is_unknown = !self.table.knows_symbol(name);
         Meaning { owner: Owner::Foreign, leaf: Powers::of(self.table.of_symbol(name)), is_unknown, ..plain }
     }
-}
-
-/// Whether a path is one of the traits by which functions are called.
-fn is_call(path: &ItemPath<'_>) -> bool {
-    let Some([.., "ops", "function", _, name]) = path.in_trait.as_deref() else { return false };
-    matches!(*name, "call" | "call_mut" | "call_once")
 }
 
 fn file_options(path: &ItemPath<'_>) -> Option<FileOptions> {

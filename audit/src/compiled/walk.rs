@@ -99,10 +99,7 @@ impl Walk<'_, '_> {
 
     fn place(&self, node: u32, at: u64) -> Option<CompiledPlace> {
         let of = &self.code.nodes[node as usize];
-        let package = match of.meaning.owner {
-            Owner::Package(package) | Owner::StdCopy(Some(package)) => package,
-            _ => return None,
-        };
+        let (Owner::Package(package) | Owner::StdCopy(Some(package))) = of.meaning.owner else { return None };
         let name = of.name.unwrap_or_default().to_owned();
         Some(CompiledPlace { package, name, at: self.program.map(|program| (program, at)) })
     }
@@ -119,10 +116,8 @@ impl Walk<'_, '_> {
     fn own(&self, reached: &[bool]) -> BTreeMap<PackageIndex, Uses> {
         let mut all: BTreeMap<PackageIndex, Uses> = BTreeMap::new();
         for node in self.code.indices() {
-            let package = match self.code.nodes[node as usize].meaning.owner {
-                Owner::Package(package) | Owner::StdCopy(Some(package)) => package,
-                _ => continue,
-            };
+            let owner = self.code.nodes[node as usize].meaning.owner;
+            let (Owner::Package(package) | Owner::StdCopy(Some(package))) = owner else { continue };
             let is_used = reached[node as usize];
             let mut note = |powers: Powers, hit: Hit| {
                 for capability in powers.iter() {
