@@ -435,7 +435,13 @@ impl Audit<'_> {
 
     fn compiled_way(&self, found: &[&Found]) -> Option<Way> {
         let (found, seen) = (found.first()?, self.compiled?);
-        let what = shown(&found.what);
+        let what = if found.layers == Layers::one(Layer::Opcodes) {
+            format!("a system call in `{}`", shown(&found.what))
+        } else if found.what.starts_with("_R") {
+            format!("`{}`", shown(&found.what))
+        } else {
+            format!("C `{}`", found.what)
+        };
         Some(Way { places: seen.resolve(self.graph, &found.way), what })
     }
 

@@ -348,7 +348,10 @@ fn what_nothing_leads_to_is_compiled_and_not_used() {
     assert_eq!(layers, ["source", "objects"]);
     // The same of C, where source says nothing.
     let (state, layers, way) = fixture.own("foreign", "filesystem.write").expect("it is compiled");
-    assert_eq!((state, layers, way.what.as_str()), (State::Compiled, vec!["objects", "linked"], "unlink"));
+    assert_eq!(
+        (state, layers, way.what.as_str()),
+        (State::Compiled, vec!["objects", "linked"], "C `unlink`")
+    );
     assert_eq!(fixture.used_over("app", "unused"), Vec::<String>::new());
     assert_eq!(fixture.over("app", "foreign").get("filesystem.write"), None, "nothing of app's leads there");
 }
@@ -375,7 +378,7 @@ fn a_symbol_without_a_dependency_is_foreign_to_who_calls_it_and_its_owners_own()
     let (state, layers, _) = fixture.own("symbolic", "environment.write").expect("it does that");
     assert_eq!((state, layers), (State::Used, vec!["objects", "linked"]));
     let (state, layers, way) = fixture.own("caller", "ffi").expect("it calls a symbol");
-    assert_eq!((state, way.what.as_str()), (State::Used, "by_symbol"));
+    assert_eq!((state, way.what.as_str()), (State::Used, "C `by_symbol`"));
     assert_eq!(layers, ["source", "objects", "linked"]);
     assert_eq!(
         fixture.used_over("app", "caller"),
