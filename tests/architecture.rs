@@ -8,7 +8,7 @@ use std::process::Command;
 use harness::root;
 
 /// Who may depend on whom. Nothing else, and every crate of the workspace is here.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 29] = [
     ("capability-manifest", &[]),
     ("caption", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam", &["capability-manifest", "cofferdam-bindgen", "cofferdam-launcher", "cofferdam-wire"]),
@@ -18,21 +18,25 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("cofferdam-example-hostile", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam-example-zlib", &["cofferdam", "cofferdam-guest"]),
     ("cofferdam-guest", &["cofferdam-bindgen", "cofferdam-wire"]),
+    ("cofferdam-hot-paths", &["capability-manifest", "cofferdam", "cofferdam-wire"]),
     ("cofferdam-launcher", &["cofferdam-wire"]),
     ("cofferdam-selftest", &["cofferdam"]),
     ("cofferdam-selftest-guest", &["cofferdam-wire"]),
     ("cofferdam-test-guests", &["cofferdam-guest", "cofferdam-wire"]),
     ("cofferdam-toolchain", &[]),
+    ("cofferdam-unified", &["cofferdam-bindgen", "cofferdam-wire", "counters"]),
     ("cofferdam-wire", &[]),
     ("counters", &["cofferdam", "cofferdam-guest"]),
     ("evil-decode", &["cofferdam", "cofferdam-guest"]),
     ("exif-read", &["cofferdam", "cofferdam-guest"]),
     ("image-fetch", &["cofferdam", "cofferdam-guest"]),
     ("jpeg-decode", &["cofferdam", "cofferdam-guest"]),
+    ("measured", &["cofferdam", "cofferdam-guest"]),
     ("plugin-host", &["cofferdam"]),
     ("png-decode", &["cofferdam", "cofferdam-guest"]),
     ("resize", &["cofferdam", "cofferdam-guest"]),
     ("webp-decode", &["cofferdam", "cofferdam-guest"]),
+    ("xtask", &[]),
     (
         "thumbnailer",
         &[
@@ -222,7 +226,8 @@ fn building_and_testing_have_the_same_features() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("a list");
     let named = |name: &str| packages.iter().find(|package| package["name"] == name);
-    let dependencies = |package: &serde_json::Value| package["dependencies"].as_array().expect("a list").clone();
+    let dependencies =
+        |package: &serde_json::Value| package["dependencies"].as_array().expect("a list").clone();
     let unified = dependencies(named("cofferdam-unified").expect("a member"));
     let all = |one: &serde_json::Value| -> Vec<String> {
         let features = one["features"].as_array().expect("a list").iter();

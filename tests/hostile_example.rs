@@ -29,7 +29,7 @@ fn every_attempt_is_stopped_and_reported() {
     }
     for report in [
         "`watcher -> hostile`: called execve(",
-        "on \"/bin/sh\", which the edge does not grant (`process.spawn`); this line would allow it: process = { spawn = ",
+        "on \"/bin/sh\", which the edge does not grant (`process.spawn`); this line would allow it: process = { spawn = [\"/bin/sh\"] }",
         "which the edge does not grant (`filesystem.write`)",
         "system call 0x40000027 of the x32 convention",
     ] {

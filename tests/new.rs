@@ -122,7 +122,10 @@ fn a_new_crate_builds_runs_and_passes_check_and_one_line_moves_it() {
     // Not built yet: an error that says what to do, and no other way to run it.
     let ran = run(&root, &program);
     assert_eq!(ran.code, Some(1), "{ran}");
-    assert!(ran.stderr.contains("`cofferdam build` makes it"), "{ran}");
+    assert!(
+        ran.stderr.contains("`cofferdam build --manifest capabilities.toml --guests Cargo.toml` makes it"),
+        "{ran}"
+    );
     cofferdam(&root, &["build", "--manifest", "capabilities.toml", "--guests", "Cargo.toml"]);
     let ran = run(&root, &program);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "Good day, Ada.\n"), "{ran}");

@@ -808,8 +808,11 @@ fn the_host_connects_to_granted_addresses_and_no_others() {
     for address in [format!("127.0.0.1:{closed}"), format!("127.0.0.2:{port}"), "192.0.2.1:80".to_owned()] {
         assert_eq!(connect(&mut guest, address.clone()), Err("13".to_owned()), "{address}");
     }
-    let attempts: Vec<_> =
-        guest.log.events("violation").iter().map(|event| event["attempt"].clone()).collect();
+    let attempts: Vec<_> = guest.log.events("refusal").iter().map(|event| event["attempt"].clone()).collect();
+    assert_eq!(
+        guest.log.events("refusal")[0]["line"],
+        format!("network = {{ connect = [\"127.0.0.1:{closed}\"] }}")
+    );
     assert_eq!(attempts[0], format!("connect to 127.0.0.1:{closed}"));
     assert_eq!(attempts.len(), 3);
     assert!(other.set_nonblocking(true).is_ok() && other.accept().is_err(), "nobody came");

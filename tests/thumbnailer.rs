@@ -21,7 +21,8 @@ impl std::fmt::Debug for Run {
 }
 
 /// The cards that a run makes, and the sheet with all of them.
-const PICTURES: [&str; 6] = ["camera", "chelsea", "coffee", "contact-sheet", "flower", "rocket"];
+const PICTURES: [&str; 6] =
+    ["camera.png", "chelsea.png", "coffee.webp", "contact-sheet", "flower.jpg", "rocket.jpg"];
 
 fn thumbnailer(arguments: &[&str]) -> Run {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,6 +103,34 @@ fn every_backend_gives_the_same_bytes_and_the_change_is_said_aloud() {
         }
         assert!(run.pictures() == as_written.pictures(), "{backend}: other bytes\n{run:?}");
     }
+}
+
+#[test]
+fn the_pictures_are_not_written_over_and_what_cannot_be_read_is_one_that_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (photos, out) = (folder.path().join("photos"), folder.path().join("out"));
+    std::fs::create_dir_all(photos.join("folder.png")).expect("writable");
+    let original = concat!(env!("CARGO_MANIFEST_DIR"), "/photos/rocket.jpg");
+    // One name, but for the ending.
+    for copy in ["one.jpg", "one.jpeg"] {
+        std::fs::copy(original, photos.join(copy)).expect("copied");
+    }
+    let program = |out: &PathBuf| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thumbnailer"));
+        command.arg(&photos).arg("--out").arg(out).output().expect("it was built")
+    };
+    let refused = program(&photos);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("that is the folder with the pictures"));
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = program(&out);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && said.contains("folder.png: no thumbnail: "), "{said}");
+    assert!(said.contains("3 of 4 pictures are on "), "{said}");
+    for name in ["one.jpg.png", "one.jpeg.png"] {
+        assert_eq!(size(&std::fs::read(out.join(name)).expect("a thumbnail of its own")), (216, 190));
+    }
+    assert_eq!(std::fs::read(photos.join("one.jpg")).ok(), std::fs::read(original).ok());
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::capability::Capability;
+use crate::capability::{Capability, HostCapability, ParameterKind};
 use crate::manifest::{Compartment, EdgeGrants, EdgeKind, Limits, Manifest, Mount};
-use crate::scope::{ByteCount, Extent, Nanoseconds, PathPattern, Pattern, PatternSet, Scope};
+use crate::scope::{
+    Bounded, ByteCount, Extent, Nanoseconds, NormalPath, PathPattern, Pattern, PatternSet, Scope,
+};
 
 /// `a -> b -> c`, with the middle left out when it is long.
 pub fn path(names: &[String]) -> String {
@@ -119,6 +121,30 @@ pub fn quota(scope: &Scope) -> Option<u64> {
 /// One clause as a line: `filesystem = { read = ["assets"] }`.
 pub fn clause(capability: &Capability, scope: &Scope) -> String {
     with_mounts(capability, scope, &[])
+}
+
+/// The line of a grants table that would allow what a guest tried: with the path that it named, where that is known, and else with an example
+/// and a comment which says what to put in its place.
+pub fn suggestion(capability: &Capability, path: Option<&str>) -> String {
+    let what = match capability.parameter() {
+        ParameterKind::Paths | ParameterKind::PathsWithQuota => {
+            // Whether it is a file or a folder, only whoever looks there can say; a program that is started is named as it is.
+            let extent = match capability.host_capability() {
+                Some(HostCapability::ProcessSpawn) => Extent::Tree,
+                _ => Extent::File,
+            };
+            let named = path.and_then(|path| NormalPath::parse(path).ok());
+            if let Some(path) = named {
+                let pattern = PathPattern { path, extent };
+                return clause(capability, &Scope::Paths(PatternSet::new([Bounded::free(pattern)])));
+            }
+            "the paths"
+        }
+        ParameterKind::Hosts | ParameterKind::HostNames => "the hosts",
+        ParameterKind::Names => "the variables",
+        _ => return clause(capability, &crate::example_scope(capability)),
+    };
+    format!("{} # with {what} that you mean", clause(capability, &crate::example_scope(capability)))
 }
 
 fn with_mounts(capability: &Capability, scope: &Scope, mounts: &[Mount]) -> String {

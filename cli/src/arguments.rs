@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Print what would run: each compartment with its grants, mounts and system calls
     Plan(Plan),
-    /// Compile every wasm crate of the graph to a component, and compare what it imports with what it may consume
+    /// Compile every guest of the graph: components, whose imports are compared with what their crates may consume, and programs
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Build),
     /// Get what compiles guests: a target of Rust, through rustup or Debian's packages
@@ -138,7 +138,7 @@ const BUILD_EXAMPLES: &str = "\
 Components are written to cofferdam/components in Cargo's target folder. What has not changed is not built again.
 
 Examples:
-  cofferdam build                                        every wasm crate of the workspace's graph
+  cofferdam build                                        every guest of the workspace's graph
   cofferdam build -p png-decode                          only that one
   cofferdam build -p png-decode --features simd          with a feature of it, as Cargo has it; `png-decode/simd` without `-p`
   cofferdam build --manifest capabilities.toml --guests guests/Cargo.toml

@@ -252,6 +252,10 @@ impl Build<'_> {
         } else {
             write_whole(&component, &bytes)?;
         }
+        // For the runtime, which says when what it is to run is older than this.
+        if let Some(sources) = package.manifest_path.parent() {
+            write_whole(&component.with_added_extension("sources"), sources.as_str().as_bytes())?;
+        }
         let known = inputs.clone();
         let complete = self.learn(&mut inputs, &compiled.module, &target_folder);
         let added: Vec<&PathBuf> = inputs.files.difference(&known.files).collect();

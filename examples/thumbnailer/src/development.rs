@@ -19,12 +19,12 @@ impl Manifest {
     pub(crate) fn read(path: &Path, arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut manifest = Self { name: path.display().to_string(), document: text.parse()? };
+        for (name, backend) in &arguments.backend {
+            manifest.move_part(name, backend)?;
+        }
         if arguments.evil {
             eprintln!("trial: png-decode is replaced by a decoder that somebody has taken over");
             manifest.take_over()?;
-        }
-        for (name, backend) in &arguments.backend {
-            manifest.move_part(name, backend)?;
         }
         Ok(manifest)
     }

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofferdam::{AmbientAuthority, Plan};
+use cofferdam::{AmbientAuthority, CompartmentPlan, Plan};
 use cofferdam_toolchain::{
     CargoOutput, GuestCrate, Progress, Settings, SetupRequest, Toolchain, build_guest_ambient, setup_ambient,
     target_folder_ambient,
@@ -36,7 +36,9 @@ pub(crate) fn prepare_ambient(
     for part in &plan.compartments {
         let toolchain = if part.backend == "wasm" {
             if component.is_none() {
-                let request = SetupRequest { c: true };
+                // Only the decoders are C.
+                let in_c = |part: &CompartmentPlan| part.backend == "wasm" && part.krate.ends_with("-decode");
+                let request = SetupRequest { c: plan.compartments.iter().any(in_c) };
                 component =
                     Some(setup_ambient(&settings, request, &mut |one| news.tell(one), ambient)?.toolchain);
             }

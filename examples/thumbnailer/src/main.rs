@@ -43,14 +43,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether two paths lead to one folder.
+fn same(one: &Path, other: &Path) -> std::io::Result<bool> {
+    Ok(std::fs::canonicalize(one)? == std::fs::canonicalize(other)?)
+}
+
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // The one place where this program's own authority is handed on.
     let ambient = ambient_authority();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Before anything is compiled: what cannot be read, or would be written over, is said at once.
+    let mut files = pipeline::files(&arguments.photos)?;
+    std::fs::create_dir_all(&arguments.out)?;
+    if same(&arguments.photos, &arguments.out)? {
+        let out = arguments.out.display();
+        return Err(
+            format!("--out {out}: that is the folder with the pictures; thumbnails go into another").into()
+        );
+    }
     let manifest = Manifest::read(&folder.join("capabilities.toml"), arguments)?;
     let builder = Runtime::from_project(&manifest.project()?, folder)?;
     let guests = guests::prepare_ambient(builder.plan(), folder, ambient)?;
-    std::fs::create_dir_all(&arguments.out)?;
     let log = arguments.out.join("audit.jsonl");
     let runtime = builder
         .components_in(&guests.components)
@@ -60,7 +73,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     let service = Service::start(&folder.join("network"))?;
     let orders = arguments.evil.then(|| Orders::write(&arguments.out.join("evil"))).transpose()?;
-    let mut files = pipeline::files(&arguments.photos)?;
     files.extend(orders.iter().flat_map(|orders| orders.pictures.clone()));
     let meter = Meter::default();
     let parts = Parts::open(&runtime, &meter, arguments.evil)?;

@@ -30,7 +30,7 @@ pub(crate) struct Picture {
 pub(crate) enum Outcome {
     /// It is on the contact sheet.
     Card {
-        /// The file's name without its ending.
+        /// The file's name.
         name: String,
         /// The thumbnail with its text.
         picture: Picture,
@@ -133,8 +133,10 @@ impl<'p> Parts<'p> {
         for path in files {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("a file").to_owned();
             bar.set_message(name.clone());
-            let file = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            outcomes.push(self.outcome(name, &file));
+            outcomes.push(match std::fs::read(path) {
+                Ok(file) => self.outcome(name, &file),
+                Err(error) => Outcome::Failed { name, why: error.to_string() },
+            });
             bar.inc(1);
         }
         for address in addresses {
@@ -158,10 +160,7 @@ impl<'p> Parts<'p> {
 
     fn outcome(&self, name: String, file: &[u8]) -> Outcome {
         match self.card(&name, file) {
-            Ok(picture) => {
-                let name = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_owned();
-                Outcome::Card { name, picture }
-            }
+            Ok(picture) => Outcome::Card { name, picture },
             Err(why) => Outcome::Failed { name, why },
         }
     }

@@ -42,6 +42,9 @@ pub enum AuditEvent {
         capability: String,
         /// What it called.
         attempt: String,
+        /// The manifest line that would have allowed it, if one would.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<String>,
         /// Where in its program, innermost first, as far as that could be found out; empty if not. The guest's own word.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         backtrace: Vec<String>,
@@ -87,7 +90,8 @@ pub enum AuditEvent {
     Fault {
         /// `consumer -> crate`.
         edge: String,
-        /// `trap`, `exit`, `deadline`, `limit`.
+        /// `trap`, `exit`, `deadline`, `limit`, `memory`, `panic`, `signal`, `callee`, `revoked`, `cancelled`, `host` and others: what a guest
+        /// failed of, in one word.
         kind: String,
         /// What happened.
         detail: String,

@@ -62,9 +62,10 @@ impl<T> Hot<T> {
     /// Takes the box, if it is there, in one order with [`is_out`](Self::is_out). Its taker must end with [`give`](Self::give) or [`end`](Self::end).
     pub(crate) fn take(&self) -> Option<Box<T>> {
         let found = self.place.load(Relaxed);
-        if !Self::is_box(found) || self.place.compare_exchange(found, Self::OUT, SeqCst, Relaxed).is_err() {
+        if !Self::is_box(found) {
             return None;
         }
+        let found = self.place.compare_exchange(found, Self::OUT, SeqCst, Relaxed).ok()?;
         // SAFETY: The pointer is `Box::into_raw`'s, for only `give` and `put` store one. It was exchanged for a mark here, so that
         // nobody else can do the same with it.
         Some(unsafe { Box::from_raw(found) })
@@ -106,9 +107,7 @@ impl<T> Hot<T> {
                 return Found::Out;
             }
             let mark = if found == Self::OUT { Self::WATCHED } else { Self::EMPTY };
-            if self.place.compare_exchange(found, mark, AcqRel, Relaxed).is_err() {
-                continue;
-            }
+            let Ok(found) = self.place.compare_exchange(found, mark, AcqRel, Relaxed) else { continue };
             if found == Self::OUT {
                 return Found::Out;
             }

@@ -19,7 +19,9 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // The one place where this program's own authority is handed on: to the runtime, for what the manifest says.
 //! let ambient = ambient_authority();
-//! let runtime = Runtime::from_file_ambient("capabilities.toml", ambient)?.start_ambient(ambient)?;
+//! let runtime = Runtime::from_file_ambient("capabilities.toml", ambient)?
+//!     .components_in("target/cofferdam/components") // where `cofferdam build` puts them
+//!     .start_ambient(ambient)?;
 //! let shouting = Shouting::open(runtime.edge(edge!("shout"))?)?;
 //! println!("{}", shouting.shout("quiet")?);
 //! # Ok(())
@@ -42,8 +44,8 @@
 //! All are on by default, and each builds alone. Without any, manifests are read, decided about and planned.
 //!
 //! # Authority
-//! Nothing here reaches for the host's own authority by itself. Every function that does so takes an
-//! [`AmbientAuthority`] and is named `*_ambient`.
+//! Nothing here reaches for the host's own authority by itself. A function that does so takes an [`AmbientAuthority`] and is named
+//! `*_ambient`; what a [`Runtime`] starts later, it starts with the one that it was made with.
 
 #[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 mod audit;

@@ -53,13 +53,17 @@ struct Inner {
     processes: Mutex<Option<Arc<ProcessHost>>>,
     folder: PathBuf,
     log: AuditLog,
-    components: Mutex<HashMap<String, Source>>,
+    components: HashMap<String, Source>,
+    /// The command that makes what is missing.
+    how_to_build: String,
     components_folder: Option<PathBuf>,
     options: HashMap<String, CompartmentOptions>,
     process_options: HashMap<String, process::StartOptions>,
     default_options: CompartmentOptions,
     host_manifest: Option<plugin::HostManifest>,
+    /// Entries are added, and taken out, by holders of [`Starting`] only.
     entries: Mutex<Vec<Entry>>,
+    starting: Mutex<()>,
     linked: Mutex<Vec<linked::LinkedEntry>>,
     /// What the host program implements, by edge.
     provided: HashMap<String, Vec<Provided>>,
@@ -68,11 +72,23 @@ struct Inner {
 }
 
 /// One compartment, started or not.
+#[derive(Clone)]
 struct Entry {
     plan: CompartmentPlan,
     running: Option<Compartment>,
     revoked: bool,
+    /// The component of a plugin, or the one that took the place of what it was started with.
+    given: Option<Arc<[u8]>>,
 }
+
+impl Entry {
+    fn new(plan: CompartmentPlan) -> Self {
+        Self { plan, running: None, revoked: false, given: None }
+    }
+}
+
+/// Held by whoever starts compartments. Starting one can take seconds, in which every other edge is listed, revoked and stopped as ever.
+struct Starting<'r>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'r, ()>);
 
 /// An edge by the names of its ends. Made by [`edge!`](crate::edge!) in the consumer, which cannot give another name than its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,9 +149,17 @@ impl Runtime {
         if let Some(linked) = self.linked_edge(name) {
             return linked;
         }
-        let mut entries = self.lock();
+        let entries = self.lock();
         let index = Self::find(&entries, name)?;
-        Ok(Edge::new(self.started(&mut entries, index)?))
+        // Started already: there is nothing to wait for.
+        let entry = &entries[unit_of(&entries, index)];
+        if let Some(running) = entry.running.as_ref().filter(|_| !entry.revoked) {
+            return Ok(Edge::new(running.clone()));
+        }
+        drop(entries);
+        let starting = self.starting();
+        let index = Self::find(&self.lock(), name)?;
+        Ok(Edge::new(self.started(&starting, index)?))
     }
 
     /// Every compartment, in the order of the plan.
@@ -242,8 +266,8 @@ impl Runtime {
         let index = Self::find(&entries, name)?;
         let has = |plan: &CompartmentPlan| plan.grants.iter().any(|grant| grant.capability == *capability);
         if !has(&entries[index].plan) {
-            let what = format!("the revocation of `{capability}`, which is not granted,");
-            return Err(StartError::CannotEnforce { edge: entries[index].plan.edge(), what });
+            let (edge, capability) = (entries[index].plan.edge(), capability.to_string());
+            return Err(StartError::NotGranted { edge, capability });
         }
         let mut outcome = Ok(());
         for index in behind(&entries, index) {
@@ -274,20 +298,31 @@ impl Runtime {
     /// # Errors
     /// When there is no such edge, or the new component does not fit; the old one then stays.
     pub fn replace(&self, name: EdgeName<'_>, component: &[u8]) -> Result<(), StartError> {
-        let mut entries = self.lock();
+        let starting = self.starting();
+        let entries = self.lock();
         let index = Self::find(&entries, name)?;
+        let edge = entries[index].plan.edge();
+        drop(entries);
         let pinned = self.0.host_manifest.as_ref().and_then(|manifest| manifest.pin(name));
         if let Some(wanted) = pinned {
             let found = digest(component);
             if found != wanted {
-                return Err(StartError::WrongDigest { edge: entries[index].plan.edge(), found, wanted });
+                return Err(StartError::WrongDigest { edge, found, wanted });
             }
         }
-        match self.started(&mut entries, index)? {
+        match self.started(&starting, index)? {
             Compartment::Wasm(running) => running.replace(component),
             Compartment::Process(running) => running.replace(component),
             Compartment::Linked(_) => unreachable!("no entry is of an inline crate"),
-        }
+        }?;
+        // Also what it is started from again, after it was stopped.
+        self.lock()[index].given = Some(component.into());
+        Ok(())
+    }
+
+    /// Waits until nobody else starts anything.
+    fn starting(&self) -> Starting<'_> {
+        Starting(self.0.starting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -321,50 +356,73 @@ impl Runtime {
     }
 
     /// The compartment of an entry, or the unit that it is fused into, made now if it is not yet: first those that it calls.
-    fn started(&self, entries: &mut [Entry], index: usize) -> Result<Compartment, StartError> {
-        let index = unit_of(entries, index);
-        let entry = &entries[index];
-        if entry.revoked {
-            return Err(StartError::Revoked { edge: entry.plan.edge() });
+    fn started(&self, starting: &Starting<'_>, index: usize) -> Result<Compartment, StartError> {
+        loop {
+            let entries = self.lock().clone();
+            let index = unit_of(&entries, index);
+            let entry = &entries[index];
+            if entry.revoked {
+                return Err(StartError::Revoked { edge: entry.plan.edge() });
+            }
+            if let Some(running) = &entry.running {
+                return Ok(running.clone());
+            }
+            let (running, members) = if entry.plan.backend == Backend::Process.name() {
+                (Compartment::Process(self.process(starting, &entries, index)?), vec![index])
+            } else {
+                self.unit(starting, &entries, index)?
+            };
+            let mut now = self.lock();
+            if members.iter().all(|one| !now[*one].revoked && now[*one].plan == entries[*one].plan) {
+                now[index].running = Some(running.clone());
+                return Ok(running);
+            }
+            drop(now);
+            // What it was started with was taken back meanwhile. It has not been called; from the beginning, with what is left.
+            running.stop()?;
         }
-        if let Some(running) = &entry.running {
-            return Ok(running.clone());
-        }
-        if entry.plan.backend == Backend::Process.name() {
-            let running = Compartment::Process(self.process(entries, index)?);
-            entries[index].running = Some(running.clone());
-            return Ok(running);
-        }
+    }
+
+    /// A component, with those that are fused to it. Gives the entries that it is made of.
+    fn unit(
+        &self,
+        starting: &Starting<'_>,
+        entries: &[Entry],
+        index: usize,
+    ) -> Result<(Compartment, Vec<usize>), StartError> {
         let tree = behind(entries, root_of(entries, index));
         let waits = tree.iter().any(|member| may_wait(&entries[*member].plan));
-        let mut members = vec![self.member(entries, index, 0)?];
+        let mut places = vec![index];
+        let mut members = vec![self.member(starting, entries, index, 0)?];
         let mut next = 0;
         while let Some(number) = members.get(next).map(|member| member.plan.number) {
-            for inner in
-                inside(entries, number).filter(|inner| is_fused(&entries[*inner])).collect::<Vec<_>>()
-            {
-                members.push(self.member(entries, inner, next)?);
+            for inner in inside(entries, number).filter(|inner| is_fused(&entries[*inner])) {
+                members.push(self.member(starting, entries, inner, next)?);
+                places.push(inner);
             }
             next += 1;
         }
         let start = Start { members, folder: &self.0.folder, waits };
         let running = WasmCompartment::launch_ambient(&self.0.host, start, &self.0.log, self.0.ambient)?;
-        let running = Compartment::Wasm(running);
-        entries[index].running = Some(running.clone());
-        Ok(running)
+        Ok((Compartment::Wasm(running), places))
     }
 
     /// A process compartment.
-    fn process(&self, entries: &mut [Entry], index: usize) -> Result<ProcessEdge, StartError> {
+    fn process(
+        &self,
+        starting: &Starting<'_>,
+        entries: &[Entry],
+        index: usize,
+    ) -> Result<ProcessEdge, StartError> {
         let plan = entries[index].plan.clone();
         let inner: Vec<usize> = inside(entries, plan.number).collect();
         if let Some(fused) = inner.iter().find(|inner| is_fused(&entries[**inner])) {
             let what = format!("`link = \"fused\"` on `{}`", entries[*fused].plan.edge());
             return Err(process::StartError::CannotEnforce { edge: plan.edge(), what }.into());
         }
-        let edges = inner.into_iter().map(|inner| self.started(entries, inner));
+        let edges = inner.into_iter().map(|inner| self.started(starting, inner));
         let edges = edges.collect::<Result<Vec<_>, _>>()?;
-        let program = self.component(&plan)?;
+        let program = self.component(&entries[index])?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options);
         let start = process::Start {
             program,
@@ -391,25 +449,30 @@ impl Runtime {
     }
 
     /// What a compartment is started from, with those that it calls over isolated edges.
-    fn member(&self, entries: &mut [Entry], index: usize, caller: usize) -> Result<MemberStart, StartError> {
+    fn member(
+        &self,
+        starting: &Starting<'_>,
+        entries: &[Entry],
+        index: usize,
+        caller: usize,
+    ) -> Result<MemberStart, StartError> {
         let plan = entries[index].plan.clone();
         let isolated = inside(entries, plan.number).filter(|inner| !is_fused(&entries[*inner]));
         let isolated: Vec<usize> = isolated.collect();
-        let edges = isolated.into_iter().map(|inner| self.started(entries, inner));
+        let edges = isolated.into_iter().map(|inner| self.started(starting, inner));
         let edges = edges.collect::<Result<Vec<_>, _>>()?;
-        let component = self.component(&plan)?;
+        let component = self.component(&entries[index])?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options).clone();
         let provided = self.0.provided.get(&plan.edge()).cloned().unwrap_or_default();
         Ok(MemberStart { plan, component, options, inside: caller, edges, provided })
     }
 
-    fn keep_component(&self, krate: &str, bytes: Vec<u8>) {
-        let mut components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
-        components.insert(krate.to_owned(), Source::Bytes(bytes.into()));
-    }
-
     /// The bytes of a compartment's component, as its plan pins them.
-    fn component(&self, plan: &CompartmentPlan) -> Result<Vec<u8>, StartError> {
+    fn component(&self, entry: &Entry) -> Result<Vec<u8>, StartError> {
+        if let Some(given) = &entry.given {
+            return Ok(given.to_vec());
+        }
+        let plan = &entry.plan;
         let edge = plan.edge();
         let name = plan.krate.split('@').next().unwrap_or(&plan.krate);
         let unreadable = |path: &std::path::Path, error: &dyn std::fmt::Display| StartError::NoComponent {
@@ -417,10 +480,8 @@ impl Runtime {
             krate: plan.krate.clone(),
             hint: format!("`{}`: {error}", path.display()),
         };
-        let components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
-        let given = components.get(&plan.krate).or_else(|| components.get(name)).cloned();
-        drop(components);
-        let bytes = match (&given, &plan.component, &self.0.components_folder) {
+        let given = self.0.components.get(&plan.krate).or_else(|| self.0.components.get(name));
+        let bytes = match (given, &plan.component, &self.0.components_folder) {
             (Some(Source::Bytes(bytes)), ..) => bytes.to_vec(),
             (Some(Source::File(path)), ..) => read(path).map_err(|error| unreadable(path, &error))?,
             (None, Some(component), _) => {
@@ -429,11 +490,18 @@ impl Runtime {
             }
             (None, None, Some(folder)) => {
                 let path = built(folder, name, &plan.version, plan.backend == Backend::Process.name());
-                let bytes = read(&path)
-                    .map_err(|error| unreadable(&path, &format!("{error}; `cofferdam build` makes it")))?;
-                let sources = self.0.sources.get(&(name.to_owned(), plan.version.clone()));
-                if let Some(newer) = sources.and_then(|sources| stale::newer(sources, &path)) {
-                    return Err(StartError::Stale { edge, krate: plan.krate.clone(), newer });
+                let how = &self.0.how_to_build;
+                let bytes =
+                    read(&path).map_err(|error| unreadable(&path, &format!("{error}; {how} makes it")))?;
+                let known = self.0.sources.get(&(name.to_owned(), plan.version.clone())).cloned();
+                let sources = known.or_else(|| stale::sources_of(&path));
+                if let Some(newer) = sources.and_then(|sources| stale::newer(&sources, &path)) {
+                    return Err(StartError::Stale {
+                        edge,
+                        krate: plan.krate.clone(),
+                        newer,
+                        how: how.clone(),
+                    });
                 }
                 bytes
             }

@@ -120,6 +120,24 @@ impl Spin {
     }
 }
 
+/// Looks at the clock now and then while bytes move: whoever gives them one by one, each just before a spin ends, is never waited for and
+/// would never be late.
+#[derive(Default)]
+struct Turns(u32);
+
+impl Turns {
+    /// Between looks. An ordinary message has not so many.
+    const MANY: u32 = 64;
+
+    fn next(&mut self, wait: Wait<'_>) -> Result<(), RingError> {
+        self.0 += 1;
+        if self.0.is_multiple_of(Self::MANY) && wait.deadline.is_some_and(Deadline::is_over) {
+            return Err(RingError::Timeout);
+        }
+        Ok(())
+    }
+}
+
 /// The end that words go in at.
 #[derive(Debug)]
 pub struct Writer {
@@ -162,9 +180,11 @@ impl Writer {
             self.memory.mirrored(self.lane).store(0, Relaxed);
             self.mirrors = false;
         }
+        let mut turns = Turns::default();
         for part in parts {
             let mut rest = *part;
             while !rest.is_empty() {
+                turns.next(wait)?;
                 let wanted = rest.len().div_ceil(8).min(batch(&self.memory, self.lane));
                 let words = self.room(wanted, wait)?.min(wanted);
                 let (now, later) = rest.split_at(rest.len().min(words * 8));
@@ -238,7 +258,9 @@ impl Reader {
     /// Takes `bytes` bytes, which were put in as one part, and appends them. Takes memory only as they arrive.
     pub fn read(&mut self, bytes: usize, out: &mut Vec<u8>, wait: Wait<'_>) -> Result<(), RingError> {
         let mut left = bytes;
+        let mut turns = Turns::default();
         while left > 0 {
+            turns.next(wait)?;
             let written = self.written(wait)?;
             let ready = written.wrapping_sub(self.read) as usize;
             // What is taken is given back in batches, also where the writer was faster than this.

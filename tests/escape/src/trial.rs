@@ -395,11 +395,10 @@ fn audit(attempt: &Attempt, outcome: &Outcome) -> Vec<String> {
             wrong.push(format!("an event names another edge: {event}"));
         }
     }
+    let text = |event: &'_ serde_json::Value| event["attempt"].as_str().unwrap_or_default().to_owned();
+    let calls: Vec<String> = violations.iter().map(text).collect();
     // A refused connection is in the log, and its caller goes on.
-    let (connects, calls): (Vec<_>, Vec<_>) = violations
-        .iter()
-        .map(|event| event["attempt"].as_str().unwrap_or_default())
-        .partition(|attempt| attempt.starts_with("connect to "));
+    let connects: Vec<String> = outcome.log.events("refusal").iter().map(text).collect();
     if !connects.is_empty() && !attempt.grants.contains("network") {
         wrong.push(format!("refused connections without a grant: {connects:?}"));
     }
@@ -413,7 +412,7 @@ fn audit(attempt: &Attempt, outcome: &Outcome) -> Vec<String> {
         }
         Stop::Refused(_, what) => {
             let what = what.replace("{port}", &outcome.port);
-            if connects.is_empty() || !connects.iter().all(|found| **found == what) {
+            if connects.is_empty() || !connects.iter().all(|found| *found == what) {
                 wrong.push(format!("the log has {connects:?} and not `{what}`"));
             }
         }

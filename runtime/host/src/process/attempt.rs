@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use capability_manifest::{Capability, example_scope, print};
+use capability_manifest::{Capability, print};
 use cofferdam_wire::notification::Notification;
 
 use super::backtrace::backtrace;
@@ -17,12 +17,12 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
     let Notification { arch, number, arguments, .. } = *notification;
     let call = call_name(arch, number);
     let capability = allowed_by(arch, number, &arguments).map(Capability::host);
-    let line = capability.as_ref().map(|capability| print::clause(capability, &example_scope(capability)));
     let path = path_argument(&call).and_then(|index| {
         let text = read_text(notification.pid, arguments[index])?;
         // Read before it was known that the process is still the one that called; checked after.
         guest.listener.is_waiting(notification).then_some(text)
     });
+    let line = capability.as_ref().map(|capability| print::suggestion(capability, path.as_deref()));
     Violation {
         call,
         arguments,

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use capability_manifest::HostCapability;
 use capability_manifest::scope::{HostPattern, HostPort, PatternSet};
@@ -21,7 +21,10 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_domain};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX};
+use super::control::{Cause, Control};
+use super::error::FaultKind;
+use super::launch::Launch;
+use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX, REFUSALS_MAX};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::home::leads_home;
 
@@ -38,15 +41,48 @@ const UTIMENSAT: i32 = 280;
 /// Answers what a guest asks of its host.
 #[derive(Debug)]
 pub(super) struct Broker {
+    shared: Arc<Shared>,
+}
+
+/// What the threads that connect have, too.
+#[derive(Debug)]
+struct Shared {
     edge: String,
     log: AuditLog,
-    granted: Arc<PatternSet<HostPort>>,
-    running: Arc<AtomicUsize>,
+    granted: PatternSet<HostPort>,
+    /// Connections that are being made.
+    running: AtomicUsize,
+    /// Refusals that may still be recorded.
+    refusals: AtomicU64,
+    control: Arc<Control>,
+}
+
+impl Shared {
+    /// Records that an address was refused, before the guest hears of it. A guest of whom that cannot be recorded, or that does it without
+    /// end, is ended.
+    fn refused(&self, address: SocketAddr) {
+        let one_less = |left: u64| left.checked_sub(1);
+        if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
+            return self.control.end(Cause::Limit("refusals that are recorded"));
+        }
+        let event = AuditEvent::Refusal {
+            edge: self.edge.clone(),
+            capability: HostCapability::NetworkConnect.name().to_owned(),
+            attempt: format!("connect to {address}"),
+            line: format!("network = {{ connect = [\"{address}\"] }}"),
+        };
+        if self.log.record(&event).is_err() {
+            self.control.end(Cause::Fault(FaultKind::Protocol("a refusal could not be recorded".to_owned())));
+        }
+    }
 }
 
 impl Broker {
-    pub(super) fn new(edge: String, log: AuditLog, granted: PatternSet<HostPort>) -> Self {
-        Self { edge, log, granted: Arc::new(granted), running: Arc::default() }
+    pub(super) fn new(launch: &Launch) -> Self {
+        let (edge, granted) = (launch.lowered.edge.clone(), launch.lowered.hosts.clone());
+        let (log, control) = (launch.log.clone(), Arc::clone(&launch.control));
+        let (running, refusals) = (AtomicUsize::new(0), AtomicU64::new(REFUSALS_MAX));
+        Self { shared: Arc::new(Shared { edge, log, granted, running, refusals, control }) }
     }
 
     /// Sees to one call. Never waits: what takes time is done on a thread of its own, at most [`CONNECTS_MAX`] at a time.
@@ -56,42 +92,36 @@ impl Broker {
             let _ = listener.refuse(&notification, error);
         };
         match notification.number {
-            SOCKET if !self.granted.is_empty() => match socket(notification.arguments) {
+            SOCKET if !self.shared.granted.is_empty() => match socket(notification.arguments) {
                 Ok((socket, close_on_exec)) => {
                     let _ = listener.give(&notification, socket.as_fd(), close_on_exec);
                 }
                 Err(error) => refuse(error),
             },
-            CONNECT if !self.granted.is_empty() => {
-                if self.running.fetch_add(1, Ordering::SeqCst) >= CONNECTS_MAX {
-                    self.running.fetch_sub(1, Ordering::SeqCst);
+            CONNECT if !self.shared.granted.is_empty() => {
+                if self.shared.running.fetch_add(1, Ordering::SeqCst) >= CONNECTS_MAX {
+                    self.shared.running.fetch_sub(1, Ordering::SeqCst);
                     return refuse(Errno::AGAIN);
                 }
-                let (listener, granted, running) =
-                    (Arc::clone(listener), Arc::clone(&self.granted), Arc::clone(&self.running));
-                let (edge, log) = (self.edge.clone(), self.log.clone());
+                let (listener, shared) = (Arc::clone(listener), Arc::clone(&self.shared));
                 let thread =
                     std::thread::Builder::new().name("cofferdam-connect".to_owned()).spawn(move || {
-                        let answer = connect(&listener, &notification, &granted).and_then(|refused| {
-                            let Some(address) = refused else { return Ok(()) };
-                            let event = AuditEvent::Violation {
-                                edge,
-                                capability: HostCapability::NetworkConnect.name().to_owned(),
-                                attempt: format!("connect to {address}"),
-                                backtrace: Vec::new(),
-                            };
-                            // Recorded or not, it is refused.
-                            let _ = log.record(&event);
-                            Err(Errno::ACCESS)
+                        let answer = connect(&listener, &notification, &shared.granted);
+                        let answer = answer.and_then(|refused| match refused {
+                            None => Ok(()),
+                            Some(address) => {
+                                shared.refused(address);
+                                Err(Errno::ACCESS)
+                            }
                         });
                         let _ = match answer {
                             Ok(()) => listener.succeed(&notification),
                             Err(error) => listener.refuse(&notification, error),
                         };
-                        running.fetch_sub(1, Ordering::SeqCst);
+                        shared.running.fetch_sub(1, Ordering::SeqCst);
                     });
                 if thread.is_err() {
-                    self.running.fetch_sub(1, Ordering::SeqCst);
+                    self.shared.running.fetch_sub(1, Ordering::SeqCst);
                     refuse(Errno::AGAIN);
                 }
             }

@@ -115,13 +115,36 @@ struct Around {
     cancellation: Option<Cancellation>,
 }
 
-/// A guest that was taken for a call.
-struct Taken {
-    compartment: Box<ProcessCompartment>,
+/// A caller's place: a guest, or the place for one that is being started. Whoever drops it unfinished (a panic of the host's own code)
+/// gives it up.
+struct Taken<'e> {
+    edge: &'e ProcessEdge,
+    compartment: Option<Box<ProcessCompartment>>,
     how: How,
 }
 
+impl Taken<'_> {
+    fn guest(&mut self) -> &mut ProcessCompartment {
+        self.compartment.as_mut().expect("it was taken or started")
+    }
+
+    /// Gives it back. `well` is whether the guest can be called again as it is. Says why, if the edge was closed.
+    fn give(mut self, well: bool) -> Option<&'static str> {
+        let compartment = self.compartment.take();
+        let closed = self.edge.give(compartment, self.how, well);
+        std::mem::forget(self);
+        closed
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.edge.give(self.compartment.take(), self.how, false);
+    }
+}
+
 /// How a guest was taken.
+#[derive(Debug, Clone, Copy)]
 enum How {
     /// From the hot place.
     Hot,
@@ -399,37 +422,41 @@ impl ProcessEdge {
                 (self.take(pinned, until, cancellation.as_ref())?, Some(until))
             }
         };
-        let mut result = taken.compartment.buffer();
+        let mut result = taken.guest().buffer();
         let ending = cancellation.as_ref().map(|cancellation| {
-            let ender = taken.compartment.ender();
+            let ender = taken.guest().ender();
             cancellation.ending(move || ender.end())
         });
         let is_cancelled = || cancellation.as_ref().is_some_and(Cancellation::is_cancelled);
         if is_cancelled() {
             // From here on it would be ended by the switch; before, it has to be seen here.
             drop(ending);
-            self.give(taken, true);
+            taken.give(true);
             return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
         }
         let outcome = taken
-            .compartment
+            .guest()
             .call_subject(subject, arguments, &mut result, until, &mut bridge)
             .map(|()| decode(&result));
         // The guest may be another caller's from now on.
         drop(ending);
-        let serial = taken.compartment.serial().unwrap_or_default();
+        if is_cancelled() {
+            // It is being ended, and nobody else should get it.
+            taken.guest().end();
+        }
+        let serial = taken.guest().serial().unwrap_or_default();
         let outcome = match outcome {
             Ok(Ok((_, given))) if given > 0 && !self.hold_resources(serial, given) => {
-                Err(taken.compartment.end_for_limit("handles"))
+                Err(taken.guest().end_for_limit("handles"))
             }
             Ok(Ok((value, _))) => {
-                taken.compartment.keep_buffer(result);
+                taken.guest().keep_buffer(result);
                 Ok((value, serial))
             }
-            Ok(Err(error)) => Err(taken.compartment.end_for(OwnFault::Protocol(error.to_string()))),
+            Ok(Err(error)) => Err(taken.guest().end_for(OwnFault::Protocol(error.to_string()))),
             Err(error) => Err(error),
         };
-        let closed = self.give(taken, outcome.is_ok());
+        let closed = taken.give(outcome.is_ok());
         if outcome.is_err() && is_cancelled() {
             return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
         }
@@ -441,10 +468,10 @@ impl ProcessEdge {
     }
 
     /// The hot guest, when it is there and can be called as it is.
-    fn take_hot(&self) -> Option<Taken> {
+    fn take_hot(&self) -> Option<Taken<'_>> {
         let compartment = self.0.hot.take()?;
         if compartment.is_ready() {
-            return Some(Taken { compartment, how: How::Hot });
+            return Some(Taken { edge: self, compartment: Some(compartment), how: How::Hot });
         }
         // It has to be started again, and is taken like any other for that.
         let mut state = self.lock();
@@ -454,7 +481,8 @@ impl ProcessEdge {
             state.idle.push(compartment);
             self.wake(&state);
         } else {
-            // It is of a plan or a program that is no more.
+            // It is of a plan or a program that is no more, and there is room for another.
+            self.wake(&state);
             drop(state);
             drop(compartment);
         }
@@ -487,116 +515,143 @@ impl ProcessEdge {
         pinned: Option<u64>,
         until: Instant,
         cancellation: Option<&Cancellation>,
-    ) -> Result<Taken, CallError> {
+    ) -> Result<Taken<'_>, CallError> {
         let shared = &*self.0;
         let edge = || shared.edge.clone();
         let mut state = self.lock();
-        if state.callers + u64::from(shared.hot.is_out()) >= shared.callers_max {
+        if !self.lets_in(&mut state) {
             drop(state);
             let error = CallError::Limit { edge: edge(), what: "calls in flight" };
             return Err(self.recorded(error));
         }
-        state.callers += 1;
-        let outcome = loop {
+        let error = loop {
             if let Some(what) = state.closed {
-                break Err(CallError::Revoked { edge: edge(), what });
+                break CallError::Revoked { edge: edge(), what };
             }
             if cancellation.is_some_and(Cancellation::is_cancelled) {
-                break Err(CallError::Cancelled { edge: edge() });
+                break CallError::Cancelled { edge: edge() };
             }
-            if let Some(mut compartment) = self.idle(&mut state, pinned) {
-                let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
-                let serial = compartment.serial();
-                state.busy.push(Busy { serial, ender: compartment.ender(), ticket, version });
+            if let Some(compartment) = self.idle(&mut state, pinned) {
+                let taken = self.busy(&mut state, Some(compartment));
                 drop(state);
-                // A guest that is gone is started again here, where nobody waits for the lock.
-                let ready = if pinned.is_some() { Ok(()) } else { compartment.ensure_running() };
-                state = self.lock();
-                if let Some(busy) = state.busy.iter_mut().find(|busy| busy.ticket == ticket) {
-                    busy.serial = compartment.serial();
-                }
-                match ready {
-                    Ok(()) => break Ok(Taken { compartment, how: How::Slow { version, ticket } }),
-                    Err(error) => {
-                        drop(state);
-                        let how = How::Slow { version, ticket };
-                        let closed = self.give(Taken { compartment, how }, false);
-                        let revoked = |what| CallError::Revoked { edge: edge(), what };
-                        return Err(closed.map_or_else(|| error.into(), revoked));
-                    }
-                }
+                return self.ready(taken, pinned);
             }
             match pinned {
-                Some(serial) if !state.is_busy(serial) => {
-                    break Err(CallError::StaleHandle { edge: edge() });
-                }
+                Some(serial) if !state.is_busy(serial) => break CallError::StaleHandle { edge: edge() },
                 None if state.busy.len() + usize::from(state.hot.is_some()) < shared.instances => {
-                    let (plan, program) = (state.plan.clone(), Arc::clone(&state.program));
-                    let template = state.template.as_ref().map(ProcessCompartment::template);
-                    let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
-                    state.busy.push(Busy { serial: None, ender: Ender::default(), ticket, version });
-                    drop(state);
-                    let (host, folder, log) = (&shared.host, &shared.folder, &shared.log);
-                    let started = match template {
-                        Some(template) => template.another().map_err(CallError::from),
-                        None => ProcessCompartment::start_program(
-                            host,
-                            &plan,
-                            &program,
-                            folder,
-                            log,
-                            shared.options,
-                        )
-                        .map_err(|error| CallError::Start(Box::new(error.into()))),
-                    };
-                    state = self.lock();
-                    match started {
-                        Ok(compartment) => {
-                            if let Some(busy) = state.busy.iter_mut().find(|busy| busy.ticket == ticket) {
-                                busy.serial = compartment.serial();
-                                busy.ender = compartment.ender();
-                            }
-                            if state.version == version {
-                                state.template = Some(compartment.template());
-                            }
-                            let how = How::Slow { version, ticket };
-                            break Ok(Taken { compartment: Box::new(compartment), how });
-                        }
-                        Err(error) => {
-                            state.busy.retain(|busy| busy.ticket != ticket);
-                            self.wake(&state);
-                            break Err(error);
-                        }
-                    }
+                    return self.another(state);
                 }
                 _ => {}
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break Err(CallError::Deadline { edge: edge(), deadline: shared.deadline });
+                break CallError::Deadline { edge: edge(), deadline: shared.deadline };
             }
             let left = if cancellation.is_some() { left.min(LOOK) } else { left };
             state.waiters += 1;
             state = shared.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.waiters -= 1;
         };
-        if outcome.is_err() {
-            state.callers -= 1;
-        }
+        state.callers -= 1;
         drop(state);
-        outcome.map_err(|error| match error {
+        Err(match error {
             error @ (CallError::Deadline { .. } | CallError::Cancelled { .. }) => self.recorded(error),
             error => error,
         })
     }
 
-    /// Puts a guest back, unless the compartment has moved on. Says why, if it was closed. `well` is whether it can be called again.
-    fn give(&self, taken: Taken, well: bool) -> Option<&'static str> {
-        let Taken { mut compartment, how } = taken;
+    /// Counts a caller, if there may be one more. With as many as there may be, nobody comes by way of the hot place.
+    fn lets_in(&self, state: &mut State) -> bool {
+        if state.callers + u64::from(self.0.hot.is_out()) >= self.0.callers_max {
+            return false;
+        }
+        state.callers += 1;
+        if state.callers < self.0.callers_max {
+            return true;
+        }
+        self.cool(state);
+        let somebody = state.hot.is_some();
+        state.callers -= u64::from(somebody);
+        !somebody
+    }
+
+    /// Puts a guest, or the place for one, among those that are in a call.
+    fn busy(&self, state: &mut State, compartment: Option<Box<ProcessCompartment>>) -> Taken<'_> {
+        let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
+        let serial = compartment.as_ref().and_then(|compartment| compartment.serial());
+        let ender = compartment.as_ref().map(|compartment| compartment.ender()).unwrap_or_default();
+        state.busy.push(Busy { serial, ender, ticket, version });
+        Taken { edge: self, compartment, how: How::Slow { version, ticket } }
+    }
+
+    /// An idle guest that is started again if it is gone, where nobody waits for the lock.
+    fn ready<'e>(&'e self, mut taken: Taken<'e>, pinned: Option<u64>) -> Result<Taken<'e>, CallError> {
+        let ready = if pinned.is_some() { Ok(()) } else { taken.guest().ensure_running() };
+        match ready {
+            Ok(()) => self.still_stands(taken),
+            Err(error) => {
+                let revoked = |what| CallError::Revoked { edge: self.0.edge.clone(), what };
+                Err(taken.give(false).map_or_else(|| error.into(), revoked))
+            }
+        }
+    }
+
+    /// A new guest, from the template where there is one.
+    fn another<'e>(&'e self, mut state: MutexGuard<'e, State>) -> Result<Taken<'e>, CallError> {
+        let shared = &*self.0;
+        let (plan, program) = (state.plan.clone(), Arc::clone(&state.program));
+        let template = state.template.as_ref().map(ProcessCompartment::template);
+        let mut taken = self.busy(&mut state, None);
+        drop(state);
+        let (host, folder, log) = (&shared.host, &shared.folder, &shared.log);
+        let compartment = match template {
+            Some(template) => template.another().map_err(CallError::from),
+            None => ProcessCompartment::start_program(host, &plan, &program, folder, log, shared.options)
+                .map_err(|error| CallError::Start(Box::new(error.into()))),
+        }?;
+        taken.compartment = Some(Box::new(compartment));
+        let taken = self.still_stands(taken)?;
+        let mut state = self.lock();
+        let made = taken.compartment.as_ref().filter(|made| made.runs(&state.program));
+        if let (Some(made), How::Slow { version, .. }) = (made, taken.how)
+            && version == state.version
+        {
+            state.template = Some(made.template());
+        }
+        drop(state);
+        Ok(taken)
+    }
+
+    /// A guest that was started meanwhile is known from now on to whoever takes its grants back; one whose grants were taken back
+    /// before that is not called.
+    fn still_stands<'e>(&'e self, mut taken: Taken<'e>) -> Result<Taken<'e>, CallError> {
+        let (serial, ender) = (taken.guest().serial(), taken.guest().ender());
+        let How::Slow { version, ticket } = taken.how else { return Ok(taken) };
+        let mut state = self.lock();
+        if let Some(busy) = state.busy.iter_mut().find(|busy| busy.ticket == ticket) {
+            (busy.serial, busy.ender) = (serial, ender);
+        }
+        let stands = state.closed.is_none() && state.version == version;
+        drop(state);
+        if stands {
+            return Ok(taken);
+        }
+        taken.guest().end();
+        let what = taken.give(false).unwrap_or(REVOKED);
+        Err(CallError::Revoked { edge: self.0.edge.clone(), what })
+    }
+
+    /// Puts a guest back, unless the compartment has moved on.
+    fn give(
+        &self,
+        mut compartment: Option<Box<ProcessCompartment>>,
+        how: How,
+        well: bool,
+    ) -> Option<&'static str> {
         if well && matches!(how, How::Hot) {
-            compartment = match self.0.hot.give(compartment) {
+            compartment = match self.0.hot.give(compartment?) {
                 Ok(()) => return None,
-                Err(watched) => watched,
+                Err(watched) => Some(watched),
             };
         }
         let mut state = self.lock();
@@ -614,12 +669,16 @@ impl ProcessEdge {
                 state.closed.or((state.version != version).then_some(REVOKED))
             }
         };
+        let Some(mut compartment) = compartment else {
+            self.wake(&state);
+            return closed;
+        };
         add(&mut state.taken, &mut compartment);
         self.0.memory_peak.fetch_max(compartment.memory_of_ended(), Ordering::Relaxed);
         let mut spent = None;
         if closed.is_some() || !compartment.runs(&state.program) {
             spent = Some(compartment);
-        } else if well && state.hot.is_none() && state.waiters == 0 {
+        } else if well && state.hot.is_none() && state.waiters == 0 && state.callers < self.0.callers_max {
             let (serial, ender) = (compartment.serial(), compartment.ender());
             let (version, ticket) = (state.version, NEXT.fetch_add(1, Ordering::Relaxed));
             state.hot = Some(Busy { serial, ender, ticket, version });
@@ -683,32 +742,45 @@ impl ProcessEdge {
     /// Puts another program in the place of the one that runs. Calls that run finish on the old one.
     pub(crate) fn replace(&self, program: &[u8]) -> Result<(), StartError> {
         let digest = digest(program);
-        let plan = self.lock().plan.clone();
-        let program = Arc::new(load(&plan, program)?);
-        let (host, folder, log) = (&self.0.host, &self.0.folder, &self.0.log);
-        let first = ProcessCompartment::start_program(host, &plan, &program, folder, log, self.0.options)?;
-        let differences: Vec<String> = self
-            .0
-            .offers
-            .iter()
-            .filter(|offer| !first.offers().contains(offer))
-            .map(|offer| format!("- {}", offer.name))
-            .collect();
-        // Calls name functions by their place.
-        if !differences.is_empty() || first.offers().len() < self.0.offers.len() {
-            let (edge, world) = (self.0.edge.clone(), "the program that runs".to_owned());
-            return Err(StartError::DoesNotFit { edge, world, differences });
+        let mut program = Arc::new(load(&self.lock().plan, program)?);
+        loop {
+            let state = self.lock();
+            let (plan, version) = (state.plan.clone(), state.version);
+            if state.closed.is_some() {
+                return Err(StartError::Revoked { edge: self.0.edge.clone() });
+            }
+            drop(state);
+            let (host, folder, log) = (&self.0.host, &self.0.folder, &self.0.log);
+            let first =
+                ProcessCompartment::start_program(host, &plan, &program, folder, log, self.0.options)?;
+            let differences: Vec<String> = self
+                .0
+                .offers
+                .iter()
+                .filter(|offer| !first.offers().contains(offer))
+                .map(|offer| format!("- {}", offer.name))
+                .collect();
+            // Calls name functions by their place.
+            if !differences.is_empty() || first.offers().len() < self.0.offers.len() {
+                let (edge, world) = (self.0.edge.clone(), "the program that runs".to_owned());
+                return Err(StartError::DoesNotFit { edge, world, differences });
+            }
+            let mut state = self.lock();
+            if state.version != version {
+                // A grant was taken back while it started: from the beginning, with those that are left.
+                drop(state);
+                continue;
+            }
+            std::mem::swap(&mut state.program, &mut program);
+            state.template = Some(first.template());
+            state.digest.clone_from(&digest);
+            self.cool(&mut state);
+            let old = std::mem::replace(&mut state.idle, vec![Box::new(first)]);
+            self.wake(&state);
+            drop(state);
+            drop(old);
+            return Ok(self.0.log.record(&AuditEvent::Replaced { edge: self.0.edge.clone(), digest })?);
         }
-        let mut state = self.lock();
-        state.program = program;
-        state.template = Some(first.template());
-        state.digest.clone_from(&digest);
-        self.cool(&mut state);
-        let old = std::mem::replace(&mut state.idle, vec![Box::new(first)]);
-        self.wake(&state);
-        drop(state);
-        drop(old);
-        Ok(self.0.log.record(&AuditEvent::Replaced { edge: self.0.edge.clone(), digest })?)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

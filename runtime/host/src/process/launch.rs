@@ -144,7 +144,7 @@ pub(super) fn start(launch: &Launch, deadline: Instant) -> Result<(Guest, Vec<La
             source: None,
         })?;
     let listener = Listener::new(listeners.pop().expect("as many descriptors as were asked for"));
-    let broker = Broker::new(edge(), launch.log.clone(), launch.lowered.hosts.clone());
+    let broker = Broker::new(launch);
     let listener = Arc::new(listener);
     let guest = Guest {
         socket,

@@ -24,6 +24,9 @@ pub const THREADS_DEFAULT: u64 = 64;
 #[cfg(feature = "wasm")]
 pub const HANDLES_DEFAULT: u64 = 1000;
 
+/// Refusals of a guest that are recorded in the audit log; it is ended for the next one.
+pub const REFUSALS_MAX: u64 = 10_000;
+
 /// Most guests of a pool.
 pub const INSTANCES_MAX: usize = 64;
 

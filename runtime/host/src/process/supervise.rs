@@ -150,7 +150,9 @@ fn notified(launch: &Launch, guest: &mut Guest) {
             let attempt = violation.to_string();
             let capability = violation.capability.clone().unwrap_or_else(|| "none".to_owned());
             let edge = launch.lowered.edge.clone();
-            let recorded = launch.log.record(&AuditEvent::Violation { edge, capability, attempt, backtrace });
+            let line = violation.line.clone();
+            let event = AuditEvent::Violation { edge, capability, attempt, line, backtrace };
+            let recorded = launch.log.record(&event);
             if recorded.is_err() {
                 // The end is recorded again, and that tells the caller.
                 launch.control.end(Cause::Fault(FaultKind::Protocol("a violation".to_owned())));

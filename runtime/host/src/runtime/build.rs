@@ -33,6 +33,7 @@ pub struct RuntimeBuilder {
     folder: PathBuf,
     log: AuditLog,
     components: HashMap<String, Source>,
+    how_to_build: String,
     components_folder: Option<PathBuf>,
     options: HashMap<String, CompartmentOptions>,
     process_options: HashMap<String, StartOptions>,
@@ -62,11 +63,13 @@ impl Runtime {
         let loaded = load_file_ambient(path.as_ref(), ambient)?;
         let mut builder = Self::from_loaded_ambient(&loaded, ambient)?;
         builder.host_manifest = Some(HostManifest::read(path.as_ref())?);
+        builder.how_to_build =
+            format!("`cofferdam build --manifest {} --guests Cargo.toml`", path.as_ref().display());
         Ok(builder)
     }
 
     /// From a Cargo workspace. Relative paths in its manifests begin in its root. Components come from
-    /// [`RuntimeBuilder::components_in`], by default `target/cofferdam/components` of that workspace, where `cofferdam build` puts them.
+    /// [`RuntimeBuilder::components_in`], by default `cofferdam/components` in the target folder of that workspace, where `cofferdam build` puts them.
     ///
     /// # Errors
     /// As [`Runtime::from_file_ambient`].
@@ -78,7 +81,9 @@ impl Runtime {
         ambient: AmbientAuthority,
     ) -> Result<RuntimeBuilder, RuntimeError> {
         let loaded = load_workspace_ambient(options, ambient)?;
-        let folder = loaded.folder.join("target/cofferdam/components");
+        let target =
+            loaded.metadata.as_ref().map(|metadata| metadata.target_directory.as_std_path().to_owned());
+        let folder = target.unwrap_or_else(|| loaded.folder.join("target")).join("cofferdam/components");
         let mut builder = Self::from_loaded_ambient(&loaded, ambient)?.components_in(folder);
         let own =
             loaded.metadata.iter().flat_map(|metadata| &metadata.packages).filter(|one| one.source.is_none());
@@ -133,6 +138,7 @@ impl Runtime {
             folder: folder.into(),
             log: AuditLog::discard(),
             components: HashMap::new(),
+            how_to_build: "`cofferdam build`".to_owned(),
             components_folder: None,
             options: HashMap::new(),
             process_options: HashMap::new(),
@@ -162,7 +168,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The folder with components that `cofferdam build` made, `NAME-VERSION.wasm`.
+    /// The folder with components that `cofferdam build` made, `NAME-VERSION.wasm` and `NAME-VERSION.elf`.
     #[must_use]
     pub fn components_in(mut self, folder: impl Into<PathBuf>) -> Self {
         self.components_folder = Some(folder.into());
@@ -260,14 +266,15 @@ impl RuntimeBuilder {
             None => WasmHost::new()?,
         };
         let entries = self.plan.compartments.into_iter();
-        let entries: Vec<Entry> = entries.map(|plan| Entry { plan, running: None, revoked: false }).collect();
+        let entries: Vec<Entry> = entries.map(Entry::new).collect();
         let linked = self.plan.linked.into_iter();
         let linked = linked.map(|plan| LinkedEntry { plan, running: None, revoked: false }).collect();
         let runtime = Runtime(Arc::new(Inner {
             host,
             folder: self.folder,
             log: self.log,
-            components: Mutex::new(self.components),
+            components: self.components,
+            how_to_build: self.how_to_build,
             components_folder: self.components_folder,
             options: self.options,
             process_options: self.process_options,
@@ -278,13 +285,15 @@ impl RuntimeBuilder {
             provided: self.provided,
             sources: self.sources,
             entries: Mutex::new(entries),
+            starting: Mutex::default(),
             ambient,
         }));
         if self.eager {
-            let mut entries = runtime.lock();
-            for index in 0..entries.len() {
-                runtime.started(&mut entries, index)?;
+            let (starting, all) = (runtime.starting(), runtime.lock().len());
+            for index in 0..all {
+                runtime.started(&starting, index)?;
             }
+            drop(starting);
         }
         Ok(runtime)
     }

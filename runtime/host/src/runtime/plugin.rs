@@ -231,6 +231,7 @@ impl Runtime {
         let (Some(mut compartment), None) = (planned.next(), planned.next()) else {
             return Err(crate::wasm::StartError::NoEdge { edge, edges: Vec::new() }.into());
         };
+        let starting = self.starting();
         let mut entries = self.lock();
         compartment.number = entries.iter().map(|entry| entry.plan.number).max().unwrap_or(0) + 1;
         compartment.component = None;
@@ -240,7 +241,6 @@ impl Runtime {
                 "a plugin cannot be fused into what runs already; leave `link` out",
             ));
         }
-        let krate = compartment.krate.clone();
         entries.retain(|entry| !(entry.revoked && entry.plan.edge() == compartment.edge()));
         if entries.iter().any(|entry| entry.plan.edge() == compartment.edge()) {
             return Err(refused(
@@ -248,13 +248,14 @@ impl Runtime {
                 &format!("the edge `{edge}` is there already; `replace` it"),
             ));
         }
-        entries.push(Entry { plan: compartment, running: None, revoked: false });
+        entries.push(Entry { given: Some(bytes.into()), ..Entry::new(compartment) });
         let index = entries.len() - 1;
-        self.keep_component(&krate, bytes);
-        match self.started(&mut entries, index) {
+        drop(entries);
+        match self.started(&starting, index) {
             Ok(running) => Ok(Edge::new(running)),
             Err(error) => {
-                entries.pop();
+                // Nobody else adds entries meanwhile.
+                self.lock().truncate(index);
                 Err(error.into())
             }
         }

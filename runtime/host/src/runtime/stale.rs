@@ -7,6 +7,15 @@ use std::time::SystemTime;
 /// Most files and folders that are looked at. A crate with more is not looked at to its end.
 const ENTRIES_MAX: usize = 10_000;
 
+/// The ending of the file beside a built one that says where its crate's source is.
+const SOURCES: &str = "sources";
+
+/// The folder that a file was built from, as `cofferdam build` noted it; `None` where it did not, or where that folder is no more.
+pub(super) fn sources_of(built: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(built.with_added_extension(SOURCES)).ok()?;
+    Some(PathBuf::from(text.trim_end())).filter(|folder| folder.is_dir())
+}
+
 /// A file below `sources` that was changed after `built` was made.
 pub(super) fn newer(sources: &Path, built: &Path) -> Option<PathBuf> {
     let made = std::fs::metadata(built).and_then(|found| found.modified()).ok()?;

@@ -25,7 +25,7 @@ use super::limits::{
 };
 use super::link::{Linking, link};
 use super::member::{Member, MemberStart, within_the_unit};
-use super::pool::{NotTaken, Pool, Taken};
+use super::pool::{NotTaken, Pool, Seat, Taken};
 use super::standing::{Objection, Refusal};
 use super::state::State;
 use super::stream::{Input, Output};
@@ -84,7 +84,7 @@ struct Inner {
     functions: RwLock<Vec<(TypeId, Key)>>,
     /// What other compartments call, with its types.
     passing: RwLock<Vec<(String, ComponentFunc)>>,
-    pool: Pool,
+    pool: Arc<Pool>,
     closed: AtomicBool,
     log: AuditLog,
     /// Limits are those of the start: a revocation or another component does not change them.
@@ -101,9 +101,16 @@ struct Inner {
     memory_peak: AtomicU64,
 }
 
-impl Busy for Inner {
+impl Busy for Pool {
     fn is_busy(&self) -> bool {
-        self.pool.counts().1 > 0
+        self.counts().1 > 0
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The thread that counts epochs may be looking at the pool, and must not be the one that drops instances.
+        self.pool.clear();
     }
 }
 
@@ -216,7 +223,7 @@ impl WasmCompartment {
             members,
             functions: RwLock::default(),
             passing: RwLock::default(),
-            pool: Pool::default(),
+            pool: Arc::default(),
             closed: AtomicBool::new(false),
             call_deadline: limits
                 .call_deadline
@@ -233,8 +240,8 @@ impl WasmCompartment {
             edge,
         }));
         // Paths are opened now, so that a wrong one is an error of the start and not of some later call.
-        compartment.store(&compartment.settled())?;
-        let watched = Arc::downgrade(&compartment.0);
+        compartment.store(&compartment.settled(), 0)?;
+        let watched = Arc::downgrade(&compartment.0.pool);
         host.ticker().watch(watched);
         Ok(compartment)
     }
@@ -428,14 +435,14 @@ impl WasmCompartment {
         stacker::maybe_grow(need, 2 * need, || {
             let _entered = self.span(entry.name()).entered();
             let (depth, cancellation) = (around.depth, around.cancellation.clone());
-            let (taken, call) = self.admit(pinned, around)?;
-            let mut running = match taken {
-                Some(running) => running,
-                None => self.made(&call, |prepared, settled| settled.pre.instantiate(&mut prepared.store))?,
-            };
-            running.begin(self.0.host.ticker(), call.deadline, call.until, depth, cancellation);
-            let outcome = entry.run(&mut running);
-            self.leave(running, outcome, &call)
+            let (mut seat, call) = self.admit(pinned, around)?;
+            if seat.running().is_none() {
+                self.make(&mut seat, &call, depth)?;
+            }
+            let running = seat.running().expect("it was taken or made");
+            running.begin(self.0.host.ticker(), call.end, call.until, depth, cancellation);
+            let outcome = entry.run(running);
+            self.leave(seat, outcome, &call)
         })
     }
 
@@ -462,42 +469,43 @@ impl WasmCompartment {
         around: Around,
     ) -> Result<(E::Output, u64), CallError> {
         let (depth, cancellation) = (around.depth, around.cancellation.clone());
-        let (taken, call) = self.admit(pinned, around)?;
-        let mut running = match taken {
-            Some(running) => running,
-            None => self.made_async(&call).await?,
-        };
-        running.begin(self.0.host.ticker(), call.deadline, call.until, depth, cancellation.clone());
+        let (mut seat, call) = self.admit(pinned, around)?;
+        if seat.running().is_none() {
+            self.make_async(&mut seat, &call, depth).await?;
+        }
+        let running = seat.running().expect("it was taken or made");
+        running.begin(self.0.host.ticker(), call.end, call.until, depth, cancellation.clone());
         let left = call.left();
-        let run = tokio::time::timeout(left, entry.run_async(&mut running));
+        let run = tokio::time::timeout(left, entry.run_async(running));
         let outcome = tokio::select! {
             biased;
             outcome = run => outcome.unwrap_or_else(|_| Err(Trap::Interrupt.into())),
             () = cancelled(cancellation.as_ref()) => Err(Trap::Interrupt.into()),
         };
-        self.leave(running, outcome, &call)
+        self.leave(seat, outcome, &call)
     }
 
     /// Runs something on an instance that was taken already.
-    pub(super) fn run_on(&self, mut running: Box<Running>, entry: Dropping) -> Result<(), CallError> {
+    pub(super) fn run_on(&self, running: Box<Running>, entry: Dropping) -> Result<(), CallError> {
         let deadline = self.own_deadline();
-        let until = Instant::now().checked_add(deadline);
-        let call = Call { deadline, until, began: None, cancellation: None };
+        let (until, end) = (Instant::now().checked_add(deadline), self.end_of(deadline));
+        let call = Call { deadline, until, end, began: None, cancellation: None };
         self.0.host.ticker().begun();
-        running.begin(self.0.host.ticker(), deadline, until, 0, None);
+        let mut seat = Seat::new(&self.0.pool, Taken::Ready(running));
+        let running = seat.running().expect("it was taken");
+        running.begin(self.0.host.ticker(), end, until, 0, None);
         let outcome = if self.0.waits {
             if tokio::runtime::Handle::try_current().is_ok() {
                 // Its destructor could wait, and this thread may not: the instance goes, and the resource with it.
                 Err(wasmtime::Error::msg("a handle was dropped where nothing may wait"))
             } else {
-                let running = &mut *running;
                 let run = async { tokio::time::timeout(deadline, entry.run_async(running)).await };
                 self.0.host.runtime().block_on(run).unwrap_or_else(|_| Err(Trap::Interrupt.into()))
             }
         } else {
-            entry.run(&mut running)
+            entry.run(running)
         };
-        self.leave(running, outcome, &call).map(|_| ())
+        self.leave(seat, outcome, &call).map(|_| ())
     }
 
     /// The shorter of the call's deadline and what is left of the compartment's time.
@@ -506,18 +514,18 @@ impl WasmCompartment {
     }
 
     /// Lets a caller in, as far as the limits allow, and counts it either way.
-    fn admit(&self, pinned: Option<u64>, around: Around) -> Result<(Option<Box<Running>>, Call), CallError> {
-        let admitted = self.let_in(pinned, around);
-        match &admitted {
-            Ok((Some(running), _)) => running.count(),
-            Ok((None, _)) | Err(_) => {
+    fn admit(&self, pinned: Option<u64>, around: Around) -> Result<(Seat<'_>, Call), CallError> {
+        let mut admitted = self.let_in(pinned, around);
+        match admitted.as_mut().ok().and_then(|(seat, _)| seat.running()) {
+            Some(running) => running.count(),
+            None => {
                 self.0.calls.fetch_add(1, Ordering::Relaxed);
             }
         }
         admitted
     }
 
-    fn let_in(&self, pinned: Option<u64>, around: Around) -> Result<(Option<Box<Running>>, Call), CallError> {
+    fn let_in(&self, pinned: Option<u64>, around: Around) -> Result<(Seat<'_>, Call), CallError> {
         let inner = &*self.0;
         let edge = || inner.edge.clone();
         if inner.closed.load(Ordering::Acquire) {
@@ -539,12 +547,13 @@ impl WasmCompartment {
         if deadline.is_zero() {
             return Err(self.failed(Failure::Error(late())));
         }
+        // Waiting for an instance, and for one to be made, are part of it.
+        let end = self.end_of(deadline);
         let instances = inner.members[0].options.instances.max(1);
         let cancellation = around.cancellation;
         let taken =
             match inner.pool.take(instances, inner.callers_max, pinned, deadline, cancellation.as_ref()) {
-                Ok(Taken::Ready(running)) => Some(running),
-                Ok(Taken::Make) => None,
+                Ok(taken) => Seat::new(&inner.pool, taken),
                 Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
                 Err(NotTaken::TooManyCallers) => {
                     let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
@@ -557,75 +566,77 @@ impl WasmCompartment {
             };
         inner.host.ticker().begun();
         let until = began.and_then(|began| began.checked_add(deadline));
-        Ok((taken, Call { deadline, until, began, cancellation }))
+        Ok((taken, Call { deadline, until, end, began, cancellation }))
+    }
+
+    /// The epoch at which such a time from now is over.
+    fn end_of(&self, deadline: Duration) -> u64 {
+        self.0.host.ticker().epoch().saturating_add(super::instance::ticks(deadline))
     }
 
     /// A store with what the grants allow, for an instance to come.
-    fn store(&self, settled: &Settled) -> Result<Prepared, StartError> {
-        Prepared::new(settled, &self.0.folder, &self.0.members)
+    ///
+    /// `born` is how often something had been revoked before the grants were looked at: what is revoked later, the store does not have.
+    fn store(&self, settled: &Settled, born: u64) -> Result<Prepared, StartError> {
+        Prepared::new(settled, &self.0.folder, &self.0.members, born)
     }
 
-    fn prepared(&self, settled: &Settled, call: &Call) -> Result<Prepared, CallError> {
-        let store = self.store(settled);
-        // What is made from here on stands by its own right: an edge that was taken back meanwhile gives none.
+    fn prepared(&self, call: &Call, depth: usize) -> Result<(Prepared, Arc<Settled>), CallError> {
+        let born = self.0.members[0].standing.epoch();
+        let settled = self.settled();
+        let store = self.store(&settled, born);
+        // An edge that was taken back meanwhile gives nothing any more.
         if self.0.closed.load(Ordering::Acquire) {
-            self.0.pool.lost(None);
             let (edge, what) = (self.0.edge.clone(), "the edge");
             return Err(self.failed(Failure::Error(CallError::Revoked { edge, what })));
         }
         match store {
             Ok(mut prepared) => {
-                prepared.store.set_epoch_deadline(super::instance::ticks(call.deadline));
+                let left = call.end.saturating_sub(self.0.host.ticker().epoch());
+                prepared.store.set_epoch_deadline(left);
                 let state = prepared.store.data_mut();
                 state.deadline = call.until;
-                state.epoch = self.0.host.ticker().epoch() + super::instance::ticks(call.deadline);
-                Ok(prepared)
+                state.epoch = call.end;
+                state.depth = depth;
+                state.cancellation.clone_from(&call.cancellation);
+                Ok((prepared, settled))
             }
-            Err(error) => {
-                self.0.pool.lost(None);
-                Err(self.failed(Failure::Error(CallError::Start(Box::new(error)))))
-            }
+            Err(error) => Err(self.failed(Failure::Error(CallError::Start(Box::new(error))))),
         }
     }
 
-    fn made(
-        &self,
-        call: &Call,
-        instantiate: impl FnOnce(&mut Prepared, &Settled) -> wasmtime::Result<wasmtime::component::Instance>,
-    ) -> Result<Box<Running>, CallError> {
-        let settled = self.settled();
-        let mut prepared = self.prepared(&settled, call)?;
-        let instance = instantiate(&mut prepared, &settled);
-        self.keep(prepared, instance, settled, call)
+    fn make(&self, seat: &mut Seat<'_>, call: &Call, depth: usize) -> Result<(), CallError> {
+        let (mut prepared, settled) = self.prepared(call, depth)?;
+        let instance = settled.pre.instantiate(&mut prepared.store);
+        self.keep(seat, prepared, instance, settled, call)
     }
 
-    async fn made_async(&self, call: &Call) -> Result<Box<Running>, CallError> {
-        let settled = self.settled();
-        let mut prepared = self.prepared(&settled, call)?;
+    async fn make_async(&self, seat: &mut Seat<'_>, call: &Call, depth: usize) -> Result<(), CallError> {
+        let (mut prepared, settled) = self.prepared(call, depth)?;
         let making = settled.pre.instantiate_async(&mut prepared.store);
         let instance = match tokio::time::timeout(call.left(), making).await {
             Ok(instance) => instance,
             Err(_) => Err(Trap::Interrupt.into()),
         };
-        self.keep(prepared, instance, settled, call)
+        self.keep(seat, prepared, instance, settled, call)
     }
 
     fn keep(
         &self,
+        seat: &mut Seat<'_>,
         prepared: Prepared,
         instance: wasmtime::Result<wasmtime::component::Instance>,
         settled: Arc<Settled>,
         call: &Call,
-    ) -> Result<Box<Running>, CallError> {
+    ) -> Result<(), CallError> {
         match instance {
             Ok(instance) => {
                 let running = prepared.running(instance, settled);
-                self.0.pool.made(running.serial);
                 self.tallied(&running);
-                Ok(running)
+                seat.fill(running);
+                Ok(())
             }
             Err(error) => {
-                self.0.pool.lost(None);
                 let error = match prepared.store.data().limiter.refused {
                     Some(what) => error.context(LimitHit(what)),
                     None => error,
@@ -663,12 +674,13 @@ impl WasmCompartment {
     /// After a call: judges it, keeps the instance where it is good, and records what went wrong before anyone hears of it.
     fn leave<T>(
         &self,
-        running: Box<Running>,
+        mut seat: Seat<'_>,
         outcome: wasmtime::Result<T>,
         call: &Call,
     ) -> Result<(T, u64), CallError> {
         let inner = &*self.0;
         self.spend(call);
+        let running = seat.running().expect("a call was on it");
         let memory = running.store.data().limiter.memory();
         if memory > inner.memory_peak.load(Ordering::Relaxed) {
             inner.memory_peak.fetch_max(memory, Ordering::Relaxed);
@@ -684,7 +696,9 @@ impl WasmCompartment {
         let objection = objections.next();
         match outcome {
             Ok(value) if !asked_revoked && objection.is_none() => {
-                self.give_back(running);
+                if let Some(running) = seat.into_running() {
+                    self.give_back(running);
+                }
                 Ok((value, serial))
             }
             outcome => {
@@ -706,12 +720,9 @@ impl WasmCompartment {
                     (Err(error), _) => Failure::Trap(error, call.deadline),
                     (Ok(_), None) => unreachable!("a call without objections is a success"),
                 };
-                let failure = failure.with_limits(&running);
-                // The store is spent: the next call makes a new one.
-                let error = self.failed(failure);
-                inner.pool.lost(Some(&running));
-                drop(running);
-                Err(error)
+                let failure = failure.with_limits(running);
+                // The store is spent, and goes with the seat: the next call makes a new one.
+                Err(self.failed(failure))
             }
         }
     }
@@ -726,24 +737,27 @@ impl WasmCompartment {
                     && running.store.data().stands()
                     && !inner.closed.load(Ordering::Acquire)
             };
-            let Some((mut again, resources)) = inner.pool.give(running, inner.callers_max, fresh) else {
+            let Some((again, resources)) = inner.pool.give(running, inner.callers_max, fresh) else {
                 return;
             };
+            let mut seat = Seat::new(&inner.pool, Taken::Ready(again));
+            let again = seat.running().expect("it was given back");
             let deadline = self.own_deadline();
             inner.host.ticker().begun();
-            again.begin(inner.host.ticker(), deadline, Instant::now().checked_add(deadline), 0, None);
+            let (end, until) = (self.end_of(deadline), Instant::now().checked_add(deadline));
+            again.begin(inner.host.ticker(), end, until, 0, None);
             let dropping = Dropping(resources);
             let outcome = if inner.waits {
                 Err(wasmtime::Error::msg("a handle was dropped while its instance could wait"))
             } else {
-                dropping.run(&mut again)
+                dropping.run(again)
             };
-            match outcome {
-                Ok(()) => running = again,
+            match outcome.map(|()| seat.into_running()) {
+                Ok(Some(again)) => running = again,
+                Ok(None) => return,
                 Err(error) => {
                     // The fault is in the log; the call that just ended well stays a success.
                     let _ = self.failed(Failure::Trap(&error, deadline));
-                    inner.pool.lost(Some(&again));
                     return;
                 }
             }
@@ -817,8 +831,7 @@ impl WasmCompartment {
         let mut members = settled.members.clone();
         let (edge, plan) = (inner.members[place].edge.clone(), &mut members[place].plan);
         if !plan.grants.iter().any(|grant| grant.capability == *capability) {
-            let what = format!("the revocation of `{capability}`, which is not granted,");
-            return Err(StartError::CannotEnforce { edge, what });
+            return Err(StartError::NotGranted { edge, capability: capability.to_string() });
         }
         plan.revoke(capability);
         members[place].environment = environment(&members[place].plan);
@@ -849,30 +862,35 @@ impl WasmCompartment {
     /// for. The old one then stays.
     pub fn replace(&self, component: &[u8]) -> Result<(), StartError> {
         let inner = &*self.0;
-        let old = self.settled();
-        let mut parts = vec![(old.plan().clone(), component.to_vec())];
-        for member in &old.members[1..] {
-            let bytes = member.bytes.as_deref().expect("the members of a unit keep their components");
-            parts.push((member.plan.clone(), bytes.to_vec()));
-        }
-        let new = settle(&inner.host, &inner.members, parts, inner.waits, old.version + 1);
-        let new = new.and_then(|new| self.still_fits(new));
-        let new = match new {
-            Ok(new) => new,
-            Err(error) => {
-                let event = AuditEvent::Refused { edge: inner.edge.clone(), reason: error.to_string() };
-                inner.log.record(&event)?;
-                return Err(error);
+        loop {
+            let old = self.settled();
+            let mut parts = vec![(old.plan().clone(), component.to_vec())];
+            for member in &old.members[1..] {
+                let bytes = member.bytes.as_deref().expect("the members of a unit keep their components");
+                parts.push((member.plan.clone(), bytes.to_vec()));
             }
-        };
-        let digest = new.members[0].digest.clone();
-        inner.log.record(&AuditEvent::Replaced { edge: inner.edge.clone(), digest })?;
-        let mut settled = inner.settled.write().unwrap_or_else(PoisonError::into_inner);
-        inner.version.store(new.version, Ordering::Release);
-        *settled = Arc::new(new);
-        drop(settled);
-        inner.pool.clear();
-        Ok(())
+            let new = settle(&inner.host, &inner.members, parts, inner.waits, old.version + 1);
+            let new = match new.and_then(|new| self.still_fits(new)) {
+                Ok(new) => new,
+                Err(error) => {
+                    let event = AuditEvent::Refused { edge: inner.edge.clone(), reason: error.to_string() };
+                    inner.log.record(&event)?;
+                    return Err(error);
+                }
+            };
+            let digest = new.members[0].digest.clone();
+            let mut settled = inner.settled.write().unwrap_or_else(PoisonError::into_inner);
+            if settled.version != old.version {
+                // A grant was taken back, or another component put in place, while this one was compiled: from the beginning.
+                continue;
+            }
+            inner.log.record(&AuditEvent::Replaced { edge: inner.edge.clone(), digest })?;
+            inner.version.store(new.version, Ordering::Release);
+            *settled = Arc::new(new);
+            drop(settled);
+            inner.pool.clear();
+            return Ok(());
+        }
     }
 
     fn still_fits(&self, new: Settled) -> Result<Settled, StartError> {
@@ -930,6 +948,8 @@ async fn cancelled(cancellation: Option<&Cancellation>) {
 struct Call {
     deadline: Duration,
     until: Option<Instant>,
+    /// The epoch at which it is over.
+    end: u64,
     began: Option<Instant>,
     cancellation: Option<Cancellation>,
 }

@@ -50,8 +50,8 @@ pub enum StartError {
     #[error("`{edge}`: {}", .reasons.join("; "))]
     NotLinked { edge: String, reasons: Vec<String> },
     /// What was built is older than the sources that it was built from.
-    #[error("`{edge}`: what was built of `{krate}` is older than `{}`; `cofferdam build` makes it anew", .newer.display())]
-    Stale { edge: String, krate: String, newer: std::path::PathBuf },
+    #[error("`{edge}`: what was built of `{krate}` is older than `{}`; {how} makes it anew", .newer.display())]
+    Stale { edge: String, krate: String, newer: std::path::PathBuf, how: String },
     /// A type that cannot go from one compartment to another.
     #[error(
         "`{edge}`: `{function}` passes {what}, which cannot leave its own store; use `link = \"fused\"` or pass a value"
@@ -69,6 +69,9 @@ pub enum StartError {
     /// The edge was taken back.
     #[error("`{edge}`: the edge was revoked")]
     Revoked { edge: String },
+    /// The edge does not have what was to be taken back.
+    #[error("`{edge}` is not granted `{capability}`, so there is nothing to take back")]
+    NotGranted { edge: String, capability: String },
     /// A grant or limit that this release cannot hold the guest to.
     #[error("`{edge}`: this release cannot enforce {what} for wasm, and does not run without")]
     CannotEnforce { edge: String, what: String },

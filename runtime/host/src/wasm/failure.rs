@@ -114,10 +114,11 @@ pub(crate) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
         detail,
     };
     match error {
-        CallError::Violation { edge, capability, attempt, .. } => AuditEvent::Violation {
+        CallError::Violation { edge, capability, attempt, line } => AuditEvent::Violation {
             edge: edge.clone(),
             capability: capability.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
             attempt: attempt.clone(),
+            line: line.clone(),
             backtrace: Vec::new(),
         },
         CallError::Fault { kind, .. } if matches!(kind.itself(), FaultKind::Exit(_)) => {

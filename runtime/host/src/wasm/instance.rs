@@ -112,7 +112,12 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Opens what the grants name, for each member apart, and bounds what the instance may take.
-    pub(super) fn new(settled: &Settled, folder: &Path, members: &[Member]) -> Result<Self, StartError> {
+    pub(super) fn new(
+        settled: &Settled,
+        folder: &Path,
+        members: &[Member],
+        born: u64,
+    ) -> Result<Self, StartError> {
         let (mut reaches, mut rules, mut output) = (Vec::new(), Vec::new(), Vec::new());
         for (member, settled) in members.iter().zip(&settled.members) {
             let opened = open(member, settled, folder)?;
@@ -127,7 +132,7 @@ impl Prepared {
         table.set_max_capacity(handles);
         let limiter = Limiter::new(memory, members.len());
         let standing = Arc::clone(&members[0].standing);
-        let state = State::new(reaches, table, FilePolicy::new(rules), limiter, standing);
+        let state = State::new(reaches, table, FilePolicy::new(rules), limiter, standing, born);
         let mut store = Store::new(settled.component.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_trap();
@@ -312,22 +317,23 @@ impl Running {
     pub(super) fn begin(
         &mut self,
         ticker: &Ticker,
-        deadline: Duration,
+        end: u64,
         until: Option<Instant>,
         depth: usize,
         cancellation: Option<Cancellation>,
     ) {
+        let left = end.saturating_sub(ticker.epoch());
         match &cancellation {
             None => {
                 if self.store.data_mut().cancellation.is_some() {
                     self.store.epoch_deadline_trap();
                 }
-                self.store.set_epoch_deadline(ticks(deadline));
+                self.store.set_epoch_deadline(left);
             }
             Some(cancellation) => {
                 // It is looked at every tick, so that a guest that only computes can be ended.
-                let (cancellation, end) =
-                    (cancellation.clone(), Instant::now().checked_add(deadline + EPOCH_TICK));
+                let end = Instant::now().checked_add(super::compartment::in_ticks(left) + EPOCH_TICK);
+                let cancellation = cancellation.clone();
                 self.store.set_epoch_deadline(1);
                 self.store.epoch_deadline_callback(move |_| {
                     let late = end.is_some_and(|end| Instant::now() >= end);
@@ -339,7 +345,7 @@ impl Running {
             }
         }
         let state = self.store.data_mut();
-        state.epoch = ticker.epoch().saturating_add(ticks(deadline));
+        state.epoch = end;
         state.cancellation = cancellation;
         state.limiter.refused = None;
         state.deadline = until;

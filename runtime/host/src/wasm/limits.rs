@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-/// How often running components are looked at. A deadline is kept to within two of these.
+/// How often running components are looked at. A deadline is kept to within two of these, on a machine that has time for the thread which
+/// counts them, and is never early.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 
 /// Deadline of a call whose compartment sets none.

@@ -32,7 +32,7 @@ pub(super) struct Ungranted {
 impl Ungranted {
     /// The line that would allow it, with an example where it needs a parameter.
     pub(super) fn line(&self) -> String {
-        print::clause(&self.capability, &capability_manifest::example_scope(&self.capability))
+        print::suggestion(&self.capability, None)
     }
 }
 

@@ -80,6 +80,11 @@ impl Pool {
             return Err(NotTaken::TooManyCallers);
         }
         state.callers += 1;
+        if state.callers >= callers_max && !self.close_hot(&mut state) {
+            // Somebody came by way of the hot place since the look above.
+            state.callers -= 1;
+            return Err(NotTaken::TooManyCallers);
+        }
         let mut until = None;
         let taken = loop {
             if cancellation.is_some_and(Cancellation::is_cancelled) {
@@ -115,6 +120,19 @@ impl Pool {
         taken
     }
 
+    /// Nobody comes by way of the hot place from now on, as there are as many callers as there may be. False if somebody did.
+    fn close_hot(&self, state: &mut PoolState) -> bool {
+        match self.hot.reclaim() {
+            Found::Empty => true,
+            Found::Here(running) => {
+                state.hot = None;
+                state.idle.push(running);
+                true
+            }
+            Found::Out => false,
+        }
+    }
+
     /// An instance that waits. Where there is none, whoever has the hot one will come to the lock with it.
     fn find(&self, state: &mut PoolState, pinned: Option<u64>) -> Option<Box<Running>> {
         let position = match pinned {
@@ -134,7 +152,7 @@ impl Pool {
     }
 
     /// The place of [`Taken::Make`] is filled.
-    pub(super) fn made(&self, serial: u64) {
+    fn made(&self, serial: u64) {
         let mut state = self.lock();
         state.making -= 1;
         state.busy.push(serial);
@@ -173,8 +191,8 @@ impl Pool {
         let spent = if !keep {
             state.dropped.retain(|(of, _)| *of != serial);
             Some(running)
-        } else if state.hot.is_none() && state.waiters == 0 && (state.instances() as u64) < callers_max {
-            // Whoever comes by way of the hot place is not counted. There can be no more of them, with those who are, than instances.
+        } else if state.hot.is_none() && state.waiters == 0 && state.callers < callers_max {
+            // Whoever comes by way of the hot place is not counted: there is room for one more than those who are.
             state.hot = Some(serial);
             self.hot.put(running);
             None
@@ -201,7 +219,7 @@ impl Pool {
     }
 
     /// An instance that was taken is no more, or was never made.
-    pub(super) fn lost(&self, running: Option<&Running>) {
+    fn lost(&self, running: Option<&Running>) {
         let mut state = self.lock();
         match running {
             Some(running) => {
@@ -255,6 +273,69 @@ impl Pool {
         let state = self.lock();
         let running = state.busy.len() + state.making + usize::from(self.hot.is_out());
         (state.instances() - running.min(state.instances()), running)
+    }
+}
+
+/// A caller's place in a pool: an instance, or the place for one that is being made. Whoever drops it (a future that is dropped, a
+/// panic of the host's own code) gives it up, and the instance with it.
+pub(super) struct Seat<'p> {
+    pool: &'p Pool,
+    held: Held,
+}
+
+enum Held {
+    Nothing,
+    Making,
+    Running(Box<Running>),
+}
+
+impl<'p> Seat<'p> {
+    /// Of what was taken.
+    pub(super) fn new(pool: &'p Pool, taken: Taken) -> Self {
+        let held = match taken {
+            Taken::Ready(running) => Held::Running(running),
+            Taken::Make => Held::Making,
+        };
+        Self { pool, held }
+    }
+
+    /// The instance, if it is made.
+    pub(super) fn running(&mut self) -> Option<&mut Running> {
+        match &mut self.held {
+            Held::Running(running) => Some(running),
+            Held::Nothing | Held::Making => None,
+        }
+    }
+
+    /// Fills the place that an instance was made for.
+    pub(super) fn fill(&mut self, running: Box<Running>) {
+        debug_assert!(matches!(self.held, Held::Making), "it was for one to be made");
+        self.pool.made(running.serial);
+        self.held = Held::Running(running);
+    }
+
+    /// Leaves with the instance, which is the taker's to give back.
+    pub(super) fn into_running(mut self) -> Option<Box<Running>> {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Running(running) => Some(running),
+            other => {
+                self.held = other;
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => {}
+            Held::Making => self.pool.lost(None),
+            Held::Running(running) => {
+                self.pool.lost(Some(&running));
+                drop(running);
+            }
+        }
     }
 }
 

@@ -74,13 +74,14 @@ fn no_context() -> WasiCtx {
 }
 
 impl State {
-    /// `standing` is of any member: revocation is common to all.
+    /// `standing` is of any member: revocation is common to all. `born` is its epoch from before the grants were looked at.
     pub(super) fn new(
         mut reaches: Vec<Reach>,
         table: ResourceTable,
         files: FilePolicy,
         limiter: Limiter,
         standing: Arc<Standing>,
+        born: u64,
     ) -> Self {
         if reaches.len() > 1 {
             reaches.push(Reach::nothing(&standing));
@@ -90,7 +91,7 @@ impl State {
             table,
             files,
             limiter,
-            born: standing.epoch(),
+            born,
             standing,
             void: None,
             asked_revoked: false,
@@ -190,7 +191,8 @@ mod tests {
         let reach = Reach::new(no_context(), network);
         let limiter = Limiter::new(0, 1);
         let table = ResourceTable::new();
-        let mut state = State::new(vec![reach], table, FilePolicy::default(), limiter, Arc::clone(&standing));
+        let mut state =
+            State::new(vec![reach], table, FilePolicy::default(), limiter, Arc::clone(&standing), 0);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("an executor");
         let send = |state: &mut State| {

@@ -69,7 +69,11 @@ impl Ticker {
 
     /// From now on this is asked before the thread sleeps.
     pub(super) fn watch(&self, one: Weak<dyn Busy>) {
-        self.shared.all.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+        let mut all = self.shared.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|one| one.strong_count() > 0);
+        }
+        all.push(one);
     }
 
     /// How many epochs there were. A clock that costs a call nothing, and stands while no guest runs.
