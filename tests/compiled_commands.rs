@@ -117,11 +117,21 @@ fn a_build_script_that_reaches_what_nobody_grants_does_not_run() {
         assert!(!marker.exists(), "it did not run");
     }
     // The control: the same script, granted.
+    let (app, codec) = (workspace.read("app/Cargo.toml"), workspace.read("codec/Cargo.toml"));
     assert_eq!(run(&workspace, &["init", "--compiled", "--offline"]).code, Some(0));
     assert!(marker.exists(), "`init` grants what there is now, and runs it");
     std::fs::remove_file(&marker).expect("there");
     let check = run(&workspace, &["check", "--compiled", "--offline"]);
     assert_eq!(check.code, Some(0), "{check}");
+    // What is compiled already is judged again when grants are taken away, before Cargo starts it again.
+    workspace.write("app/Cargo.toml", &app);
+    workspace.write("codec/Cargo.toml", &codec);
+    workspace.write("codec/touched", "so that the script would run");
+    let _ = std::fs::remove_file(&marker);
+    let refused = run(&workspace, &["check", "--compiled", "--offline"]);
+    assert_eq!(refused.code, Some(4), "{refused}");
+    assert!(refused.stderr.contains("it did not run"), "{refused}");
+    assert!(!marker.exists(), "it did not run");
 }
 
 #[test]

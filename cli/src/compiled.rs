@@ -25,6 +25,9 @@ const FOLDER: &str = "cofferdam/audit";
 /// The file with what may run in the build, in that folder.
 const POLICY: &str = "cofferdam-judge.json";
 
+/// What of that build runs in builds, and by which policy it was judged.
+const RECORD: &str = "cofferdam-judged.json";
+
 /// Who is judged before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judged {
@@ -59,10 +62,13 @@ pub(crate) fn look(
     let folder = metadata.target_directory.as_std_path().join(FOLDER);
     let policy = folder.join(POLICY);
     let is_judged = judged == Judged::ByGrants && loaded.project.has_declarations();
-    let judge = if is_judged {
-        let resolution = resolve(&loaded.project);
-        let write = allowed(loaded, &resolution, code).write_ambient(&policy, ambient);
+    let allowed = is_judged.then(|| allowed(loaded, &resolve(&loaded.project), code));
+    let record = folder.join(RECORD);
+    let judge = if let Some(allowed) = &allowed {
+        let write = allowed.write_ambient(&policy, ambient);
         write.map_err(|error| Stop::Write(policy.display().to_string(), error))?;
+        let recheck = judge::recheck_ambient(&record, &policy, ambient);
+        recheck.map_err(|error| Stop::Write(folder.display().to_string(), error))?;
         let program =
             std::env::current_exe().map_err(|error| Stop::Read("this program".to_owned(), error))?;
         Some((program, vec![(judge::POLICY_VARIABLE.to_owned(), policy.display().to_string())]))
@@ -86,6 +92,8 @@ pub(crate) fn look(
         }
         Err(error) => return Err(error.into()),
     };
+    let remember = judge::remember_ambient(&record, &code.graph, &artifacts, allowed, ambient);
+    remember.map_err(|error| Stop::Write(record.display().to_string(), error))?;
     code.compiled = Some(examine_ambient(&code.graph, &artifacts, &code.table, ambient)?);
     Ok(Built::Seen)
 }

@@ -149,6 +149,8 @@ fn command(options: &BuildOptions) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(&options.folder);
+    // Cargo sets it for programs only, and the judge goes by that.
+    command.env_remove("CARGO_BIN_NAME");
     match told(&|name| std::env::var_os(name), &options.folder, &|path| std::fs::read_to_string(path).ok()) {
         Told::Variable(name, value) => {
             command.env(name, value);

@@ -9,9 +9,10 @@ use std::process::{Command, ExitCode};
 
 use ambient_authority::AmbientAuthority;
 use capability_manifest::{Capability, HostCapability};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::build::{Artifact, Made};
+use super::build::{Artifact, Artifacts, Made};
 use super::code_graph::CodeGraph;
 use super::examine::roots;
 use super::facts::{Layer, Uses};
@@ -84,6 +85,65 @@ impl Policy {
 pub fn refusals_ambient(policy: &Path, _: AmbientAuthority) -> Vec<Refusal> {
     let text = std::fs::read_to_string(refusals_path(policy)).unwrap_or_default();
     serde_json::from_str::<Refusals>(&text).map(|all| all.refused).unwrap_or_default()
+}
+
+/// What runs in builds and is compiled already, with the policy by which it was judged.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Compiled {
+    policy: Option<Policy>,
+    /// Package, crate, whether it is a build script, and the file.
+    files: Vec<(String, String, bool, PathBuf)>,
+}
+
+/// Notes what a build made that runs in builds. `policy` is what it was judged by.
+///
+/// # Errors
+/// When the file cannot be written.
+///
+/// # Authority
+/// Writes `record`.
+pub fn remember_ambient(
+    record: &Path,
+    graph: &Graph,
+    artifacts: &Artifacts,
+    policy: Option<Policy>,
+    _: AmbientAuthority,
+) -> std::io::Result<()> {
+    let files = artifacts.files.iter().filter_map(|file| {
+        let is_script = file.made == Made::BuildScript;
+        let of = &graph.packages[file.package];
+        let package = format!("{}@{}", of.name, of.version);
+        (is_script || file.made == Made::ProcMacro)
+            .then(|| (package, file.name.clone(), is_script, file.path.clone()))
+    });
+    let text = serde_json::to_string(&Compiled { policy, files: files.collect() });
+    std::fs::write(record, text.map_err(std::io::Error::other)?)
+}
+
+/// Judges what earlier builds compiled, where they judged by another policy or by none: Cargo would start it without compiling it
+/// again. What is refused is removed, so that it is compiled, and judged, anew.
+///
+/// # Errors
+/// When a file cannot be removed.
+///
+/// # Authority
+/// Reads `record` and the files that it names, and removes those.
+pub fn recheck_ambient(record: &Path, policy: &Path, ambient: AmbientAuthority) -> std::io::Result<()> {
+    let Ok(text) = std::fs::read_to_string(record) else { return Ok(()) };
+    // A record that cannot be read is no reason to trust what it should have named, and names nothing: the build judges then.
+    let Ok(known) = serde_json::from_str::<Compiled>(&text) else { return std::fs::remove_file(record) };
+    if known.policy.is_some() && known.policy == read_policy(policy).ok() {
+        return Ok(());
+    }
+    known.files.into_par_iter().with_max_len(1).try_for_each(|(package, krate, is_script, path)| {
+        let made = if is_script { Made::BuildScript } else { Made::ProcMacro };
+        let compilation = Compilation { made, krate, path, package };
+        if !compilation.path.is_file() || compilation.judge(policy, ambient).is_empty() {
+            return Ok(());
+        }
+        compilation.remove()
+    })
 }
 
 fn refusals_path(policy: &Path) -> PathBuf {
@@ -196,8 +256,9 @@ impl Compilation {
             .find_map(|pair| (pair[0] == "-C").then(|| pair[1].strip_prefix("extra-filename=")).flatten());
         let extra = extra.unwrap_or_default();
         let kind = after("--crate-type")?;
-        // Cargo names the program that it compiles in a variable, unless it is a build script.
-        let is_script = kind == "bin" && variable("CARGO_BIN_NAME").is_none();
+        // Cargo names the program that it compiles in a variable, unless it is a build script; those it puts below `build`.
+        let is_below_build = Path::new(folder).parent().is_some_and(|parent| parent.ends_with("build"));
+        let is_script = kind == "bin" && (is_below_build || variable("CARGO_BIN_NAME").is_none());
         let (made, file) = match kind {
             "proc-macro" => (
                 Made::ProcMacro,
@@ -210,6 +271,22 @@ impl Compilation {
         };
         let package = format!("{}@{}", variable("CARGO_PKG_NAME")?, variable("CARGO_PKG_VERSION")?);
         Some(Self { made, krate, path: Path::new(folder).join(file), package })
+    }
+
+    /// Removes what was compiled; of a build script also the names that Cargo gives it.
+    fn remove(&self) -> std::io::Result<()> {
+        if self.made == Made::BuildScript
+            && let Some(folder) = self.path.parent()
+        {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().replace('-', "_");
+                if name.starts_with(&self.krate) && path.is_file() && path != self.path {
+                    std::fs::remove_file(path)?;
+                }
+            }
+        }
+        std::fs::remove_file(&self.path)
     }
 
     fn what(&self) -> &'static str {
@@ -307,7 +384,10 @@ mod tests {
             (Made::BuildScript, Path::new("/t/b/build_script_build-1a"))
         );
         assert_eq!(found.package, "codec@1.0.0");
-        assert_eq!(compilation(script, Some("codec")), None, "a program of that name");
+        let program = script.replace("/t/b", "/t/debug/deps");
+        assert_eq!(compilation(&program, Some("codec")), None, "a program of that name");
+        let below = script.replace("/t/b", "/t/debug/build/codec-1a");
+        assert!(compilation(&below, Some("codec")).is_some(), "whatever the environment says");
         let library = "--crate-name codec src/lib.rs --crate-type lib -C extra-filename=-1a --out-dir /t/d";
         assert_eq!(compilation(library, None), None);
         let plugin =
