@@ -14,6 +14,9 @@ pub(crate) fn number(files: &[Pieces<'_>], name: &str) -> Option<u64> {
     let mut own: HashMap<u64, usize> = HashMap::new();
     for file in files.iter().filter(|file| !file.is_foreign) {
         for piece in file.pieces.iter().filter(|piece| piece.is_defined) {
+            if own.values().chain(copies.values()).sum::<usize>() >= ENOUGH {
+                break;
+            }
             let Some(symbol) = piece.name.and_then(mangled::parse) else { continue };
             match symbol.copied_for {
                 Some(krate) if krate.name == name => *copies.entry(krate.number).or_default() += 1,
@@ -35,3 +38,6 @@ pub(crate) fn number(files: &[Pieces<'_>], name: &str) -> Option<u64> {
         })
         .or_else(|| most(&copies))
 }
+
+/// Functions that are counted: a crate's own are among the first.
+const ENOUGH: usize = 2_000;

@@ -35,7 +35,7 @@ enum Form {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Symbol<'a> {
     pub(crate) path: ItemPath<'a>,
-    /// Functions among the generic arguments, at any depth: what is called may call them.
+    /// Functions of std among the generic arguments, at any depth: what is called may call them.
     pub(crate) handed: Vec<ItemPath<'a>>,
     /// The crate for which a copy was compiled.
     pub(crate) copied_for: Option<CrateName<'a>>,
@@ -65,6 +65,9 @@ pub(crate) fn parse(name: &str) -> Option<Symbol<'_>> {
     let copied_for = if parser.at < text.len() { Some(parser.path()?.krate) } else { None };
     (parser.at == text.len()).then_some(Symbol { path, handed, copied_for })
 }
+
+/// Room for the words of most paths.
+const WORDS_USUAL: usize = 8;
 
 struct Parser<'a> {
     text: &'a str,
@@ -171,7 +174,9 @@ impl<'a> Parser<'a> {
                 let number = self.disambiguator()?;
                 let name = self.word()?;
                 let krate = CrateName { name, number };
-                Some(ItemPath { krate, words: vec![name], in_trait: None, form: Form::Type })
+                let mut words = Vec::with_capacity(WORDS_USUAL);
+                words.push(name);
+                Some(ItemPath { krate, words, in_trait: None, form: Form::Type })
             }
             b'N' => {
                 let space = self.next()?;
@@ -293,7 +298,9 @@ impl<'a> Parser<'a> {
             _ => {
                 self.at -= 1;
                 let path = self.path()?;
-                if path.form == Form::Value && self.lifted == 0 {
+                // Only those of std are looked up by anybody.
+                let is_std = matches!(path.krate.name, "std" | "core" | "alloc");
+                if path.form == Form::Value && self.lifted == 0 && is_std {
                     self.handed.push(path.clone());
                 }
                 return Some(Kind::Named(path));

@@ -70,7 +70,7 @@ impl Meaning {
 /// Which package each crate of compiled code is.
 #[derive(Debug, Default)]
 pub(crate) struct Crates {
-    known: HashMap<(String, u64), PackageIndex>,
+    known: HashMap<String, Vec<(u64, PackageIndex)>>,
     /// Crates whose number nothing in their library shows, by name: all that they have is generic. None where two share a name.
     nameless: HashMap<String, Option<PackageIndex>>,
     /// The crates that came with the compiler.
@@ -88,7 +88,7 @@ impl Crates {
     }
 
     pub(crate) fn add(&mut self, name: &str, number: u64, package: PackageIndex) {
-        self.known.insert((name.to_owned(), number), package);
+        self.known.entry(name.to_owned()).or_default().push((number, package));
     }
 
     /// A crate whose number is not known.
@@ -132,7 +132,15 @@ impl<'t> Meanings<'t> {
             mangled::parse(name)
                 .is_none_or(|symbol| self.owner(symbol.path.krate) != Owner::Package(*package))
         });
-        false_ones.map(|(name, package, is_foreign)| (name.to_owned(), (package, is_foreign))).collect()
+        let mut found: HashMap<String, Option<(PackageIndex, bool)>> = HashMap::new();
+        for (name, package, is_foreign) in false_ones {
+            // What is private to a file can have its name in several packages, and then says nothing.
+            let entry = found.entry(name.to_owned()).or_insert(Some((package, is_foreign)));
+            if entry.is_some_and(|(known, _)| known != package) {
+                *entry = None;
+            }
+        }
+        found.into_iter().filter_map(|(name, of)| Some((name, of?))).collect()
     }
 
     /// What a name means. `home` is the package in whose files it is defined, when that is known.
@@ -180,7 +188,8 @@ impl<'t> Meanings<'t> {
     }
 
     fn owner(&self, krate: mangled::CrateName<'_>) -> Owner {
-        if let Some(package) = self.crates.known.get(&(krate.name.to_owned(), krate.number)) {
+        let mut same_name = self.crates.known.get(krate.name).into_iter().flatten();
+        if let Some((_, package)) = same_name.find(|(number, _)| *number == krate.number) {
             return Owner::Package(*package);
         }
         match &self.own {
@@ -195,8 +204,8 @@ impl<'t> Meanings<'t> {
 
     fn plain(&self, name: &str, home: Option<PackageIndex>, is_defined: bool) -> Meaning {
         let plain = Meaning { is_plain: true, ..Meaning::NOBODY };
-        // Names that the compiler gives to constants.
-        if name.starts_with(".L") || name.starts_with("anon.") {
+        // Names that the compiler gives to constants, and to the one function that catches panics, in each crate its own.
+        if name.starts_with(".L") || name.starts_with("anon.") || name == "__rust_try" {
             return Meaning::NOBODY;
         }
         if let Some(package) = home {
