@@ -39,7 +39,8 @@ fn measure(mut group: Group) {
     );
     drop((spin, both));
 
-    let (mut events, mut packets, mut channels) = (Events::default(), Packets::default(), Channels::default());
+    let (mut events, mut packets, mut channels) =
+        (Events::default(), Packets::default(), Channels::default());
     group.turns(
         "the same call, and other ways to make it",
         30,
@@ -69,7 +70,9 @@ fn measure(mut group: Group) {
     );
     drop(asleep);
 
-    for (bytes, rounds, most) in [(4 << 10, 500, None), (64 << 10, 100, None), (1 << 20, 20, Some(TimesAtMost(1.3)))] {
+    for (bytes, rounds, most) in
+        [(4 << 10, 500, None), (64 << 10, 100, None), (1 << 20, 20, Some(TimesAtMost(1.3)))]
+    {
         let data = vec![7_u8; bytes];
         let mut back = vec![0_u8; bytes];
         let mut floor = PingPong::new(bytes, Waiting::SpinThenSleep);

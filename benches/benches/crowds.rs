@@ -78,7 +78,9 @@ fn throughput(group: &mut Group) {
     for backend in ["wasm", "process"] {
         let (_apps, guests) = apps(backend, processors);
         group.turns(
-            &format!("one {backend} call, with a caller on each of {processors} processors and with one caller"),
+            &format!(
+                "one {backend} call, with a caller on each of {processors} processors and with one caller"
+            ),
             30,
             2000,
             vec![
@@ -102,7 +104,9 @@ fn more_callers_than_processors(group: &mut Group) {
         vec![
             side_itself("ours", |rounds| together(&guests, rounds)),
             side_itself("raw: as many pairs that sleep", |rounds| together_raw(&mut asleep, rounds)),
-            side_itself("raw: as many pairs that spin first, always", |rounds| together_raw(&mut fixed, rounds)),
+            side_itself("raw: as many pairs that spin first, always", |rounds| {
+                together_raw(&mut fixed, rounds)
+            }),
         ],
         &[None, None],
     );
@@ -117,7 +121,8 @@ fn one_processor(group: &mut Group) {
     rustix::thread::sched_setaffinity(None, &first).expect("it is one of those that there are");
     let app = App::new("measured", "process", EDGE_OF_ONE);
     let guest = api(app.edge());
-    let (mut asleep, mut fixed) = (PingPong::new(0, Waiting::Sleep), PingPong::new(0, Waiting::SpinThenSleep));
+    let (mut asleep, mut fixed) =
+        (PingPong::new(0, Waiting::Sleep), PingPong::new(0, Waiting::SpinThenSleep));
     group.turns(
         "a process call, when caller and guest have one processor together",
         40,
@@ -138,7 +143,8 @@ fn one_processor(group: &mut Group) {
 /// What an allowed system call costs more in a guest than outside.
 fn filter(group: &mut Group) {
     const CALLS: u32 = 20_000;
-    let (process, inline) = (App::new("measured", "process", EDGE_OF_ONE), App::new("measured", "inline", EDGE_OF_ONE));
+    let (process, inline) =
+        (App::new("measured", "process", EDGE_OF_ONE), App::new("measured", "inline", EDGE_OF_ONE));
     let (inside, outside) = (api(process.edge()), api(inline.edge()));
     let each = |guest: &Api| {
         let began = Instant::now();
@@ -200,7 +206,8 @@ fn idle_compartments(group: &mut Group) {
     let count: u32 = if group.is_quick() { 1_000 } else { 10_000 };
     let (bytes, plan) = (built("measured", "wasm"), planned());
     let folder = tempfile::tempdir().expect("a folder");
-    let cache = cofferdam::wasm::CodeCache::open_ambient(folder.path(), ambient_authority()).expect("a cache");
+    let cache =
+        cofferdam::wasm::CodeCache::open_ambient(folder.path(), ambient_authority()).expect("a cache");
     let host = WasmHost::with_cache(cache).expect("an engine");
     let log = AuditLog::discard();
     let start = || {

@@ -38,25 +38,34 @@ fn measure(mut group: Group) {
                 micros(began.elapsed().saturating_sub(less))
             }
         };
-        let crash = side_itself("a crash", after(Duration::ZERO, |guest| {
-            let error = guest.crash().expect_err("it aborts");
-            assert!(matches!(error, CallError::Fault { .. }), "{error}");
-            error
-        }));
-        let late = side_itself("a missed deadline, from the deadline on", after(DEADLINE, |guest| {
-            let error = guest.hang().expect_err("it hangs");
-            assert!(matches!(error, CallError::Deadline { .. }), "{error}");
-            error
-        }));
+        let crash = side_itself(
+            "a crash",
+            after(Duration::ZERO, |guest| {
+                let error = guest.crash().expect_err("it aborts");
+                assert!(matches!(error, CallError::Fault { .. }), "{error}");
+                error
+            }),
+        );
+        let late = side_itself(
+            "a missed deadline, from the deadline on",
+            after(DEADLINE, |guest| {
+                let error = guest.hang().expect_err("it hangs");
+                assert!(matches!(error, CallError::Deadline { .. }), "{error}");
+                error
+            }),
+        );
         let soon = [Some(MicrosAtMost(SOON))];
         group.turns(&format!("a {backend} guest crashes"), 40, 1, vec![crash], &soon);
         group.turns(&format!("a {backend} guest misses its deadline"), 30, 1, vec![late], &soon);
         if backend == "process" {
-            let forbidden = side_itself("a forbidden system call", after(Duration::ZERO, |guest| {
-                let error = guest.open().expect_err("nobody granted it");
-                assert!(matches!(error, CallError::Violation { .. }), "{error}");
-                error
-            }));
+            let forbidden = side_itself(
+                "a forbidden system call",
+                after(Duration::ZERO, |guest| {
+                    let error = guest.open().expect_err("nobody granted it");
+                    assert!(matches!(error, CallError::Violation { .. }), "{error}");
+                    error
+                }),
+            );
             group.turns("a process guest opens a file that nobody granted", 40, 1, vec![forbidden], &soon);
         }
     }

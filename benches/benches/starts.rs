@@ -66,7 +66,11 @@ fn measure(mut group: Group) {
         side("raw: a clone with the same namespaces, a filter, exec, end", || raw_start(&program, &filter)),
         side("raw: vfork, exec, end", || {
             let mut command = Command::new(&guest.program);
-            command.stdin(Stdio::null()).stderr(Stdio::null()).status().expect("it ends at once, without a host");
+            command
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .expect("it ends at once, without a host");
         }),
         side("without the launcher that stays", || fresh(&alone)),
     ];
@@ -115,7 +119,10 @@ fn bubblewrap(program: &Path) -> Option<Side<'_>> {
     };
     Some(side("bubblewrap: all namespaces, one program, end", move || {
         let mut command = Command::new(&bwrap);
-        command.args(["--unshare-all", "--die-with-parent", "--ro-bind"]).arg(program).args(["/guest", "/guest"]);
+        command
+            .args(["--unshare-all", "--die-with-parent", "--ro-bind"])
+            .arg(program)
+            .args(["/guest", "/guest"]);
         command.stdin(Stdio::null()).stderr(Stdio::null()).status().expect("it runs");
     }))
 }

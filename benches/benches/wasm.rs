@@ -57,7 +57,6 @@ const CALLER: &str = r#"(component
   (instance $api (export "many-empty" (func $many-empty)) (export "many-ends" (func $many-ends)))
   (export "bench:caller/api@1.0.0" (instance $api)))"#;
 
-
 const TIMES: u32 = 1_000;
 
 macro_rules! function {
@@ -78,7 +77,6 @@ function!(Empty, "bench:guest/api@1.0.0", "empty", "func()", (), ());
 function!(Ends, "bench:guest/api@1.0.0", "ends", "func(data: list<u8>) -> u32", (&'a [u8],), (u32,));
 function!(ManyEmpty, "bench:caller/api@1.0.0", "many-empty", "func(times: u32)", (u32,), ());
 function!(ManyEnds, "bench:caller/api@1.0.0", "many-ends", "func(times: u32, length: u32)", (u32, u32), ());
-
 
 fn runtime(grants: &str, link: &str) -> (Runtime, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -150,7 +148,11 @@ fn fresh(engine: &Engine, pre: &InstancePre<()>) -> (Store<()>, Instance) {
     (store, instance)
 }
 
-fn exported(store: &mut Store<()>, instance: &Instance, name: &str) -> wasmtime::component::ComponentExportIndex {
+fn exported(
+    store: &mut Store<()>,
+    instance: &Instance,
+    name: &str,
+) -> wasmtime::component::ComponentExportIndex {
     let api = instance.get_export_index(&mut *store, None, "bench:guest/api@1.0.0").expect("there");
     instance.get_export_index(&mut *store, Some(&api), name).expect("there")
 }
@@ -314,7 +316,8 @@ fn starts(group: &mut Group) {
         vec![
             side("a start", || {
                 let ambient = ambient_authority();
-                let started = WasmCompartment::start_ambient(&host, &plan, &bytes, Path::new("."), &log, ambient);
+                let started =
+                    WasmCompartment::start_ambient(&host, &plan, &bytes, Path::new("."), &log, ambient);
                 started.expect("starts").call("bench:guest/api@1.0.0#empty", &[]).expect("answers");
             }),
             side("raw: code from a file, linked, instantiated, called", || from_file(&engine, &path)),

@@ -14,7 +14,8 @@ fn main() -> ExitCode {
     if let Some(code) = cofferdam::process::run_as_launcher() {
         return code;
     }
-    if let Some(group) = Group::begin("work", "What does a sandbox cost a program that does real work in it?") {
+    if let Some(group) = Group::begin("work", "What does a sandbox cost a program that does real work in it?")
+    {
         measure(group);
     }
     ExitCode::SUCCESS

@@ -145,7 +145,8 @@ impl Default for Events {
     fn default() -> Self {
         let event = || eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor");
         let (there, back) = (event(), event());
-        let (theirs, ours) = (there.try_clone().expect("a descriptor"), back.try_clone().expect("a descriptor"));
+        let (theirs, ours) =
+            (there.try_clone().expect("a descriptor"), back.try_clone().expect("a descriptor"));
         let thread = std::thread::spawn(move || {
             let mut bytes = [0; 8];
             while rustix::io::read(&theirs, &mut bytes).is_ok() && u64::from_ne_bytes(bytes) == 1 {
@@ -188,8 +189,9 @@ pub struct Packets {
 
 impl Default for Packets {
     fn default() -> Self {
-        let (socket, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .expect("a pair of sockets");
+        let (socket, other) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("a pair of sockets");
         let thread = std::thread::spawn(move || {
             let mut buffer = [0; 64];
             loop {
@@ -335,7 +337,14 @@ pub fn raw_start(program: &OwnedFd, filter: &[libc::sock_filter]) {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const header);
             let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
-            libc::syscall(libc::SYS_execveat, program.as_raw_fd(), path, arguments.as_ptr(), none.as_ptr(), flags);
+            libc::syscall(
+                libc::SYS_execveat,
+                program.as_raw_fd(),
+                path,
+                arguments.as_ptr(),
+                none.as_ptr(),
+                flags,
+            );
             libc::_exit(1);
         }
     }

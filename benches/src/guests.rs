@@ -127,5 +127,7 @@ pub fn launcher() -> PathBuf {
 /// Whether a program can be started by its name.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder: PathBuf| folder.join(program)).find(|file: &PathBuf| Path::is_file(file))
+    std::env::split_paths(&path)
+        .map(|folder: PathBuf| folder.join(program))
+        .find(|file: &PathBuf| Path::is_file(file))
 }

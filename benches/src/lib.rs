@@ -170,7 +170,14 @@ impl Group {
 
     /// Measures in turns: so many batches of so many calls of each side. The first side is ours; promises are of the others in order, and
     /// with one side, of that.
-    pub fn turns(&mut self, what: &str, batches: u32, rounds: u32, mut sides: Vec<Side<'_>>, promises: &[Option<Promise>]) {
+    pub fn turns(
+        &mut self,
+        what: &str,
+        batches: u32,
+        rounds: u32,
+        mut sides: Vec<Side<'_>>,
+        promises: &[Option<Promise>],
+    ) {
         if self.filter.as_ref().is_some_and(|filter| !what.contains(filter.as_str())) {
             return;
         }
@@ -186,7 +193,8 @@ impl Group {
         }
         let own = values[0].clone();
         let measured = sides.iter().zip(values).enumerate().map(|(at, (side, values))| {
-            let ratio = (at > 0).then(|| Spread::of(own.iter().zip(&values).map(|(own, other)| own / other).collect()));
+            let ratio = (at > 0)
+                .then(|| Spread::of(own.iter().zip(&values).map(|(own, other)| own / other).collect()));
             let place = if sides.len() == 1 { Some(0) } else { at.checked_sub(1) };
             let promise = place.and_then(|place| promises.get(place).copied().flatten());
             let (at_most, at_least) = match promise {
@@ -196,13 +204,15 @@ impl Group {
             };
             Measured { name: side.name.clone(), value: Spread::of(values), ratio, at_most, at_least }
         });
-        let row = Row { what: what.to_owned(), unit: "µs".to_owned(), note: None, measured: measured.collect() };
+        let row =
+            Row { what: what.to_owned(), unit: "µs".to_owned(), note: None, measured: measured.collect() };
         self.say(row);
     }
 
     /// Values that were measured otherwise.
     pub fn values(&mut self, what: &str, unit: &str, measured: Vec<Measured>, note: Option<&str>) {
-        let row = Row { what: what.to_owned(), unit: unit.to_owned(), note: note.map(str::to_owned), measured };
+        let row =
+            Row { what: what.to_owned(), unit: unit.to_owned(), note: note.map(str::to_owned), measured };
         self.say(row);
     }
 

@@ -345,3 +345,32 @@ impl PoolState {
         self.idle.len() + self.busy.len() + self.making + usize::from(self.hot.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn a_place_that_is_dropped_is_free_again() {
+        let pool = Pool::default();
+        let take = || pool.take(1, 2, None, SOON, None);
+        let seat = Seat::new(&pool, take().ok().expect("there is room"));
+        assert_eq!(pool.counts(), (0, 1));
+        assert!(matches!(take(), Err(NotTaken::TooLate)), "the only place is taken");
+        drop(seat);
+        assert_eq!(pool.counts(), (0, 0));
+        assert!(matches!(take(), Ok(Taken::Make)));
+    }
+
+    #[test]
+    fn there_are_no_more_callers_than_there_may_be() {
+        let pool = Pool::default();
+        let take = || pool.take(3, 2, None, SOON, None);
+        let seats = [take(), take()].map(|taken| Seat::new(&pool, taken.ok().expect("there is room")));
+        assert!(matches!(take(), Err(NotTaken::TooManyCallers)));
+        drop(seats);
+        assert!(take().is_ok());
+    }
+}
