@@ -414,21 +414,128 @@ fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
     let reads = set(&["filesystem.read"]);
     assert_eq!(found(&workspace, "app -> leaf"), reads);
     let files = cached(&workspace);
-    assert_eq!(files.len(), 1, "the member is not cached: {files:?}");
-    let whole = std::fs::read(&files[0]).expect("readable");
+    let mut kinds: Vec<&str> =
+        files.iter().map(|file| file.extension().expect("a kind").to_str().expect("UTF-8")).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["files", "looks", "source", "source", "verdict"]);
+    let whole: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).expect("readable")).collect();
 
     // The cache is what is read: without the source the answer stays.
     workspace.write("vendor/leaf/src/lib.rs", "");
     assert_eq!(found(&workspace, "app -> leaf"), reads);
+    let verdict = files.iter().find(|file| file.extension().is_some_and(|kind| kind == "verdict"));
+    std::fs::remove_file(verdict.expect("there is one")).expect("removable");
+    assert_eq!(found(&workspace, "app -> leaf"), reads);
 
     // Cut off, changed in one bit, empty: read anew, so that the change of the source shows.
-    let mut flipped = whole.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 1;
-    for spoilt in [&whole[..whole.len() / 2], &flipped, &[]] {
-        std::fs::write(&files[0], spoilt).expect("writable");
+    let flip = |bytes: &[u8]| {
+        let mut flipped = bytes.to_vec();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 1;
+        flipped
+    };
+    let spoils: [&dyn Fn(&[u8]) -> Vec<u8>; 3] =
+        [&|bytes| bytes[..bytes.len() / 2].to_vec(), &flip, &|_| Vec::new()];
+    for spoil in spoils {
+        for (file, whole) in files.iter().zip(&whole) {
+            std::fs::write(file, spoil(whole)).expect("writable");
+        }
         assert_eq!(found(&workspace, "app -> leaf"), set(&[]));
-        assert_ne!(std::fs::read(&files[0]).expect("readable"), spoilt, "it is mended");
+        for (file, whole) in files.iter().zip(&whole) {
+            assert_ne!(std::fs::read(file).expect("readable"), spoil(whole), "{} is mended", file.display());
+        }
+    }
+}
+
+/// What has no checksum is known from an earlier run only while all that was looked at is as it was.
+#[test]
+fn a_member_that_changes_is_read_anew() {
+    let workspace = workspace("mod more; pub fn f() { codec::load() }", "pub fn load() {}", "");
+    assert_eq!(found(&workspace, "app"), set(&[]));
+    assert_eq!(found(&workspace, "app"), set(&[]));
+    // A file that was not there.
+    workspace.write("app/src/more.rs", "pub fn g() { std::thread::spawn(|| {}); }");
+    assert_eq!(found(&workspace, "app"), set(&["thread"]));
+    // Another text of the same length.
+    workspace.write("app/src/more.rs", "pub fn g() { std::process::exit(1);; }  ");
+    assert_eq!(found(&workspace, "app"), set(&["process.exit"]));
+    // A file in two places, and a dependency of it.
+    workspace.write("app/src/more/mod.rs", "");
+    workspace.write("codec/src/lib.rs", "pub fn load() { let _ = std::fs::read(\"x\"); }");
+    assert_eq!(found(&workspace, "app -> codec"), set(&["filesystem.read"]));
+    std::fs::remove_file(workspace.path().join("app/src/more.rs")).expect("removable");
+    assert_eq!(found(&workspace, "app"), set(&[]));
+    // Another feature, and another platform.
+    workspace.append("codec/Cargo.toml", "\n[features]\ndefault = [\"net\"]\nnet = []\n");
+    workspace.write("codec/src/lib.rs", "#[cfg(feature = \"net\")] pub fn load() { std::process::exit(1) }");
+    assert_eq!(found(&workspace, "app -> codec"), set(&["process.exit"]));
+    let manifest = workspace.read("codec/Cargo.toml").replace("[\"net\"]", "[]");
+    workspace.write("codec/Cargo.toml", &manifest);
+    assert_eq!(found(&workspace, "app -> codec"), set(&[]));
+}
+
+/// A workspace of a thousand crates, read and judged within an address space that the kernel bounds, cold and warm.
+#[test]
+fn a_thousand_crates_fit_into_bounded_memory() {
+    const CRATES: usize = 1000;
+    /// KiB of address space: the stacks of two threads that parse are 1 GiB of it, of which next to nothing is ever touched.
+    const MEMORY_KIB: u32 = 1_900_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |path: String, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(path, text).expect("writable");
+    };
+    write("Cargo.toml".to_owned(), "[workspace]\nmembers = [\"c*\"]\nresolver = \"3\"\n");
+    for index in 0..CRATES {
+        let below: Vec<usize> =
+            [index * 2 + 1, index * 2 + 2, index + 7].into_iter().filter(|at| *at < CRATES).collect();
+        let lines: String = below.iter().map(|at| format!("c{at} = {{ path = \"../c{at}\" }}\n")).collect();
+        write(
+            format!("c{index}/Cargo.toml"),
+            &format!(
+                "[package]\nname = \"c{index}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\n{lines}"
+            ),
+        );
+        let mut text = String::from("pub mod parts;\npub struct Own { at: usize }\n");
+        for at in &below {
+            text.push_str(&format!("pub use c{at}::run as run{at};\n"));
+        }
+        let calls: String = below.iter().map(|at| format!("run{at}(at);")).collect();
+        let last = if below.is_empty() { "let _ = std::fs::read(\"x\");" } else { "" };
+        text.push_str(&format!("pub fn run(at: usize) {{ parts::part0(at); {calls} {last} }}\n"));
+        write(format!("c{index}/src/lib.rs"), &text);
+        let parts: String = (0..60)
+            .map(|at| {
+                format!(
+                    "/// Part.\npub fn part{at}(at: usize) -> Vec<crate::Own> {{\n    let all: Vec<usize> = (0..at).map(|one| one + {at}).collect();\n    all.iter().map(|at| crate::Own {{ at: *at }}).collect()\n}}\n"
+                )
+            })
+            .collect();
+        write(format!("c{index}/src/parts.rs"), &parts);
+    }
+    for _ in ["cold", "warm"] {
+        let script = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" \"$@\"");
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_cofferdam"), "audit", "--format", "json"])
+            .current_dir(folder.path())
+            .env("COFFERDAM_CACHE", folder.path().join("cache"))
+            .env("RAYON_NUM_THREADS", "2")
+            .env("CARGO_NET_OFFLINE", "true")
+            .output()
+            .expect("bash is there");
+        let run = Run::new(output);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let document: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert_eq!(document["crates"].as_array().expect("a list").len(), CRATES);
+        let edges = document["edges"].as_array().expect("a list");
+        assert!(edges.len() > 2 * CRATES, "{}", edges.len());
+        let reaches = |edge: &serde_json::Value| edge["brings"].as_array().is_some_and(|all| !all.is_empty());
+        assert_eq!(
+            edges.iter().filter(|edge| reaches(edge)).count(),
+            edges.len(),
+            "a leaf is below every edge"
+        );
     }
 }
 

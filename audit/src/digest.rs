@@ -1,42 +1,39 @@
 //! What a target's source is, as one number: to say whether a build script is the one that somebody looked at.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ambient_authority::AmbientAuthority;
 use sha2::{Digest as _, Sha256};
 
-use crate::audit::Sources;
 use crate::cache::hex;
 use crate::package::{Graph, PackageIndex, TargetKind};
+use crate::sources::Sources;
 
-/// SHA-256, in lowercase hexadecimal, over the names and bytes of the files that a package's targets of a kind were read from.
-/// `None` when there is no such target, or when a file is gone since.
+/// For each package that has a target of a kind: SHA-256, in lowercase hexadecimal, over the names and bytes of the files that
+/// those targets were read from. A package of which a file is gone since is not in it.
 ///
 /// # Authority
 /// Reads those files.
-pub fn digest_ambient(
+pub fn digests_ambient(
     graph: &Graph,
     sources: &Sources,
-    package: PackageIndex,
     kind: TargetKind,
     _: AmbientAuthority,
-) -> Option<String> {
-    let of = &graph.packages[package];
-    let summary = sources.summary(package);
-    let mut files: BTreeSet<&str> = BTreeSet::new();
-    for (target, _) in summary.targets.iter().zip(&of.targets).filter(|(_, of)| of.kind == kind) {
-        files.extend(target.files.iter().map(|file| summary.files[*file as usize].as_str()));
-    }
-    if files.is_empty() {
-        return None;
-    }
-    let mut hash = Sha256::new();
-    for file in files {
-        let bytes = std::fs::read(of.folder.join(file)).ok()?;
-        for part in [file.as_bytes(), &bytes] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
+) -> BTreeMap<PackageIndex, String> {
+    let mut all = BTreeMap::new();
+    for (package, files) in sources.files_of(graph, kind) {
+        let mut hash = Sha256::new();
+        let read = files.iter().all(|file| {
+            let Ok(bytes) = std::fs::read(graph.packages[package].folder.join(file)) else { return false };
+            for part in [file.as_bytes(), &bytes] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+            true
+        });
+        if read {
+            all.insert(package, hex(&hash.finalize()));
         }
     }
-    Some(hex(&hash.finalize()))
+    all
 }

@@ -19,32 +19,34 @@ mod cache;
 mod claims;
 mod compiled;
 mod digest;
+mod facts;
 pub mod limits;
 mod link;
 mod map;
 mod package;
 mod predicate;
+mod revision;
 mod scan;
+mod sources;
 mod states;
 mod summary;
 mod table;
+mod whole;
 mod workspace;
 
-pub use audit::{
-    Audit, AuditError, Need, Reading, Sources, UnknownSource, UnsafeReach, Way, audit, audit_extent,
-    read_sources_ambient,
-};
+pub use audit::{Audit, AuditError, Need, UnknownSource, UnsafeReach, Way, audit, audit_extent};
 pub use cache::Cache;
 pub use claims::{Claim, Claims};
 pub use compiled::{
     Artifacts, BuildError, BuildOptions, Compiled, Layer, Layers, Measure, UnknownSymbol, UnreadObject,
     build_ambient, examine_ambient, judge,
 };
-pub use digest::digest_ambient;
+pub use digest::digests_ambient;
 pub use link::sets::Atom;
 pub use link::stage::{CodePlace, Extent};
 pub use package::{Dependency, Graph, Package, PackageIndex, Target, TargetKind};
 pub use predicate::{CfgSet, Predicate};
+pub use sources::{Reading, Sources, read_sources_ambient};
 pub use states::{State, States};
 pub use table::{Table, TableError};
 pub use workspace::names_a_triple;

@@ -34,6 +34,9 @@ pub const ARGUMENTS_MAX: usize = 960;
 /// Longest literal that is kept as an argument, bytes.
 pub const ARGUMENT_BYTES_MAX: usize = 200;
 
+/// Most bytes that are kept in the cache's folder; the oldest go first. A workspace of 400 packages takes about 15 MiB.
+pub const CACHE_TOTAL_BYTES_MAX: u64 = 512 << 20;
+
 /// Largest cached summary that is read, bytes.
 pub const CACHE_BYTES_MAX: u64 = 256 << 20;
 

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use capability_manifest::Capability;
 
-use crate::audit::{Audit, Sources, Way, audit_extent};
+use crate::audit::{Audit, Way, judged, known};
 use crate::compiled::{Compiled, Layers};
 use crate::link::stage::Extent;
 use crate::package::{Graph, PackageIndex};
+use crate::sources::Sources;
 use crate::table::Table;
 
 /// In which state a capability is reached. The first is the strongest.
@@ -57,10 +58,19 @@ impl<'s> States<'s> {
     pub fn new(
         graph: &'s Graph,
         sources: &'s Sources,
-        table: &Table,
+        table: &'s Table,
         compiled: Option<&'s Compiled>,
     ) -> Self {
-        let of = |extent| audit_extent(graph, sources, table, extent, compiled);
+        let extents = [Extent::Used, Extent::Compiled, Extent::AnyCfg];
+        if compiled.is_none()
+            && let [Some(used), Some(compiled), Some(any_cfg)] =
+                extents.map(|extent| known(graph, sources, table, extent))
+        {
+            return Self { used, compiled, any_cfg };
+        }
+        // Read once, by this thread, before three ask for it.
+        sources.summaries(graph);
+        let of = |extent| judged(graph, sources, table, extent, compiled);
         let (used, (compiled, any_cfg)) =
             rayon::join(|| of(Extent::Used), || rayon::join(|| of(Extent::Compiled), || of(Extent::AnyCfg)));
         Self { used, compiled, any_cfg }

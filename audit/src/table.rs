@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use capability_manifest::{CapabilityPage, HostCapability};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 /// The tables, ready to be asked.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Table {
     prefixes: Vec<(String, Vec<HostCapability>)>,
     /// Items of std that only compiled code names.
     compiled: HashMap<String, Vec<HostCapability>>,
+    /// Of all that it was made of.
+    pub(crate) digest: [u8; 32],
 }
 
 /// A method that is called without its type being named.
@@ -144,10 +147,16 @@ impl Table {
             harmless_prefixes: Vec::new(),
             prefixes: Vec::new(),
             compiled: HashMap::new(),
+            digest: [0; 32],
         };
+        let mut hash = Sha256::new();
+        hash.update(STD);
+        hash.update(SYMBOLS);
+        hash.update(COMPILED);
         for capability in HostCapability::all() {
             let page = CapabilityPage::load(capability)
                 .map_err(|error| TableError { file: "../capabilities", message: error.to_string() })?;
+            hash.update(format!("{}{:?}", capability.name(), page.acquired_by));
             for item in &page.acquired_by.std {
                 table.std.entry(canonical(item)).or_default().push(capability);
             }
@@ -158,6 +167,7 @@ impl Table {
         table.read_std()?;
         table.read_symbols()?;
         table.read_compiled()?;
+        table.digest = hash.finalize().into();
         Ok(table)
     }
 

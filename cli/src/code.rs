@@ -18,6 +18,7 @@ use cofferdam_audit::{
 
 use crate::Stop;
 use crate::document::{ReachDocument, WayStepDocument};
+use crate::progress::while_running;
 
 /// A graph to audit.
 pub(crate) struct Code {
@@ -66,12 +67,16 @@ impl Code {
 
     /// What is used, by all layers that looked.
     pub(crate) fn verdict(&self) -> Audit<'_> {
-        audit_extent(&self.graph, &self.sources, &self.table, Extent::Used, self.compiled.as_ref())
+        while_running("judging", || {
+            audit_extent(&self.graph, &self.sources, &self.table, Extent::Used, self.compiled.as_ref())
+        })
     }
 
     /// All three states, by all layers that looked.
     pub(crate) fn states(&self) -> States<'_> {
-        States::new(&self.graph, &self.sources, &self.table, self.compiled.as_ref())
+        while_running("judging", || {
+            States::new(&self.graph, &self.sources, &self.table, self.compiled.as_ref())
+        })
     }
 
     /// Reads one package by itself, with its default features: what it depends on is not there.

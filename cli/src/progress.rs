@@ -14,6 +14,47 @@ const DETAIL_CHARS_MAX: usize = 50;
 /// How often a spinner turns while nothing is told.
 const TURN: Duration = Duration::from_millis(120);
 
+/// What takes longer than this is said, on a terminal.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Runs something that tells nothing of itself. When it takes long, a terminal shows since when.
+pub(crate) fn while_running<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    if std::io::stderr().is_terminal() {
+        shown_while(what, QUIET, &mut std::io::stderr(), run)
+    } else {
+        run()
+    }
+}
+
+fn shown_while<T>(
+    what: &str,
+    quiet: Duration,
+    out: &mut (impl std::io::Write + Send),
+    run: impl FnOnce() -> T,
+) -> T {
+    let (running, ended) = std::sync::mpsc::channel::<()>();
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut wait = quiet;
+            let mut shown = false;
+            // An answer comes never: the other end is dropped when there is nothing more to wait for.
+            while ended.recv_timeout(wait) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let _ = write!(out, "\r{what}: {} s", began.elapsed().as_secs());
+                let _ = out.flush();
+                shown = true;
+                wait = Duration::from_secs(1);
+            }
+            if shown {
+                let _ = write!(out, "\r{:width$}\r", "", width = what.len() + 16);
+            }
+        });
+        let result = run();
+        drop(running);
+        result
+    })
+}
+
 /// What draws.
 pub(crate) struct Drawn {
     bar: Option<ProgressBar>,
@@ -77,4 +118,38 @@ fn style(template: &str) -> ProgressStyle {
 
 fn line(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", render::printable(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_is_said_and_taken_away_again() {
+        let (seen, waits) = std::sync::mpsc::channel::<()>();
+        struct Tells(std::sync::mpsc::Sender<()>, Vec<u8>);
+        impl std::io::Write for Tells {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let _ = self.0.send(());
+                self.1.write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut told = Tells(seen, Vec::new());
+        // It ends once it was seen to be said.
+        let result = shown_while("judging", Duration::ZERO, &mut told, || waits.recv().is_ok());
+        assert!(result);
+        let text = String::from_utf8(told.1).expect("UTF-8");
+        assert!(text.starts_with("\rjudging: 0 s"), "{text:?}");
+        assert!(text.ends_with("\r"), "{text:?}");
+    }
+
+    #[test]
+    fn what_ends_soon_is_not_said() {
+        let mut out = Vec::new();
+        assert_eq!(shown_while("judging", Duration::from_secs(3600), &mut out, || 7), 7);
+        assert_eq!(out, Vec::<u8>::new());
+    }
 }

@@ -40,11 +40,11 @@ pub(crate) fn findings(
     all
 }
 
-struct Judge<'a> {
+struct Judge<'a, 's> {
     project: &'a Project,
     resolution: &'a Resolution,
     code: &'a Code,
-    verdict: &'a Audit<'a>,
+    verdict: &'a Audit<'s>,
 }
 
 /// The capabilities of some atoms that someone has to grant.
@@ -123,7 +123,7 @@ impl Granted {
     }
 }
 
-impl Judge<'_> {
+impl Judge<'_, '_> {
     fn package(&self, index: CrateIndex) -> Option<PackageIndex> {
         self.code.packages.get(&index).copied()
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
 use cofferdam::manifest::{Code as MessageCode, Diagnostic, print};
-use cofferdam_audit::{Audit, TargetKind, digest_ambient};
+use cofferdam_audit::{Audit, TargetKind, digests_ambient};
 use serde::Deserialize;
 
 use crate::code::Code;
@@ -43,14 +43,12 @@ impl Record {
         let name = |index| project.package(index).name.as_str();
         let edges = project.edges().map(|edge| project.edge(edge));
         let edges = edges.map(|edge| format!("{} -> {}", name(edge.from), name(edge.to))).collect();
-        let build_scripts = (0..code.graph.packages.len())
-            .filter(|package| !code.graph.packages[*package].member)
-            .filter_map(|package| {
-                let of = &code.graph.packages[package];
-                let digest =
-                    digest_ambient(&code.graph, &code.sources, package, TargetKind::BuildScript, ambient)?;
-                Some((format!("{} {}", of.name, of.version), digest))
-            })
+        let digests = digests_ambient(&code.graph, &code.sources, TargetKind::BuildScript, ambient);
+        let build_scripts = digests
+            .into_iter()
+            .map(|(package, digest)| (&code.graph.packages[package], digest))
+            .filter(|(of, _)| !of.member)
+            .map(|(of, digest)| (format!("{} {}", of.name, of.version), digest))
             .collect();
         Self { version: VERSION, edges, build_scripts }
     }

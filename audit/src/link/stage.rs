@@ -172,6 +172,17 @@ impl<'s> Stage<'s> {
         self.live.names.units[unit].package
     }
 
+    /// The nodes of a package, in their order.
+    fn nodes_of(&self, package: PackageIndex) -> impl Iterator<Item = u32> + '_ {
+        let items = self.live.names.item_count();
+        let units = self.live.names.units.iter().filter(move |unit| unit.package == package);
+        let declared = units.flat_map(|unit| unit.base..unit.base + unit.target.items.len() as u32);
+        let passed_on = (items..).zip(&self.live.aliases);
+        declared.chain(passed_on.filter_map(move |(node, (unit, ..))| {
+            (self.live.names.units[*unit].package == package).then_some(node)
+        }))
+    }
+
     fn is_foreign(&self, node: u32) -> bool {
         node < self.live.names.item_count() && {
             let (unit, item) = self.live.names.item_of(node);
@@ -312,8 +323,8 @@ impl<'s> Stage<'s> {
         package: PackageIndex,
         wanted: &dyn Fn(&Atom) -> bool,
     ) -> Option<(Vec<CodePlace>, String)> {
-        for node in 0..self.live.used.len() as u32 {
-            if !self.live.used[node as usize] || self.package_of(node) != package {
+        for node in self.nodes_of(package) {
+            if !self.live.used[node as usize] {
                 continue;
             }
             let at =

@@ -3,14 +3,23 @@
 //! Follows each target's first file through its modules, `#[path]` and `include!`. Reads nothing outside the package, or for
 //! a member of the workspace, outside the workspace.
 
+mod conditions;
+mod observe;
+mod text;
 pub(crate) mod tokens;
 mod walk;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path as FilePath, PathBuf};
 
+use conditions::Conditions;
+pub(crate) use observe::Observation;
+use proc_macro2::TokenStream;
+
 use crate::limits::{FILE_BYTES_MAX, ITEMS_MAX, MODULE_DEPTH_MAX, PACKAGE_BYTES_MAX, PACKAGE_FILES_MAX};
+use crate::map::{Map, Set};
 use crate::package::{Package, TargetKind};
 use crate::predicate::{CfgSet, Predicate};
 use crate::summary::{
@@ -19,14 +28,19 @@ use crate::summary::{
 };
 
 /// Reads all targets of a package. `workspace` is the folder in which a member's sources may lie. With a platform, what is not
-/// compiled for it and with the package's features is not read at all.
-pub(crate) fn scan(package: &Package, workspace: &FilePath, platform: Option<&CfgSet>) -> Summary {
+/// compiled for it and with the package's features is not read at all. The second is all that the scan looked at; `None` when
+/// another look at the same might see something else.
+pub(crate) fn scan(
+    package: &Package,
+    workspace: &FilePath,
+    platform: Option<&CfgSet>,
+) -> (Summary, Option<Vec<Observation>>) {
     let mut scanner = Scanner::new(package, workspace, platform);
     for target in &package.targets {
         scanner.plain_macros.clear();
         scanner.target = TargetSummary::default();
         scanner.paths.clear();
-        scanner.condition.clear();
+        scanner.condition.truncate(0);
         scanner.depth = 0;
         scanner.made.clear();
         let root = scanner.text("");
@@ -50,19 +64,20 @@ pub(crate) fn scan(package: &Package, workspace: &FilePath, platform: Option<&Cf
         .unknowns
         .extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
     let summary = std::mem::take(&mut scanner.summary);
+    let observed = scanner.observed.take();
     drop(scanner);
     // No token is left. The parser keeps the text of all that it read, so that spans can be looked up.
     proc_macro2::extra::invalidate_current_thread_spans();
-    summary
+    (summary, observed)
 }
 
 /// A package being read.
 pub(crate) struct Scanner<'p> {
     summary: Summary,
     texts: HashMap<String, Text>,
-    conditions: HashMap<Vec<Predicate>, Condition>,
     files: HashMap<PathBuf, u32>,
-    paths: HashMap<Path, u32>,
+    /// Paths by whether they begin with `::`, as a number, and their segments.
+    paths: Map<Vec<Text>, u32>,
     target: TargetSummary,
     folder: PathBuf,
     allowed: PathBuf,
@@ -70,7 +85,7 @@ pub(crate) struct Scanner<'p> {
     /// What is not compiled for it is not read.
     platform: Option<&'p CfgSet>,
     /// The predicates around the current place.
-    condition: Vec<Predicate>,
+    condition: Conditions,
     /// The file that is read: its folder, the folder of its modules, and its number.
     place: FilePlace,
     scope: ScopeIndex,
@@ -81,9 +96,9 @@ pub(crate) struct Scanner<'p> {
     depth: usize,
     opened: usize,
     /// What `Self` stands for.
-    self_path: Option<(bool, Vec<String>)>,
+    self_path: Option<(bool, Vec<Text>)>,
     /// The rules of macros by example that take nothing, by name: what they write stands where they are used.
-    plain_macros: HashMap<String, proc_macro2::TokenStream>,
+    plain_macros: HashMap<String, TokenStream>,
     /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
     asked_by_macros: Vec<(String, Unknown)>,
     used_macros: HashSet<String>,
@@ -96,11 +111,21 @@ pub(crate) struct Scanner<'p> {
     /// Uses of macros, with the names that they hand in.
     glued: Vec<Glued>,
     /// References that the current file has made already.
-    made: HashSet<(usize, Reference)>,
+    made: Set<(usize, Reference)>,
     /// Tags that stand in comments of the current file, by line.
     tags: HashMap<u32, Vec<String>>,
     /// Lines of the current file that hold nothing but a comment or an attribute.
     comments: Vec<bool>,
+    /// The current file is within the bounds of what may be parsed, and so is every part of it.
+    shallow: bool,
+    /// A word on its way to becoming a [`Text`].
+    word: String,
+    /// The key of a path on its way to becoming a number.
+    key: Vec<Text>,
+    /// `Self`.
+    self_word: Text,
+    /// All that was looked at, while that can be repeated.
+    observed: Option<Vec<Observation>>,
 }
 
 /// A use of a macro: who uses it, where, and the names that it hands in.
@@ -156,15 +181,14 @@ impl<'p> Scanner<'p> {
         let mut scanner = Self {
             summary: Summary { conditions: vec![Vec::new()], ..Summary::default() },
             texts: HashMap::new(),
-            conditions: HashMap::from([(Vec::new(), 0)]),
             files: HashMap::new(),
-            paths: HashMap::new(),
+            paths: Map::default(),
             target: TargetSummary::default(),
             folder,
             allowed,
             package,
             platform,
-            condition: Vec::new(),
+            condition: Conditions::default(),
             place: FilePlace::default(),
             scope: 0,
             item: 0,
@@ -179,11 +203,18 @@ impl<'p> Scanner<'p> {
             glue: HashMap::new(),
             glued: Vec::new(),
             in_macro: None,
-            made: HashSet::new(),
+            made: Set::default(),
             tags: HashMap::new(),
             comments: Vec::new(),
+            shallow: false,
+            word: String::new(),
+            key: Vec::new(),
+            self_word: 0,
+            // What has a checksum does not change.
+            observed: package.checksum.is_none().then(Vec::new),
         };
         scanner.text("");
+        scanner.self_word = scanner.text("Self");
         scanner
     }
 
@@ -204,12 +235,12 @@ impl<'p> Scanner<'p> {
                     let to = Referent::Path(self.path(false, &path));
                     self.item = one.item;
                     self.scope = *scope;
-                    self.condition.clone_from(&one.condition);
+                    self.condition.replace(&one.condition);
                     self.refer(to, one.line, None);
                 }
             }
         }
-        self.condition.clear();
+        self.condition.truncate(0);
         self.scope = 0;
     }
 
@@ -223,28 +254,45 @@ impl<'p> Scanner<'p> {
         number
     }
 
+    /// The text of an identifier, without the mark of a raw one.
+    fn ident(&mut self, ident: &proc_macro2::Ident) -> Text {
+        let mut word = std::mem::take(&mut self.word);
+        word.clear();
+        write!(word, "{ident}").expect("a string takes all");
+        let text = self.text(word.strip_prefix("r#").unwrap_or(&word));
+        self.word = word;
+        text
+    }
+
+    fn texts(&mut self, words: &[String]) -> Vec<Text> {
+        words.iter().map(|word| self.text(word)).collect()
+    }
+
     fn path(&mut self, global: bool, segments: &[String]) -> u32 {
-        let segments = segments.iter().map(|segment| self.text(segment)).collect();
-        let path = Path { global, segments };
-        if let Some(known) = self.paths.get(&path) {
-            return *known;
-        }
-        let number = u32::try_from(self.target.paths.len()).expect("the size of a package is bounded");
-        self.target.paths.push(path.clone());
-        self.paths.insert(path, number);
+        let segments = self.texts(segments);
+        self.path_number(global, &segments)
+    }
+
+    fn path_number(&mut self, global: bool, segments: &[Text]) -> u32 {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.push(Text::from(global));
+        key.extend(segments);
+        let number = if let Some(known) = self.paths.get(&key) {
+            *known
+        } else {
+            let number = u32::try_from(self.target.paths.len()).expect("the size of a package is bounded");
+            self.target.paths.push(Path { global, segments: segments.to_vec() });
+            self.paths.insert(key.clone(), number);
+            number
+        };
+        self.key = key;
         number
     }
 
     /// The predicates around the current place, as one condition.
     fn here(&mut self) -> Condition {
-        if let Some(known) = self.conditions.get(&self.condition) {
-            return *known;
-        }
-        let number =
-            Condition::try_from(self.summary.conditions.len()).expect("the size of a package is bounded");
-        self.summary.conditions.push(self.condition.clone());
-        self.conditions.insert(self.condition.clone(), number);
-        number
+        self.condition.number(&mut self.summary.conditions)
     }
 
     fn add_item(
@@ -317,8 +365,38 @@ impl<'p> Scanner<'p> {
         }
     }
 
+    /// Notes a look at the world, and says what was seen.
+    fn look(&mut self, observation: Observation) -> bool {
+        let holds = observation.holds_true();
+        if let Some(observed) = &mut self.observed {
+            observed.push(observation);
+        }
+        holds
+    }
+
+    fn is_file(&mut self, path: &FilePath) -> bool {
+        self.look(Observation::is_file(path))
+    }
+
     /// The text of a file, when it may be read.
     fn read(&mut self, path: &FilePath) -> Result<(PathBuf, String), ReadError> {
+        let read = self.read_bytes(path);
+        match &read {
+            _ if self.observed.is_none() => {}
+            Ok((real, bytes)) => _ = self.look(Observation::file(path, real, bytes)),
+            Err(ReadError::System(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.look(Observation::nothing(path));
+            }
+            // Whatever that is, it is read anew the next time.
+            Err(_) => self.observed = None,
+        }
+        let (real, bytes) = read?;
+        let text = String::from_utf8(bytes).map_err(|_| ReadError::Encoding)?;
+        self.summary.lines += text.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        Ok((real, text))
+    }
+
+    fn read_bytes(&mut self, path: &FilePath) -> Result<(PathBuf, Vec<u8>), ReadError> {
         let real = path.canonicalize().map_err(ReadError::System)?;
         if !real.starts_with(&self.allowed) {
             return Err(ReadError::Outside);
@@ -342,9 +420,7 @@ impl<'p> Scanner<'p> {
         if self.summary.bytes > PACKAGE_BYTES_MAX {
             return Err(ReadError::PackageTooLong);
         }
-        let text = String::from_utf8(bytes).map_err(|_| ReadError::Encoding)?;
-        self.summary.lines += text.bytes().filter(|byte| *byte == b'\n').count() as u64;
-        Ok((real, text))
+        Ok((real, bytes))
     }
 
     fn file_number(&mut self, real: &FilePath) -> u32 {
@@ -383,6 +459,7 @@ impl<'p> Scanner<'p> {
         let before = std::mem::replace(&mut self.place, place);
         let tags = std::mem::take(&mut self.tags);
         let comments = std::mem::take(&mut self.comments);
+        let shallow = std::mem::replace(&mut self.shallow, false);
         self.read_tags(text);
         self.depth += 1;
         run(self);
@@ -390,6 +467,7 @@ impl<'p> Scanner<'p> {
         self.place = before;
         self.tags = tags;
         self.comments = comments;
+        self.shallow = shallow;
     }
 
     /// Comments of the form `// capability: mmap.file, raw-syscall` name what unsafe code below or beside them reaches.
@@ -432,12 +510,14 @@ impl<'p> Scanner<'p> {
             }
             _ => text,
         };
-        let tokens: proc_macro2::TokenStream = match text.parse() {
-            Ok(tokens) => tokens,
-            Err(_) => return self.unknown(path, 0, "cannot be read as Rust", false),
+        let text::Plain { text, shallow } = text::plain(text);
+        let Ok(tokens) = text.parse::<TokenStream>() else {
+            return self.unknown(path, 0, "cannot be read as Rust", false);
         };
-        match tokens::check_depth(tokens.clone()) {
-            Ok(()) => match syn::parse2::<syn::File>(tokens.clone()) {
+        let depth = if shallow { Ok(()) } else { tokens::check_depth(tokens.clone()) };
+        self.shallow = depth.is_ok();
+        match depth {
+            Ok(()) => match syn::parse2::<syn::File>(tokens) {
                 Ok(file) => {
                     // `#![cfg(...)]` of a whole file stands in its attributes.
                     let added = self.push_conditions(&file.attrs);
@@ -449,7 +529,8 @@ impl<'p> Scanner<'p> {
                 }
                 Err(_) => {
                     self.summary.by_token += 1;
-                    self.tokens(tokens, 0);
+                    // The parser has used the tokens up, and few files are refused.
+                    self.tokens(text.parse().unwrap_or_default(), 0);
                 }
             },
             Err(tokens::TooDeep::Nesting) => self.unknown(path, 0, "brackets are nested too deeply", false),
@@ -472,7 +553,7 @@ impl<'p> Scanner<'p> {
             self.condition.extend(predicates.iter().cloned());
             let path = self.place.folder.join(path);
             // Behind a condition that nobody here can decide, a file that is not there is not compiled either.
-            if predicates.is_empty() || path.is_file() {
+            if predicates.is_empty() || self.is_file(&path) {
                 self.module_file(&path, line, true);
             }
             self.condition.truncate(before);
@@ -482,11 +563,11 @@ impl<'p> Scanner<'p> {
         }
         let beside = self.place.modules.join(format!("{name}.rs"));
         let inside = self.place.modules.join(name).join("mod.rs");
-        if beside.is_file() {
+        if self.is_file(&beside) {
             self.module_file(&beside, line, false);
-        } else if inside.is_file() {
+        } else if self.is_file(&inside) {
             self.module_file(&inside, line, true);
-        } else if !paths.iter().any(|(_, path)| self.place.folder.join(path).is_file()) {
+        } else if !paths.iter().any(|(_, path)| self.is_file(&self.place.folder.join(path))) {
             self.unknown(&beside, line, "does not exist", false);
         }
     }

@@ -12,10 +12,10 @@ use syn::{
 };
 
 use super::tokens::{self, Seen, check_depth, name as plain};
-use super::{FilePlace, Scanner, line_number};
+use super::{FilePlace, Observation, Scanner, line_number};
 use crate::limits::MODULE_DEPTH_MAX;
 use crate::predicate::Predicate;
-use crate::summary::{Call, Impl, ItemKind, Owner, Referent, UnsafeSite};
+use crate::summary::{Call, Impl, ItemKind, Owner, Referent, Text, UnsafeSite};
 
 fn line(span: Span) -> usize {
     span.start().line
@@ -183,11 +183,12 @@ impl Scanner<'_> {
                 if self.is_off(&predicate) {
                     return;
                 }
+                let before = self.condition.len();
                 self.condition.push(predicate);
                 for inner in all {
                     self.meta(inner, at);
                 }
-                self.condition.pop();
+                self.condition.truncate(before);
             }
             ("unsafe", Meta::List(list)) => {
                 if let Ok(inner) = list.parse_args::<Meta>() {
@@ -352,7 +353,8 @@ impl Scanner<'_> {
 
     fn declared_type(&mut self, ident: &syn::Ident, attributes: &[Attribute], walk: impl FnOnce(&mut Self)) {
         let name = plain(&ident.to_string());
-        let before = self.self_path.replace((false, vec![name.clone()]));
+        let word = self.text(&name);
+        let before = self.self_path.replace((false, vec![word]));
         self.declare(&name, ItemKind::Type, line(ident.span()), Owner::Scope, attributes, walk);
         self.self_path = before;
     }
@@ -380,7 +382,8 @@ impl Scanner<'_> {
 
     fn a_trait(&mut self, it: &syn::ItemTrait) {
         let name = plain(&it.ident.to_string());
-        let before = self.self_path.replace((false, vec![name.clone()]));
+        let word = self.text(&name);
+        let before = self.self_path.replace((false, vec![word]));
         let index =
             self.declare(&name, ItemKind::Trait, line(it.ident.span()), Owner::Scope, &it.attrs, |scanner| {
                 for bound in &it.supertraits {
@@ -423,9 +426,9 @@ impl Scanner<'_> {
 
     fn an_impl(&mut self, it: &syn::ItemImpl) {
         let of = type_path(&it.self_ty).map(|path| &path.path);
-        let of_name = of.map(|path| (path.leading_colon.is_some(), segments(path)));
-        let before = std::mem::replace(&mut self.self_path, of_name.clone());
-        let of = of_name.map(|(global, segments)| self.path(global, &segments));
+        let of_name = of.map(|path| (path.leading_colon.is_some(), self.words(path)));
+        let of = of_name.as_ref().map(|(global, segments)| self.path_number(*global, segments));
+        let before = std::mem::replace(&mut self.self_path, of_name);
         let mut arguments = Vec::new();
         let of_trait = it.trait_.as_ref().map(|(_, path, _)| {
             for segment in &path.segments {
@@ -702,7 +705,7 @@ impl Scanner<'_> {
         }
         self.glued.push(super::Glued {
             item: self.item,
-            condition: self.condition.clone(),
+            condition: self.condition.list().to_vec(),
             line: at,
             name: name.to_owned(),
             words: tokens::handed_in(input.clone()),
@@ -715,8 +718,9 @@ impl Scanner<'_> {
             return;
         }
         self.depth += 1;
-        match (self.depth < MODULE_DEPTH_MAX, syn::parse2::<syn::File>(tokens.clone())) {
-            (true, Ok(file)) => {
+        let fits = self.depth < MODULE_DEPTH_MAX && self.is_shallow(&tokens);
+        match fits.then(|| syn::parse2::<syn::File>(tokens.clone())) {
+            Some(Ok(file)) => {
                 self.inner_attributes(&file.attrs);
                 self.items(&file.items);
             }
@@ -745,11 +749,11 @@ impl Scanner<'_> {
                 proc_macro2::Delimiter::Brace => {
                     let chosen = predicate.take();
                     self.condition.extend(chosen.iter().cloned());
-                    if !self.condition[before..].iter().any(|one| self.is_off(one)) {
+                    if !self.condition.list()[before..].iter().any(|one| self.is_off(one)) {
                         self.nested(group.stream());
                     }
                     if let Some(chosen) = chosen {
-                        self.condition.pop();
+                        self.condition.truncate(self.condition.len() - 1);
                         self.condition.push(Predicate::Not(Box::new(chosen)));
                     }
                 }
@@ -780,7 +784,7 @@ impl Scanner<'_> {
     /// Tokens that may be statements.
     fn body(&mut self, tokens: TokenStream) {
         self.depth += 1;
-        if self.depth < MODULE_DEPTH_MAX && check_depth(tokens.clone()).is_ok() {
+        if self.depth < MODULE_DEPTH_MAX && self.is_shallow(&tokens) {
             match syn::Block::parse_within.parse2(tokens.clone()) {
                 Ok(statements) => self.statements(&statements),
                 Err(_) => self.tokens(tokens, 0),
@@ -836,7 +840,7 @@ impl Scanner<'_> {
                 let file = input.clone().into_iter().next().as_ref().and_then(tokens::literal);
                 let inside = file.as_deref().is_some_and(|file| {
                     let path = self.place.file_folder.join(file);
-                    path.canonicalize().is_ok_and(|path| path.starts_with(&self.allowed))
+                    self.look(Observation::inside(&path, &self.allowed))
                 });
                 let generated =
                     input.to_string().contains("OUT_DIR") || input.to_string().contains("CARGO_MANIFEST_DIR");
@@ -851,13 +855,18 @@ impl Scanner<'_> {
         }
     }
 
+    /// Whether tokens may be parsed.
+    fn is_shallow(&self, tokens: &TokenStream) -> bool {
+        self.shallow || check_depth(tokens.clone()).is_ok()
+    }
+
     /// The input of a macro in a body: expressions where it can be, else statements, else token by token.
     fn arguments(&mut self, input: TokenStream) {
         if input.is_empty() {
             return;
         }
         self.depth += 1;
-        if self.depth < MODULE_DEPTH_MAX {
+        if self.depth < MODULE_DEPTH_MAX && self.is_shallow(&input) {
             let parsed = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(input.clone());
             match parsed {
                 Ok(list) => {
@@ -945,8 +954,9 @@ impl Scanner<'_> {
         for one in seen {
             match one {
                 Seen::Path { global, segments, line, argument } => {
+                    let segments = self.texts(&segments);
                     let (global, segments) = self.with_self(global, segments);
-                    let to = Referent::Path(self.path(global, &segments));
+                    let to = Referent::Path(self.path_number(global, &segments));
                     self.refer(to, line, argument.as_deref());
                 }
                 Seen::Macro { global, segments, line, input } => {
@@ -958,7 +968,10 @@ impl Scanner<'_> {
                         self.unknown_syntax(line);
                     }
                 }
-                Seen::Call { name, line } => self.call(&name, line),
+                Seen::Call { name, line } => {
+                    let name = self.text(&name);
+                    self.call(name, line);
+                }
                 Seen::Unsafe { line } => {
                     let tags = self.tags_at(line);
                     let site = UnsafeSite { line: line_number(line), end: line_number(line), tags };
@@ -972,8 +985,8 @@ impl Scanner<'_> {
 
     // ----- references
 
-    fn call(&mut self, name: &str, at: usize) {
-        let call = Call { name: self.text(name), condition: self.here(), line: line_number(at) };
+    fn call(&mut self, name: Text, at: usize) {
+        let call = Call { name, condition: self.here(), line: line_number(at) };
         let calls = &mut self.target.items[self.item].calls;
         if !calls
             .iter()
@@ -986,11 +999,10 @@ impl Scanner<'_> {
     }
 
     /// `Self::x` by the name of what `Self` is.
-    fn with_self(&self, global: bool, mut path: Vec<String>) -> (bool, Vec<String>) {
+    fn with_self(&self, global: bool, path: Vec<Text>) -> (bool, Vec<Text>) {
         match &self.self_path {
-            Some((of_global, of)) if path.first().is_some_and(|first| first == "Self") => {
-                let rest = path.split_off(1);
-                (*of_global, of.iter().cloned().chain(rest).collect())
+            Some((of_global, of)) if path.first() == Some(&self.self_word) => {
+                (*of_global, of.iter().chain(&path[1..]).copied().collect())
             }
             _ => (global, path),
         }
@@ -999,33 +1011,41 @@ impl Scanner<'_> {
     fn path_reference(&mut self, path: &syn::Path, argument: Option<&str>) {
         let Some(first) = path.segments.first() else { return };
         let at = line(first.ident.span());
-        let (global, segments) = self.with_self(path.leading_colon.is_some(), segments(path));
-        if segments.len() == 1 && is_primitive(&segments[0]) {
+        let words = self.words(path);
+        let (global, segments) = self.with_self(path.leading_colon.is_some(), words);
+        if let [only] = segments.as_slice()
+            && is_primitive(&self.summary.texts[*only as usize])
+        {
             return;
         }
-        let to = Referent::Path(self.path(global, &segments));
+        let to = Referent::Path(self.path_number(global, &segments));
         self.refer(to, at, argument);
+    }
+
+    /// A path's words, without generic arguments.
+    fn words(&mut self, path: &syn::Path) -> Vec<Text> {
+        path.segments.iter().map(|segment| self.ident(&segment.ident)).collect()
     }
 
     /// `<T as Trait>::f` and `<T>::f`.
     fn qualified(&mut self, qself: &syn::QSelf, path: &syn::Path, argument: Option<&str>) {
         self.visit_type(&qself.ty);
-        let all = segments(path);
+        let all = self.words(path);
         let at = path.segments.first().map_or(0, |first| line(first.ident.span()));
-        let rest = all[qself.position.min(all.len())..].to_vec();
+        let rest = &all[qself.position.min(all.len())..];
         if let Some(of) = type_path(&qself.ty) {
-            let mut joined = segments(&of.path);
-            joined.extend(rest.iter().cloned());
+            let mut joined = self.words(&of.path);
+            joined.extend(rest);
             let (global, joined) = self.with_self(of.path.leading_colon.is_some(), joined);
-            let to = Referent::Path(self.path(global, &joined));
+            let to = Referent::Path(self.path_number(global, &joined));
             self.refer(to, at, argument);
         }
         if qself.position > 0 {
-            let to = Referent::Path(self.path(path.leading_colon.is_some(), &all));
+            let to = Referent::Path(self.path_number(path.leading_colon.is_some(), &all));
             self.refer(to, at, argument);
         }
         if let Some(last) = rest.last() {
-            self.call(last, at);
+            self.call(*last, at);
         }
         for segment in &path.segments {
             self.visit_path_arguments(&segment.arguments);
@@ -1244,7 +1264,8 @@ impl<'ast> Visit<'ast> for Scanner<'_> {
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
-        self.call(&plain(&call.method.to_string()), line(call.method.span()));
+        let name = self.ident(&call.method);
+        self.call(name, line(call.method.span()));
         visit::visit_expr_method_call(self, call);
     }
 

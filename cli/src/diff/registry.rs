@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ambient_authority::AmbientAuthority;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 use cofferdam::manifest::Capability;
-use cofferdam_audit::{Extent, TargetKind, audit_extent, digest_ambient};
+use cofferdam_audit::{Extent, TargetKind, audit_extent, digests_ambient};
 use serde::Deserialize;
 
 use super::{Facts, Snapshot};
@@ -69,7 +69,8 @@ fn facts(folder: &Path, ambient: AmbientAuthority) -> Result<Facts, Stop> {
                 (capability, lines)
             })
             .collect(),
-        build_script: digest_ambient(&code.graph, &code.sources, 0, TargetKind::BuildScript, ambient),
+        build_script: digests_ambient(&code.graph, &code.sources, TargetKind::BuildScript, ambient)
+            .remove(&0),
         dependencies: package
             .dependencies
             .iter()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam_audit::{Reading, TargetKind, audit, digest_ambient};
+use cofferdam_audit::{Reading, TargetKind, digests_ambient};
 
 use super::{Facts, Snapshot};
 use crate::Stop;
@@ -55,8 +55,9 @@ pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -
     let Some(code) = Code::read(&loaded, source.target.as_deref(), Reading::Platform, ambient)? else {
         return Ok(Snapshot::default());
     };
-    let verdict = audit(&code.graph, &code.sources, &code.table);
+    let verdict = code.verdict();
     let mut snapshot = Snapshot::default();
+    let mut digests = digests_ambient(&code.graph, &code.sources, TargetKind::BuildScript, ambient);
     for package in (0..code.graph.packages.len()).filter(|package| verdict.is_linked(*package)) {
         let own = to_grant(&verdict.own(package)).into_iter().map(|capability| {
             let way = verdict.way_within(package, &capability);
@@ -67,13 +68,7 @@ pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -
         let facts = Facts {
             version: of.version.clone(),
             own: own.collect(),
-            build_script: digest_ambient(
-                &code.graph,
-                &code.sources,
-                package,
-                TargetKind::BuildScript,
-                ambient,
-            ),
+            build_script: digests.remove(&package),
             dependencies: of.dependencies.iter().map(|one| code.name(one.to)).collect(),
             unread: None,
         };
