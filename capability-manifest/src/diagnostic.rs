@@ -34,6 +34,8 @@ pub struct Diagnostic {
     pub capability: Option<String>,
     /// The crates from the root to the one it is about.
     pub chain: Vec<String>,
+    /// A file that is no manifest, relative to the workspace, and a line of it, from 1.
+    pub source: Option<(String, u32)>,
 }
 
 impl Diagnostic {
@@ -51,6 +53,7 @@ impl Diagnostic {
             edge: None,
             capability: None,
             chain: Vec::new(),
+            source: None,
         }
     }
 

@@ -73,6 +73,7 @@ pub struct Project {
     roots: Vec<CrateIndex>,
     workspace: WorkspaceTables,
     workspace_file: Option<FileId>,
+    workspace_apart: bool,
     overrides: Vec<Option<usize>>,
     standalone: bool,
 }
@@ -234,6 +235,11 @@ impl Project {
     /// The file of the workspace's tables.
     pub fn workspace_file(&self) -> Option<FileId> {
         self.workspace_file
+    }
+
+    /// Whether that file holds nothing else, so that grants are written there, whoever the consumer is.
+    pub fn workspace_is_apart(&self) -> bool {
+        self.workspace_apart
     }
 
     /// Whether it came from one `capabilities.toml`.

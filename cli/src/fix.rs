@@ -103,7 +103,14 @@ pub(crate) fn as_it_was(old: &str, new: &str) -> String {
 
 /// Whether the new text is a manifest: an edit must not leave a file worse than it was.
 pub(crate) fn is_valid(loaded: &Loaded, file: FileId, new: &str) -> bool {
-    let form = if loaded.project.is_standalone() { Form::Standalone } else { Form::CargoToml };
+    let project = &loaded.project;
+    let form = if project.is_standalone() {
+        Form::Standalone
+    } else if project.workspace_is_apart() && project.workspace_file() == Some(file) {
+        Form::WorkspaceToml
+    } else {
+        Form::CargoToml
+    };
     let mut files = Files::default();
     let Ok(text) = ManifestText::from_bytes(loaded.project.files().get(file).name(), new.as_bytes().to_vec())
     else {

@@ -246,7 +246,10 @@ impl<'a> Draft<'a> {
         let mut edits = Edits { loaded: self.loaded, documents: BTreeMap::new() };
         self.edit_holds(&mut edits)?;
         self.edit_grants(&mut edits)?;
-        self.edit_consumes(&mut edits)?;
+        // Where the workspace's tables have a file of their own, that is the only one that is drafted.
+        if !self.loaded.project.workspace_is_apart() {
+            self.edit_consumes(&mut edits)?;
+        }
         Ok(edits.finish())
     }
 

@@ -417,6 +417,17 @@ impl Judge<'_, '_> {
         all
     }
 
+    /// A file of a member, as it is called from the workspace's root.
+    fn in_workspace(&self, package: PackageIndex, file: &str) -> String {
+        let graph = &self.code.graph;
+        let path = graph.packages[package].folder.join(file);
+        match path.strip_prefix(&graph.workspace) {
+            Ok(inside) if path.is_file() => inside.display().to_string(),
+            // What a member includes from elsewhere in the workspace has its name from there already.
+            _ => file.to_owned(),
+        }
+    }
+
     fn unsafe_code(&self) -> Vec<Diagnostic> {
         let mut all = Vec::new();
         for (package, of) in self.code.graph.packages.iter().enumerate().filter(|(_, of)| of.member) {
@@ -451,6 +462,8 @@ impl Judge<'_, '_> {
                 );
                 let mut finding = Diagnostic::new(MessageCode::UntaggedUnsafe, message);
                 finding.notes.push(format!("{}:{}", site.at.file, site.at.line));
+                finding.chain = vec![of.name.clone(), site.at.item.clone()];
+                finding.source = Some((self.in_workspace(package, &site.at.file), site.at.line));
                 finding.help.push(format!("above the block: `// capability: {}`", untagged.join(", ")));
                 all.push(finding);
             }
@@ -472,7 +485,10 @@ pub(crate) fn table_of(
     let key = |index: CrateIndex| project.name(index).split(' ').next().unwrap_or_default().to_owned();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     // A table of the workspace's about the edge narrows the consumer's own, so it is the one to extend.
-    let in_workspace = project.grants(index).any(|table| table.from.is_some());
+    // Where those have a file of their own, new ones are made there.
+    let has_own = project.grants(index).any(|table| table.from.is_none());
+    let in_workspace =
+        project.grants(index).any(|table| table.from.is_some()) || project.workspace_is_apart() && !has_own;
     match project.editable_file(edge.from).filter(|_| !in_workspace) {
         Some(file) => {
             let mut table = words(&["package", "metadata", "capabilities", "grants"]);

@@ -119,7 +119,14 @@ fn result(project: &Project, finding: &Diagnostic) -> Value {
         text.push_str("\n\n");
         text.push_str(more);
     }
-    let locations: Vec<Value> = finding.primary.iter().map(|(at, _)| location(project, *at)).collect();
+    let source = finding.source.iter().map(|(file, line)| {
+        json!({ "physicalLocation": {
+            "artifactLocation": { "uri": uri(file) },
+            "region": { "startLine": line },
+        } })
+    });
+    let locations: Vec<Value> =
+        finding.primary.iter().map(|(at, _)| location(project, *at)).chain(source).collect();
     let level = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -148,8 +155,10 @@ fn uri(path: &str) -> String {
 /// What stays the same while lines move.
 fn fingerprint(finding: &Diagnostic) -> String {
     let edge = finding.edge.as_ref().map_or(String::new(), |(from, to)| format!("{from} -> {to}"));
+    // Its own line would move; the item that it is in stands in the chain.
+    let file = finding.source.as_ref().map_or("", |(file, _)| file);
     format!(
-        "{}|{edge}|{}|{}",
+        "{}|{edge}|{}|{}|{file}",
         finding.code,
         finding.capability.as_deref().unwrap_or(""),
         finding.chain.join(">")

@@ -28,6 +28,8 @@ use reader::{Key, Reader, Value, printable};
 pub enum Form {
     /// `Cargo.toml`: under `package.metadata.capabilities` and `workspace.metadata.capabilities`; the rest is Cargo's.
     CargoToml,
+    /// `Cofferdam.toml`: `workspace.metadata.capabilities` as in the root's `Cargo.toml`, and nothing else.
+    WorkspaceToml,
     /// `capabilities.toml`: the workspace's tables at the top level, each crate's under `crates.NAME`.
     Standalone,
 }
@@ -56,12 +58,37 @@ pub fn parse(file: FileId, text: &ManifestText, form: Form) -> Result<Manifest, 
     if syntax.is_empty() {
         match form {
             Form::CargoToml => cargo_toml(&mut reader, root.get_ref(), &mut manifest),
+            Form::WorkspaceToml => {
+                workspace_alone(&mut reader, root.get_ref());
+                cargo_toml(&mut reader, root.get_ref(), &mut manifest);
+            }
             Form::Standalone => standalone(&mut reader, root.get_ref(), &mut manifest),
         }
     }
     match reader.into_errors() {
         errors if errors.is_empty() => Ok(manifest),
         errors => Err(errors),
+    }
+}
+
+/// Refuses all that is not on the way to `workspace.metadata.capabilities`: nobody would read it.
+fn workspace_alone(reader: &mut Reader, root: &DeTable<'_>) {
+    const WAY: [(&str, &[&str]); 3] = [
+        ("Cofferdam.toml", &["workspace"]),
+        ("[workspace]", &["metadata"]),
+        ("[workspace.metadata]", &["capabilities"]),
+    ];
+    let mut at = Some(root);
+    for (table, known) in WAY {
+        let Some(here) = at else { return };
+        for key in here.keys().filter(|key| key.get_ref() != known[0]) {
+            reader.unknown_key(key, table, known);
+        }
+        let next = here.get(known[0]);
+        at = next.and_then(|value| value.get_ref().as_table());
+        if let (Some(value), None) = (next, at) {
+            reader.table(value, table);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub struct ProjectBuilder {
     edges: Vec<(usize, usize, EdgeKind, Option<Location>)>,
     workspace: WorkspaceTables,
     workspace_file: Option<FileId>,
+    workspace_apart: bool,
     depended: HashSet<usize>,
     standalone: bool,
     errors: Vec<ProjectError>,
@@ -144,6 +145,12 @@ impl ProjectBuilder {
         self.workspace_file = Some(file);
     }
 
+    /// Sets the workspace's tables, of a file that holds nothing else: what the workspace says about edges belongs there.
+    pub fn set_workspace_apart(&mut self, workspace: WorkspaceTables, file: FileId) {
+        self.set_workspace(workspace, file);
+        self.workspace_apart = true;
+    }
+
     /// The file that workspace tables would be written to.
     pub fn set_workspace_file(&mut self, file: FileId) {
         self.workspace_file = Some(file);
@@ -246,6 +253,7 @@ impl ProjectBuilder {
             roots: Vec::new(),
             workspace: std::mem::take(&mut self.workspace),
             workspace_file: self.workspace_file,
+            workspace_apart: self.workspace_apart,
             overrides,
             standalone: self.standalone,
         }

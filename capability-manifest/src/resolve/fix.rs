@@ -174,6 +174,7 @@ fn tables(
     let giving = |table: Option<&EdgeGrants>| table.is_some_and(|table| !table.is_about_the_link_only());
     let (has_own, has_workspace) = (project.own_table(edge), project.workspace_table(edge));
     match (giving(has_own), giving(has_workspace)) {
+        (false, false) if project.workspace_is_apart() => workspace.into_iter().collect(),
         (false, false) => own.or(workspace).into_iter().collect(),
         (true, false) => own.filter(|_| lacks(has_own)).into_iter().collect(),
         (false, true) => workspace.filter(|_| lacks(has_workspace)).into_iter().collect(),

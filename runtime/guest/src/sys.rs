@@ -16,6 +16,7 @@ use cofferdam_wire::memory::Memory;
 
 /// The socket for packets.
 pub(crate) fn socket() -> BorrowedFd<'static> {
+    // capability: handle-forge
     // SAFETY: The launcher opened it before this program began, and nothing in this crate closes it. A program that closes it
     // itself, or was started without a launcher, gets an error from the kernel.
     unsafe { BorrowedFd::borrow_raw(descriptor::SOCKET) }
@@ -23,6 +24,7 @@ pub(crate) fn socket() -> BorrowedFd<'static> {
 
 /// The shared memory.
 pub(crate) fn memory() -> BorrowedFd<'static> {
+    // capability: handle-forge
     // SAFETY: As for the socket.
     unsafe { BorrowedFd::borrow_raw(descriptor::MEMORY) }
 }
@@ -34,6 +36,7 @@ static MEMORY: OnceLock<Arc<Memory>> = OnceLock::new();
 pub(crate) fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 8 << 20)] {
+        // capability: runtime-hook
         // SAFETY: mallopt sets numbers of the allocator, at any time.
         unsafe { libc::mallopt(parameter, bytes) };
     }
@@ -47,8 +50,10 @@ pub(crate) fn report_distress(memory: &Arc<Memory>) {
     // Lives as long as the program: the handler runs on it when the stack proper is used up.
     let stack = Vec::leak(vec![0_u8; 64 << 10]);
     let alternative = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
+    // capability: signal
     // SAFETY: The kernel reads one `stack_t` during the call; the stack it names is leaked, so it stays.
     unsafe { libc::sigaltstack(&raw const alternative, ptr::null_mut()) };
+    // capability: signal
     // SAFETY: All-zero bytes are a valid `sigaction`: no flags, an empty mask, the default reaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_fault as *const () as usize;
@@ -69,6 +74,7 @@ extern "C" fn on_fault(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut
     if (address as u64).abs_diff(stack) < NEAR {
         leave(STACK_OVERFLOW);
     }
+    // capability: signal
     // SAFETY: signal(2) with SIG_DFL has no conditions. On return the instruction faults again, and that ends the program.
     unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
 }

@@ -239,8 +239,14 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
         root_file = Some(manifest.file);
         tables = manifest.workspace.unwrap_or_default();
     }
+    let apart = workspace_apart(&mut reading, root, &tables)?;
     if !reading.diagnostics.is_empty() {
         return Err(LoadError::Invalid { files: reading.files, diagnostics: reading.diagnostics });
+    }
+    let is_apart = apart.is_some();
+    if let Some((file, own)) = apart {
+        root_file = Some(file);
+        tables = own;
     }
     let pinned = |grants: &[capability_manifest::manifest::EdgeGrants]| {
         grants.iter().any(|grant| grant.checksum.is_some())
@@ -253,8 +259,10 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
     };
 
     let mut builder = ProjectBuilder::new(std::mem::take(&mut reading.files));
-    if let Some(file) = root_file {
-        builder.set_workspace(tables, file);
+    match root_file {
+        Some(file) if is_apart => builder.set_workspace_apart(tables, file),
+        Some(file) => builder.set_workspace(tables, file),
+        None => {}
     }
     // Whether a dependency is active does not matter here: a feature that is off must not make a crate a root.
     let mut depended = std::collections::HashSet::new();
@@ -296,6 +304,29 @@ fn workspace(metadata: &Metadata) -> Result<Loaded, LoadError> {
     }
     let loaded = reading.finish(builder.build(), root.to_owned())?;
     Ok(Loaded { checksums, ..loaded })
+}
+
+/// The workspace's tables in a file of their own, which stands beside the root's `Cargo.toml`.
+const APART: &str = "Cofferdam.toml";
+
+/// Reads that file, where there is one. The tables stand in one place only: in two, a reader of one would miss the other.
+fn workspace_apart(
+    reading: &mut Reading,
+    root: &Path,
+    in_cargo: &WorkspaceTables,
+) -> Result<Option<(FileId, WorkspaceTables)>, LoadError> {
+    let path = root.join(APART);
+    if !path.try_exists().map_err(|source| LoadError::Read { path: path.clone(), source })? {
+        return Ok(None);
+    }
+    let Some(manifest) = reading.manifest(&path, APART, Form::WorkspaceToml)? else { return Ok(None) };
+    if *in_cargo != WorkspaceTables::default() {
+        let message = format!(
+            "the workspace's tables stand in `Cargo.toml` and in `{APART}`; move those under `[workspace.metadata.capabilities]` into one of them"
+        );
+        reading.diagnostics.push(Diagnostic::new(Code::Unreadable, message));
+    }
+    Ok(Some((manifest.file, manifest.workspace.unwrap_or_default())))
 }
 
 /// The checksums that `Cargo.lock` records, by name, version and source: a package from elsewhere is another package.

@@ -177,6 +177,7 @@ mod mapped {
         let (whole, part) = bytes.as_chunks::<8>();
         assert!(bytes.len().div_ceil(8) <= words.len(), "the caller made room");
         if whole.len() >= RUN_WORDS_MIN {
+            // capability: asm
             // SAFETY: `whole` is readable, and the words are writable through their atomics and at least as long, by the assertion;
             // they do not overlap, since nobody has a plain reference to shared memory. The direction flag is clear, as it is on
             // entry to every `asm!`.
@@ -202,6 +203,7 @@ mod mapped {
         let whole = bytes / 8;
         if whole >= RUN_WORDS_MIN {
             out.reserve(bytes);
+            // capability: asm
             // SAFETY: The words are readable through their atomics and at least as long, by the assertion; the destination is spare
             // memory of the vector, of at least `bytes` by the reservation, and the vector's own. The direction flag is clear.
             unsafe {

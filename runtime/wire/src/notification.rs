@@ -49,6 +49,7 @@ impl Listener {
     pub fn receive(&self) -> Result<Notification, Errno> {
         let mut buffer = Buffer([0; 4096]);
         let pointer = buffer.0.as_mut_ptr();
+        // capability: device
         // SAFETY: This ioctl writes one `seccomp_notif` of 80 bytes, and wants it zeroed. The buffer is zeroed, aligned to 8 and
         // 50 times as large, and lives through the call.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), RECEIVE, pointer) };
@@ -97,6 +98,7 @@ impl Listener {
         let flags: u64 = if close_on_exec { 0o2_000_000 } else { 0 };
         let given = u64::from(descriptor.as_raw_fd().cast_unsigned());
         let request = [notification.id, SEND | (given << 32), flags << 32];
+        // capability: device
         // SAFETY: This ioctl reads one `seccomp_notif_addfd`: a word, then four halves (flags, ours, theirs, theirs' flags), each
         // pair little-endian in one word. The array has that layout and lives through the call, and the descriptor is open.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), ADD_DESCRIPTOR, request.as_ptr()) };
@@ -108,6 +110,7 @@ impl Listener {
         answer[0] = id;
         answer[1] = value.cast_unsigned();
         answer[2] = u64::from(error.cast_unsigned()) | (u64::from(flags) << 32);
+        // capability: device
         // SAFETY: This ioctl reads one `seccomp_notif_resp`: two words, and two halves in one word (error first, as x86-64 and
         // aarch64 are little-endian). The array has that layout and lives through the call.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), ANSWER, answer.as_ptr()) };
@@ -116,6 +119,7 @@ impl Listener {
 
     /// Whether the caller still waits: what was read about its process is then about it, not about one that has its number now.
     pub fn is_waiting(&self, notification: &Notification) -> bool {
+        // capability: device
         // SAFETY: This ioctl reads one 64-bit identifier, which lives through the call.
         unsafe { libc::ioctl(self.0.as_raw_fd(), ID_VALID, &raw const notification.id) == 0 }
     }

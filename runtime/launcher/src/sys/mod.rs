@@ -28,6 +28,7 @@ pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
 
 /// Goes on in two processes; the new one is told `None`.
 pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
+    // capability: process.spawn
     // SAFETY: This process has one thread, so the child finds no lock held by a thread that it does not have.
     let child = check(unsafe { libc::fork() }.into())?;
     Ok(i32::try_from(child).ok().and_then(Pid::from_raw))
@@ -39,6 +40,7 @@ pub(crate) fn fork_into(namespaces: UnshareFlags) -> Result<Option<(Pid, OwnedFd
     let flags = u64::from(namespaces.bits() | (libc::CLONE_PIDFD | libc::SIGCHLD).cast_unsigned());
     let mut descriptor: libc::c_int = -1;
     let nothing = ptr::null_mut::<libc::c_void>();
+    // capability: raw-syscall
     // SAFETY: Without a stack and without CLONE_VM this is a fork: the child goes on with a copy of everything. This process has one
     // thread, so the child finds no lock held by a thread that it does not have; nobody registered handlers for forks, which are
     // not run. The kernel writes one number to `descriptor`, which lives through the call.
@@ -46,12 +48,14 @@ pub(crate) fn fork_into(namespaces: UnshareFlags) -> Result<Option<(Pid, OwnedFd
         libc::syscall(libc::SYS_clone, flags, nothing, &raw mut descriptor, nothing, nothing)
     })?;
     let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    // capability: handle-forge
     // SAFETY: With CLONE_PIDFD the call makes a new descriptor and writes its number; nobody else owns it.
     Ok(Some((child, unsafe { OwnedFd::from_raw_fd(descriptor) })))
 }
 
 /// Ends at once, without running anything that was registered for the end.
 pub(crate) fn exit_now() -> ! {
+    // capability: process.exit
     // SAFETY: _exit has no conditions, and does not return.
     unsafe { libc::_exit(1) }
 }
@@ -59,6 +63,7 @@ pub(crate) fn exit_now() -> ! {
 /// A descriptor that [`place`] put at this number.
 pub(crate) fn borrowed(number: i32) -> BorrowedFd<'static> {
     assert!((0..=PLACED_MAX).contains(&number), "placed descriptors stay open until the program is replaced");
+    // capability: handle-forge
     // SAFETY: The caller has placed its descriptors, and nothing here closes them again.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
@@ -76,6 +81,7 @@ pub(crate) fn place(descriptors: [OwnedFd; 6]) -> Result<(), Errno> {
     }
     for (number, descriptor) in (0..).zip(&high) {
         let flags = if number == PLACED_MAX { libc::O_CLOEXEC } else { 0 };
+        // capability: handle-forge
         // SAFETY: dup3 works on numbers. What it closes at `number` is owned by nobody any more: the descriptors that were given
         // are forgotten, and standard input to error belong to the process.
         check(unsafe { libc::dup3(descriptor.as_raw_fd(), number, flags) }.into())?;
@@ -91,6 +97,7 @@ pub(crate) fn keep_only<const N: usize>(descriptors: [&dyn AsFd; N]) {
     let mut from = 0;
     for end in kept.into_iter().chain([u32::MAX]) {
         let close = || {
+            // capability: raw-syscall
             // SAFETY: close_range works on numbers. Whoever owns one of them here uses none from now on.
             unsafe { libc::syscall(libc::SYS_close_range, from, end - u32::from(end != u32::MAX), 0_u32) }
         };
@@ -102,6 +109,7 @@ pub(crate) fn keep_only<const N: usize>(descriptors: [&dyn AsFd; N]) {
 }
 
 fn close_from(number: i32) -> Result<(), Errno> {
+    // capability: raw-syscall
     // SAFETY: close_range works on numbers, and the caller owns no descriptor from `number` on.
     check(unsafe { libc::syscall(libc::SYS_close_range, number.cast_unsigned(), u32::MAX, 0_u32) }).map(drop)
 }
@@ -109,6 +117,7 @@ fn close_from(number: i32) -> Result<(), Errno> {
 /// Sets a resource limit, soft and hard.
 pub(crate) fn limit(resource: u32, value: u64) -> Result<(), Errno> {
     let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
+    // capability: privilege
     // SAFETY: prlimit64 reads one `rlimit64`, which lives through the call, and writes nothing, since the last argument is null.
     check(unsafe { libc::prlimit64(0, resource, &raw const limit, ptr::null_mut()) }.into()).map(drop)
 }
@@ -116,6 +125,7 @@ pub(crate) fn limit(resource: u32, value: u64) -> Result<(), Errno> {
 /// Empties the capability bounding set.
 pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
     for capability in 0..64 {
+        // capability: privilege
         // SAFETY: PR_CAPBSET_DROP takes a number and has no other conditions.
         match check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }.into()) {
             Ok(_) => {}
@@ -131,6 +141,7 @@ pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
 pub(crate) fn deny_write_execute() -> Result<(), Errno> {
     const PR_SET_MDWE: i32 = 65;
     const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
+    // capability: privilege
     // SAFETY: PR_SET_MDWE takes flags and has no other conditions.
     check(unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0_u64, 0_u64, 0_u64) }.into()).map(drop)
 }
@@ -141,6 +152,7 @@ pub(crate) fn control_speculation() -> Result<Done, Failure> {
     const FORCE_DISABLE: libc::c_ulong = 1 << 3;
     let mut none = Vec::new();
     for (misfeature, name) in [(0_u64, "store bypass"), (1, "indirect branches")] {
+        // capability: privilege
         // SAFETY: PR_SET_SPECULATION_CTRL takes numbers and has no other conditions.
         let result = unsafe { libc::prctl(PR_SET_SPECULATION_CTRL, misfeature, FORCE_DISABLE, 0_u64, 0_u64) };
         match check(result.into()) {
@@ -177,6 +189,7 @@ pub(crate) fn restrict_mount(
     };
     let recursive = if below { libc::AT_RECURSIVE } else { 0 };
     let flags = libc::AT_EMPTY_PATH | recursive;
+    // capability: raw-syscall
     // SAFETY: mount_setattr reads an empty path and one `mount_attr` of the size that is given; both live through the call.
     check(unsafe {
         libc::syscall(
@@ -211,6 +224,7 @@ pub(crate) fn install_filter(filter: &[u8]) -> Result<OwnedFd, Errno> {
         .collect();
     let header = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let install = |flags: libc::c_ulong| {
+        // capability: raw-syscall
         // SAFETY: seccomp(2) reads `header`, and `len` instructions from `filter`, during the call only. Both outlive it, and
         // `len` is the length of `program`.
         check(unsafe {
@@ -223,6 +237,7 @@ pub(crate) fn install_filter(filter: &[u8]) -> Result<OwnedFd, Errno> {
         other => other?,
     };
     let number = i32::try_from(number).map_err(|_| Errno::BADF)?;
+    // capability: handle-forge
     // SAFETY: With this flag the call makes a new descriptor and returns its number; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
@@ -232,6 +247,7 @@ pub(crate) fn execute(program: i32, environment: &[CString]) -> Errno {
     let arguments = [c"guest".as_ptr(), ptr::null()];
     let mut variables: Vec<*const libc::c_char> = environment.iter().map(|one| one.as_ptr()).collect();
     variables.push(ptr::null());
+    // capability: raw-syscall
     // SAFETY: execveat reads an empty path and two arrays of C strings that end in null; all of them live through the call.
     let result = unsafe {
         libc::syscall(
