@@ -55,7 +55,12 @@ impl Asked<'_> {
         hash.update(SCAN.to_le_bytes());
         match &package.checksum {
             Some(checksum) => hash.update(checksum),
-            None => hash.update(format!("{:?} {:?}", package.folder, workspace)),
+            None => {
+                for folder in [package.folder.as_path(), workspace] {
+                    hash.update(folder.as_os_str().as_encoded_bytes());
+                    hash.update([0]);
+                }
+            }
         }
         for target in &package.targets {
             hash.update([target.kind as u8]);
