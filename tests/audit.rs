@@ -343,7 +343,7 @@ fn unsafe_code_that_reaches_authority_says_which() {
 #[test]
 fn hostile_sources_are_unknown_and_harm_nobody() {
     let workspace = workspace(
-        "pub mod deep; pub mod chain; pub mod binary; pub mod gone; pub mod outside; pub mod circle;",
+        "pub mod deep; pub mod chain; pub mod handed; pub mod binary; pub mod gone; pub mod outside; pub mod circle;",
         "",
         "",
     );
@@ -354,6 +354,11 @@ fn hostile_sources_are_unknown_and_harm_nobody() {
     workspace.write(
         "app/src/chain.rs",
         &format!("pub fn f() -> bool {{ let _ = std::fs::read(\"x\"); {}true }}", "!".repeat(200_000)),
+    );
+    // The same as the input of a macro, which is parsed by itself where the file is.
+    workspace.write(
+        "app/src/handed.rs",
+        &format!("pub fn f() {{ let _ = std::fs::write(\"x\", \"\"); m!({}true) }}", "!".repeat(4_000_000)),
     );
     std::fs::write(workspace.path().join("app/src/binary.rs"), [0xff, 0xfe, 0x00]).expect("writable");
     workspace.write("app/src/circle.rs", "#[path = \"circle.rs\"] pub mod circle;");
@@ -366,8 +371,8 @@ fn hostile_sources_are_unknown_and_harm_nobody() {
         assert!(unknown.contains(file), "{file} is not in {unknown}");
     }
     // What cannot be parsed is read token by token.
-    assert_eq!(document["by_token"], 1);
-    assert_eq!(found(&workspace, "app"), set(&["build.embed", "filesystem.read"]));
+    assert_eq!(document["by_token"], 2);
+    assert_eq!(found(&workspace, "app"), set(&["build.embed", "filesystem.read", "filesystem.write"]));
 }
 
 #[test]
