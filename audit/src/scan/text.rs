@@ -398,15 +398,12 @@ mod tests {
             ("/// a\nfn f() {} // b", "\nfn f() {}"),
             ("//! a\n/*! b\n c */ fn/**/f() {}", "\n\n fn f() {}"),
             ("/* a /* b */ \" c */ fn f() {}", "fn f() {}"),
-            (
-                r###"const A: &str = r#"// no " comment"#; // a"###,
-                r###"const A: &str = r#"// no " comment"#;"###,
-            ),
+            (r##"const A: &str = r#"// no " comment"#; // a"##, r##"const A: &str = r#"// no " comment"#;"##),
             (r#"const A: &str = "\" // no"; /* a */"#, r#"const A: &str = "\" // no";"#),
             (r"const A: char = '\''; // '", r"const A: char = '\'';"),
             (r#"const A: char = '"'; // ""#, r#"const A: char = '"';"#),
             ("fn f<'a>(x: &'a str) {} // '", "fn f<'a>(x: &'a str) {}"),
-            (r##"const A: &[u8] = br"\"; // ""##, r##"const A: &[u8] = br"\";"##),
+            (r#"const A: &[u8] = br"\"; // ""#, r#"const A: &[u8] = br"\";"#),
             ("fn f() { r#fn(); } // r#\"", "fn f() { r#fn(); }"),
         ] {
             let found = plain(written);
