@@ -460,7 +460,7 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "(".repeat(depth), ")".repeat(depth));
         assert!(plain(&nested(NESTING_MAX - 1)).shallow);
         assert!(!plain(&nested(NESTING_MAX)).shallow);
-        for unit in ["x !", "if a {} else", "a . b ( c ) +", "{ a } =", "1.5 + 'a' +", "\"a\" & 'a: "] {
+        for unit in ["x !", "if a {} else ", "a . b ( c ) +", "{ a } =", "1.5 + 'a' +", "\"a\" & 'a: "] {
             let deep = unit.repeat(CHAIN_TOKENS_MAX);
             assert!(check_depth(deep.parse().expect("tokens")).is_err());
             assert!(!plain(&deep).shallow, "{unit}");
