@@ -464,6 +464,9 @@ fn cached(workspace: &Workspace) -> Vec<std::path::PathBuf> {
     files
 }
 
+/// What somebody makes of a file.
+type Spoil<'s> = &'s dyn Fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
     let workspace = vendored();
@@ -490,8 +493,7 @@ fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
         flipped[middle] ^= 1;
         flipped
     };
-    let spoils: [&dyn Fn(&[u8]) -> Vec<u8>; 3] =
-        [&|bytes| bytes[..bytes.len() / 2].to_vec(), &flip, &|_| Vec::new()];
+    let spoils: [Spoil<'_>; 3] = [&|bytes| bytes[..bytes.len() / 2].to_vec(), &flip, &|_| Vec::new()];
     for spoil in spoils {
         for (file, whole) in files.iter().zip(&whole) {
             std::fs::write(file, spoil(whole)).expect("writable");

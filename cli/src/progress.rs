@@ -145,13 +145,13 @@ mod tests {
         assert!(result);
         let text = String::from_utf8(told.1).expect("UTF-8");
         assert!(text.starts_with("\rjudging: "), "{text:?}");
-        assert!(text.ends_with("\r"), "{text:?}");
+        assert!(text.ends_with('\r'), "{text:?}");
     }
 
     #[test]
     fn what_ends_soon_is_not_said() {
         let mut out = Vec::new();
-        assert_eq!(shown_while("judging", Duration::from_secs(3600), &mut out, || 7), 7);
+        assert_eq!(shown_while("judging", Duration::from_hours(1), &mut out, || 7), 7);
         assert_eq!(out, Vec::<u8>::new());
     }
 }

@@ -76,7 +76,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     files.extend(orders.iter().flat_map(|orders| orders.pictures.clone()));
     let meter = Meter::default();
     let parts = Parts::open(&runtime, &meter, arguments.evil)?;
-    let outcomes = parts.all(&files, &service.addresses)?;
+    let outcomes = parts.all(&files, &service.addresses);
 
     for outcome in &outcomes {
         match outcome {

@@ -123,11 +123,7 @@ impl<'p> Parts<'p> {
     }
 
     /// Makes a card of every file and address. A picture that fails is an outcome like any other.
-    pub(crate) fn all(
-        &self,
-        files: &[PathBuf],
-        addresses: &[String],
-    ) -> Result<Vec<Outcome>, Box<dyn Error>> {
+    pub(crate) fn all(&self, files: &[PathBuf], addresses: &[String]) -> Vec<Outcome> {
         let bar = progress(files.len() + addresses.len());
         let mut outcomes = Vec::with_capacity(files.len() + addresses.len());
         for path in files {
@@ -155,7 +151,7 @@ impl<'p> Parts<'p> {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        Ok(outcomes)
+        outcomes
     }
 
     fn outcome(&self, name: String, file: &[u8]) -> Outcome {

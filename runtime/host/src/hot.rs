@@ -172,7 +172,7 @@ mod tests {
         hot.put(Box::new(Counted(7, &dropped)));
         let taken = hot.take().expect("there");
         assert!(matches!(hot.reclaim(), Found::Out));
-        let taken = hot.give(taken).err().expect("it is watched");
+        let taken = hot.give(taken).expect_err("it is watched");
         hot.end();
         assert!(matches!(hot.reclaim(), Found::Empty));
         assert_eq!((taken.0, dropped.load(Relaxed)), (7, 0));

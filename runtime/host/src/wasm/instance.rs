@@ -142,7 +142,6 @@ impl Prepared {
         Ok(Self { store, output })
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "the pool keeps it in a box, and it is large to move")]
     pub(super) fn running(self, instance: Instance, settled: Arc<Settled>) -> Box<Running> {
         Box::new(Running {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
