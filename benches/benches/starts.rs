@@ -31,6 +31,9 @@ fn main() -> ExitCode {
 struct Guest {
     plan: CompartmentPlan,
     program: std::path::PathBuf,
+    /// The same program, as one that a shell would run.
+    runnable: std::path::PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 impl Guest {
@@ -39,7 +42,11 @@ impl Guest {
         let manifest = folder.path().join("capabilities.toml");
         std::fs::write(&manifest, MANIFEST).expect("writable");
         let builder = Runtime::from_file_ambient(&manifest, ambient_authority()).expect("right");
-        Self { plan: builder.plan().compartments[0].clone(), program: built_at("measured", "process") }
+        let (program, runnable) = (built_at("measured", "process"), folder.path().join("guest"));
+        std::fs::copy(&program, &runnable).expect("writable");
+        std::fs::set_permissions(&runnable, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("ours");
+        Self { plan: builder.plan().compartments[0].clone(), program, runnable, _folder: folder }
     }
 
     fn start(&self, host: &ProcessHost, options: StartOptions) -> ProcessCompartment {
@@ -65,7 +72,7 @@ fn measure(mut group: Group) {
         side("a start, its first call and its end", || fresh(&served)),
         side("raw: a clone with the same namespaces, a filter, exec, end", || raw_start(&program, &filter)),
         side("raw: vfork, exec, end", || {
-            let mut command = Command::new(&guest.program);
+            let mut command = Command::new(&guest.runnable);
             command
                 .stdin(Stdio::null())
                 .stderr(Stdio::null())
@@ -74,7 +81,7 @@ fn measure(mut group: Group) {
         }),
         side("without the launcher that stays", || fresh(&alone)),
     ];
-    sides.extend(bubblewrap(&guest.program));
+    sides.extend(bubblewrap(&guest.runnable));
     group.turns(
         "starts that follow each other",
         60,
