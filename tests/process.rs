@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
 use cofferdam::AuditLog;
+use cofferdam::process::limits::REFUSALS_MAX;
 use cofferdam::process::{
     CallError, FaultKind, Open, ProcessCompartment, ProcessHost, Restart, StartError, StartOptions,
     TakenBack, Tier, examine_ambient,
@@ -356,6 +357,22 @@ fn a_violation_names_the_call_the_edge_the_path_and_the_line() {
     assert_eq!(events[0]["capability"], "filesystem.read");
     assert!(events[0]["attempt"].as_str().expect("text").contains("/etc/shadow"));
     guest.lives();
+}
+
+/// The line that a violation names is put into the grants table as it is.
+#[test]
+fn the_line_of_a_violation_allows_what_was_tried() {
+    let folder = folder_with_file();
+    let path = folder.path().join("data/file").display().to_string();
+    let mut guest = start("", "");
+    let error = guest.compartment.call_typed::<_, Result<Vec<u8>, String>>("read", &(&path,));
+    let (_, capability, line) = violation(error.expect_err("nothing allows it"));
+    assert_eq!(capability.as_deref(), Some("filesystem.read"));
+    let line = line.expect("a grant would");
+    assert_eq!(line, format!("filesystem = {{ read = [{{ file = \"{path}\" }}] }}"));
+    let mut guest = start(&line, "");
+    let read: Result<Vec<u8>, String> = guest.compartment.call_typed("read", &(&path,)).expect("an answer");
+    assert_eq!(read.as_deref(), Ok(&b"twenty bytes of text"[..]));
 }
 
 #[test]
@@ -829,6 +846,22 @@ fn the_host_connects_to_granted_addresses_and_no_others() {
     // Raw sockets and other families are answered like on a kernel without them.
     assert_eq!(guest.call(41, &[2, 3, 255]).expect("an answer"), -97);
     assert_eq!(guest.call(41, &[16, 3, 0]).expect("an answer"), -97);
+    guest.lives();
+}
+
+#[test]
+fn a_guest_that_is_refused_without_end_is_ended() {
+    let mut guest = start("network = { connect = [\"127.0.0.1:9\"] }", "call-deadline = \"5min\"");
+    let connect = |guest: &mut Guest| {
+        let call = ("127.0.0.2:9".to_owned(), Vec::<u8>::new());
+        guest.compartment.call_typed::<_, Result<Vec<u8>, String>>("connect", &call)
+    };
+    for _ in 0..REFUSALS_MAX {
+        assert_eq!(connect(&mut guest).expect("an answer"), Err("13".to_owned()));
+    }
+    let error = connect(&mut guest).expect_err("one more than is recorded");
+    assert!(matches!(error, CallError::Limit { what: "refusals that are recorded", .. }), "{error}");
+    assert_eq!(guest.log.events("refusal").len() as u64, REFUSALS_MAX);
     guest.lives();
 }
 

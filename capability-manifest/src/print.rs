@@ -124,18 +124,15 @@ pub fn clause(capability: &Capability, scope: &Scope) -> String {
 }
 
 /// The line of a grants table that would allow what a guest tried: with the path that it named, where that is known, and else with an example
-/// and a comment which says what to put in its place.
-pub fn suggestion(capability: &Capability, path: Option<&str>) -> String {
+/// and a comment which says what to put in its place. `extent` is what the path was named as.
+pub fn suggestion(capability: &Capability, path: Option<(&str, Extent)>) -> String {
     let what = match capability.parameter() {
         ParameterKind::Paths | ParameterKind::PathsWithQuota => {
-            // Whether it is a file or a folder, only whoever looks there can say; a program that is started is named as it is.
-            let extent = match capability.host_capability() {
-                Some(HostCapability::ProcessSpawn) => Extent::Tree,
-                _ => Extent::File,
-            };
-            let named = path.and_then(|path| NormalPath::parse(path).ok());
-            if let Some(path) = named {
-                let pattern = PathPattern { path, extent };
+            let named = path.and_then(|(path, extent)| Some((NormalPath::parse(path).ok()?, extent)));
+            if let Some((path, extent)) = named {
+                // A program that is started is named as it is.
+                let spawns = capability.host_capability() == Some(HostCapability::ProcessSpawn);
+                let pattern = PathPattern { path, extent: if spawns { Extent::Tree } else { extent } };
                 return clause(capability, &Scope::Paths(PatternSet::new([Bounded::free(pattern)])));
             }
             "the paths"

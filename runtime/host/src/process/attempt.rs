@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use capability_manifest::scope::Extent;
 use capability_manifest::{Capability, print};
 use cofferdam_wire::notification::Notification;
 
@@ -22,7 +23,8 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
         // Read before it was known that the process is still the one that called; checked after.
         guest.listener.is_waiting(notification).then_some(text)
     });
-    let line = capability.as_ref().map(|capability| print::suggestion(capability, path.as_deref()));
+    let named = path.as_deref().map(|path| (path, extent(&call, &arguments)));
+    let line = capability.as_ref().map(|capability| print::suggestion(capability, named));
     Violation {
         call,
         arguments,
@@ -35,6 +37,18 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
             .filter(|_| guest.listener.is_waiting(notification))
             .unwrap_or_default(),
     }
+}
+
+/// What a path was named as: a folder, where the call says so, and else a file. Which it is, only whoever looks there can say.
+fn extent(call: &str, arguments: &[u64; 6]) -> Extent {
+    /// `O_DIRECTORY` on x86-64.
+    const DIRECTORY: u64 = 0o200_000;
+    let flags = match call {
+        "open" => arguments[1],
+        "openat" => arguments[2],
+        _ => 0,
+    };
+    if flags & DIRECTORY == 0 { Extent::File } else { Extent::Tree }
 }
 
 /// Which argument names a path.

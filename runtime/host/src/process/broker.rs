@@ -59,11 +59,12 @@ struct Shared {
 
 impl Shared {
     /// Records that an address was refused, before the guest hears of it. A guest of whom that cannot be recorded, or that does it without
-    /// end, is ended.
-    fn refused(&self, address: SocketAddr) {
+    /// end, is ended and hears nothing: then it is false.
+    fn refused(&self, address: SocketAddr) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
-            return self.control.end(Cause::Limit("refusals that are recorded"));
+            self.control.end(Cause::Limit("refusals that are recorded"));
+            return false;
         }
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
@@ -71,9 +72,12 @@ impl Shared {
             attempt: format!("connect to {address}"),
             line: format!("network = {{ connect = [\"{address}\"] }}"),
         };
-        if self.log.record(&event).is_err() {
+        let recorded = self.log.record(&event).is_ok();
+        if !recorded {
+            // The end is recorded again, and that tells the caller.
             self.control.end(Cause::Fault(FaultKind::Protocol("a refusal could not be recorded".to_owned())));
         }
+        recorded
     }
 }
 
@@ -106,16 +110,12 @@ impl Broker {
                 let (listener, shared) = (Arc::clone(listener), Arc::clone(&self.shared));
                 let thread =
                     std::thread::Builder::new().name("cofferdam-connect".to_owned()).spawn(move || {
-                        let answer = connect(&listener, &notification, &shared.granted);
-                        let answer = answer.and_then(|refused| match refused {
-                            None => Ok(()),
-                            Some(address) => {
-                                shared.refused(address);
-                                Err(Errno::ACCESS)
+                        let _ = match connect(&listener, &notification, &shared.granted) {
+                            Ok(None) => listener.succeed(&notification),
+                            Ok(Some(address)) if shared.refused(address) => {
+                                listener.refuse(&notification, Errno::ACCESS)
                             }
-                        });
-                        let _ = match answer {
-                            Ok(()) => listener.succeed(&notification),
+                            Ok(Some(_)) => Ok(()),
                             Err(error) => listener.refuse(&notification, error),
                         };
                         shared.running.fetch_sub(1, Ordering::SeqCst);

@@ -440,11 +440,11 @@ impl ProcessEdge {
             .map(|()| decode(&result));
         // The guest may be another caller's from now on.
         drop(ending);
+        let serial = taken.guest().serial().unwrap_or_default();
         if is_cancelled() {
             // It is being ended, and nobody else should get it.
             taken.guest().end();
         }
-        let serial = taken.guest().serial().unwrap_or_default();
         let outcome = match outcome {
             Ok(Ok((_, given))) if given > 0 && !self.hold_resources(serial, given) => {
                 Err(taken.guest().end_for_limit("handles"))

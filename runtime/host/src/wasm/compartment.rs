@@ -548,7 +548,7 @@ impl WasmCompartment {
             return Err(self.failed(Failure::Error(late())));
         }
         // Waiting for an instance, and for one to be made, are part of it.
-        let end = self.end_of(deadline);
+        let end = self.end_of(deadline).min(around.epoch.unwrap_or(u64::MAX));
         let instances = inner.members[0].options.instances.max(1);
         let cancellation = around.cancellation;
         let taken =

@@ -331,7 +331,7 @@ impl Running {
             }
             Some(cancellation) => {
                 // It is looked at every tick, so that a guest that only computes can be ended.
-                let end = Instant::now().checked_add(super::compartment::in_ticks(left) + EPOCH_TICK);
+                let end = Instant::now().checked_add(super::compartment::in_ticks(left));
                 let cancellation = cancellation.clone();
                 self.store.set_epoch_deadline(1);
                 self.store.epoch_deadline_callback(move |_| {
@@ -352,7 +352,7 @@ impl Running {
     }
 }
 
-/// Epochs until the deadline, one more so that it is never early.
+/// Epochs until the deadline, and two more so that it is never early: the one that the call begins in, and as much as ticks can come late.
 pub(super) fn ticks(deadline: Duration) -> u64 {
     // Whole ticks of the seconds, and the rest of one rounded up: a call has no time for a division of 128 bits.
     const PER_SECOND: u64 = 1_000_000_000 / NANOSECONDS;
@@ -360,7 +360,7 @@ pub(super) fn ticks(deadline: Duration) -> u64 {
     const { assert!(EPOCH_TICK.as_secs() == 0 && 1_000_000_000 % NANOSECONDS == 0) };
     let rest = u64::from(deadline.subsec_nanos()).div_ceil(NANOSECONDS);
     let ticks = deadline.as_secs().saturating_mul(PER_SECOND).saturating_add(rest);
-    ticks.min(u64::MAX / 2) + 1
+    ticks.min(u64::MAX / 2) + 2
 }
 
 /// The granted variables that the host has.
@@ -383,13 +383,13 @@ mod tests {
         let tick = super::EPOCH_TICK;
         let nanosecond = Duration::from_nanos(1);
         for (deadline, wanted) in [
-            (Duration::ZERO, 1),
-            (nanosecond, 2),
-            (tick, 2),
-            (tick + nanosecond, 3),
-            (Duration::from_secs(2), 2_001),
-            (Duration::from_secs(2) + tick / 2, 2_002),
-            (Duration::MAX, u64::MAX / 2 + 1),
+            (Duration::ZERO, 2),
+            (nanosecond, 3),
+            (tick, 3),
+            (tick + nanosecond, 4),
+            (Duration::from_secs(2), 2_002),
+            (Duration::from_secs(2) + tick / 2, 2_003),
+            (Duration::MAX, u64::MAX / 2 + 2),
         ] {
             assert_eq!(ticks(deadline), wanted, "{deadline:?}");
         }

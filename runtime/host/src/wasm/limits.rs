@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-/// How often running components are looked at. A deadline is kept to within two of these, on a machine that has time for the thread which
+/// How often running components are looked at. A deadline is kept to within three of these, on a machine that has time for the thread which
 /// counts them, and is never early.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use wasmtime::Engine;
 
@@ -13,7 +14,7 @@ use super::limits::EPOCH_TICK;
 /// Ticks without a new call after which the thread looks whether any guest still runs.
 const QUIET_TICKS: u32 = 50;
 
-/// Something whose guests the epochs end.
+/// Something whose guests the epochs end. The thread may be the last to let one go, so that must be nothing to wait for.
 pub(super) trait Busy: Send + Sync {
     /// Whether a guest of it may run. A guest that began before the question is seen, or its caller sees the thread asleep.
     fn is_busy(&self) -> bool;
@@ -96,10 +97,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
         self.shared.wake();
-        // It may have been the one that let the last compartment go, and with it this.
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = self.thread.take() {
             // The thread only counts; it cannot have panicked with anything of value.
             let _ = thread.join();
         }
@@ -116,12 +114,18 @@ impl Shared {
 
     fn run(&self, engine: &Engine) {
         let mut quiet = 0;
+        // When the last tick should have been: one that comes late does not put off those after it.
+        let mut due = Instant::now();
         while !self.stop.load(SeqCst) {
             if self.asleep.load(SeqCst) {
                 self.sleep();
                 quiet = 0;
+                due = Instant::now();
             }
-            std::thread::sleep(EPOCH_TICK);
+            due += EPOCH_TICK;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            // By more than one it is not made up for: a call that began before them would lose that time.
+            due = due.max(Instant::now().checked_sub(EPOCH_TICK).unwrap_or(due));
             engine.increment_epoch();
             self.epoch.fetch_add(1, Relaxed);
             quiet += 1;
@@ -147,20 +151,9 @@ impl Shared {
     }
 
     fn any_busy(&self) -> bool {
-        let mut busy = false;
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is upgraded here may be the last one; it is dropped behind the lock.
-        let mut kept = Vec::new();
-        all.retain(|one| match one.upgrade() {
-            Some(one) => {
-                busy = busy || one.is_busy();
-                kept.push(one);
-                true
-            }
-            None => false,
-        });
-        drop(all);
-        busy
+        all.retain(|one| one.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).any(|one| one.is_busy())
     }
 }
 
