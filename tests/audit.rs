@@ -6,6 +6,7 @@ mod harness;
 use std::collections::BTreeSet;
 
 use harness::{Run, Workspace};
+use sha2::{Digest, Sha256};
 
 /// `app -> codec -> util`, with the source of each.
 fn workspace(app: &str, codec: &str, util: &str) -> Workspace {
@@ -17,11 +18,12 @@ fn workspace(app: &str, codec: &str, util: &str) -> Workspace {
 }
 
 fn run(workspace: &Workspace, arguments: &[&str]) -> Run {
-    harness::cofferdam_with(
-        workspace.path(),
-        arguments,
-        &[("COFFERDAM_CACHE", workspace.path().join("cache").to_str().expect("UTF-8"))],
-    )
+    let (cache, home) = (workspace.path().join("cache"), workspace.path().join("home"));
+    let mut variables = vec![("COFFERDAM_CACHE", cache.to_str().expect("UTF-8"))];
+    if home.is_dir() {
+        variables.push(("CARGO_HOME", home.to_str().expect("UTF-8")));
+    }
+    harness::cofferdam_with(workspace.path(), arguments, &variables)
 }
 
 /// What an edge brings, or what a crate uses by itself.
@@ -429,26 +431,53 @@ fn the_findings_about_claims_files_and_unsafe_code_as_they_are_drawn() {
     snapshot("claims_files_and_unsafe", &run(&workspace, &["check"]));
 }
 
-/// A package from a registry, as Cargo unpacks one: only those are cached.
-fn vendored() -> Workspace {
+/// `app` above `leaf`, which reads a file and is from a registry of the workspace's own.
+fn from_a_registry() -> Workspace {
     let workspace = Workspace::new(&[
         (
             "Cargo.toml",
             "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\nleaf = \"1\"\n",
         ),
-        ("vendor/leaf/Cargo.toml", "[package]\nname = \"leaf\"\nversion = \"1.0.0\"\nedition = \"2024\"\n"),
+        (
+            "from/leaf/Cargo.toml",
+            "[package]\nname = \"leaf\"\nversion = \"1.0.0\"\nedition = \"2024\"\n[workspace]\n",
+        ),
     ]);
     workspace.write("src/lib.rs", "pub fn f() { leaf::f() }");
-    workspace.write("vendor/leaf/src/lib.rs", "pub fn f() { let _ = std::fs::read(\"x\"); }");
+    workspace.write("from/leaf/src/lib.rs", "pub fn f() { let _ = std::fs::read(\"x\"); }");
+    let packed = std::process::Command::new(env!("CARGO"))
+        .args(["package", "--no-verify", "--allow-dirty", "--offline", "--quiet"])
+        .current_dir(workspace.path().join("from/leaf"))
+        .env("CARGO_TARGET_DIR", workspace.path().join("packed"))
+        .output()
+        .expect("Cargo runs");
+    assert!(packed.status.success(), "{packed:?}");
+    let package =
+        std::fs::read(workspace.path().join("packed/package/leaf-1.0.0.crate")).expect("it was packed");
+    let sum: String = Sha256::digest(&package).iter().map(|byte| format!("{byte:02x}")).collect();
     workspace.write(
-        "vendor/leaf/.cargo-checksum.json",
-        &format!("{{\"files\":{{}},\"package\":\"{}\"}}", "a".repeat(64)),
+        "registry/index/le/af/leaf",
+        &format!(
+            "{{\"name\":\"leaf\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{sum}\",\"features\":{{}},\"yanked\":false}}"
+        ),
     );
+    std::fs::write(workspace.path().join("registry/leaf-1.0.0.crate"), package).expect("writable");
     workspace.write(
-        ".cargo/config.toml",
-        "[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = \"vendor\"\n",
+        "home/config.toml",
+        &format!(
+            "[source.crates-io]\nreplace-with = \"own\"\n[source.own]\nlocal-registry = {:?}\n",
+            workspace.path().join("registry")
+        ),
     );
     workspace
+}
+
+/// Where Cargo unpacked the package.
+fn unpacked(workspace: &Workspace) -> String {
+    let sources = workspace.path().join("home/registry/src");
+    let registry = std::fs::read_dir(sources).expect("it was unpacked").next().expect("one registry");
+    let file = registry.expect("readable").path().join("leaf-1.0.0/src/lib.rs");
+    file.strip_prefix(workspace.path()).expect("it is in the workspace").to_str().expect("UTF-8").to_owned()
 }
 
 /// The files of the cache.
@@ -469,7 +498,7 @@ type Spoil<'s> = &'s dyn Fn(&[u8]) -> Vec<u8>;
 
 #[test]
 fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
-    let workspace = vendored();
+    let workspace = from_a_registry();
     let reads = set(&["filesystem.read"]);
     assert_eq!(found(&workspace, "app -> leaf"), reads);
     let files = cached(&workspace);
@@ -480,7 +509,7 @@ fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
     let whole: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).expect("readable")).collect();
 
     // The cache is what is read: without the source the answer stays.
-    workspace.write("vendor/leaf/src/lib.rs", "");
+    workspace.write(&unpacked(&workspace), "");
     assert_eq!(found(&workspace, "app -> leaf"), reads);
     let verdict = files.iter().find(|file| file.extension().is_some_and(|kind| kind == "verdict"));
     std::fs::remove_file(verdict.expect("there is one")).expect("removable");
@@ -503,6 +532,24 @@ fn a_cached_summary_is_used_and_a_spoilt_one_is_not() {
             assert_ne!(std::fs::read(file).expect("readable"), spoil(whole), "{} is mended", file.display());
         }
     }
+}
+
+/// What is vendored lies in the workspace, and its checksum says nothing about what lies there.
+#[test]
+fn a_vendored_crate_that_changes_is_read_anew() {
+    let workspace = from_a_registry();
+    workspace.write("vendor/leaf/Cargo.toml", &workspace.read("from/leaf/Cargo.toml"));
+    workspace.write("vendor/leaf/src/lib.rs", &workspace.read("from/leaf/src/lib.rs"));
+    let sum = format!("{{\"files\":{{}},\"package\":\"{}\"}}", "a".repeat(64));
+    workspace.write("vendor/leaf/.cargo-checksum.json", &sum);
+    let vendor = workspace.path().join("vendor");
+    workspace.write(
+        "home/config.toml",
+        &format!("[source.crates-io]\nreplace-with = \"own\"\n[source.own]\ndirectory = {vendor:?}\n"),
+    );
+    assert_eq!(found(&workspace, "app -> leaf"), set(&["filesystem.read"]));
+    workspace.write("vendor/leaf/src/lib.rs", "pub fn f() { std::process::exit(1) }");
+    assert_eq!(found(&workspace, "app -> leaf"), set(&["process.exit"]));
 }
 
 /// What has no checksum is known from an earlier run only while all that was looked at is as it was.

@@ -94,7 +94,7 @@ impl Cache {
             return Some(key);
         }
         let looks: Vec<Observation> = self.read("looks", &key)?;
-        looks.iter().all(Observation::is_still_so).then(|| with_looks(key, &looks))
+        if looks.iter().all(Observation::is_still_so) { with_looks(key, &looks) } else { None }
     }
 
     /// Whether there is a summary under a key.
@@ -119,11 +119,11 @@ impl Cache {
         if asked.package.checksum.is_none() {
             let looks = looks?;
             let fixed = key;
-            key = with_looks(fixed, looks);
+            key = with_looks(fixed, looks)?;
             // What was there before nobody will ask for again.
             if let Some(before) = self.read::<Vec<Observation>>("looks", &fixed) {
                 let before = with_looks(fixed, &before);
-                if before != key {
+                if let Some(before) = before.filter(|before| *before != key) {
                     let _ = std::fs::remove_file(self.path("source", &before));
                 }
             }
@@ -191,11 +191,12 @@ impl Cache {
     }
 }
 
-fn with_looks(key: Key, looks: &[Observation]) -> Key {
+/// `None` for what cannot be written, such as a path that is no text: it is read anew each time.
+fn with_looks(key: Key, looks: &[Observation]) -> Option<Key> {
     let mut hash = Sha256::new();
     hash.update(key);
-    hash.update(postcard::to_stdvec(looks).unwrap_or_default());
-    hash.finalize().into()
+    hash.update(postcard::to_stdvec(looks).ok()?);
+    Some(hash.finalize().into())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

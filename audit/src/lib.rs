@@ -39,7 +39,7 @@ pub use cache::Cache;
 pub use claims::{Claim, Claims};
 pub use compiled::{
     Artifacts, BuildError, BuildOptions, Compiled, Layer, Layers, Measure, UnknownSymbol, UnreadObject,
-    build_ambient, examine_ambient, judge,
+    build_ambient, examine_ambient, judge, record,
 };
 pub use digest::digests_ambient;
 pub use link::sets::Atom;

@@ -1,7 +1,7 @@
 //! The source of every package of a graph: read, or known from an earlier run and not looked at until somebody asks.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ambient_authority::AmbientAuthority;
 use rayon::prelude::*;
@@ -28,6 +28,8 @@ pub struct Sources {
     keys: Vec<Option<Key>>,
     /// One for each package of the graph, empty for those that are not linked.
     summaries: OnceLock<Vec<Summary>>,
+    /// Something was changed after the keys were made.
+    moved: AtomicBool,
     cache: Option<Cache>,
     pool: rayon::ThreadPool,
     /// Packages whose summary was in the cache.
@@ -70,8 +72,16 @@ pub fn read_sources_ambient(
     let keys: Vec<Option<Key>> = pool.install(|| wanted.par_iter().map(known).collect());
     let cached = keys.iter().filter(|key| key.is_some()).count();
     let all_cached = cached == wanted.len();
-    let mut sources =
-        Sources { reading, wanted, keys, summaries: OnceLock::new(), cache: cache.cloned(), pool, cached };
+    let mut sources = Sources {
+        reading,
+        wanted,
+        keys,
+        summaries: OnceLock::new(),
+        moved: AtomicBool::new(false),
+        cache: cache.cloned(),
+        pool,
+        cached,
+    };
     if !all_cached {
         let (summaries, keys, cached) = sources.read(graph, progress);
         sources.keys = keys;
@@ -135,12 +145,19 @@ impl Sources {
             return known;
         }
         // Not inside of the lock: threads that wait for it might be those that read.
-        let (read, ..) = self.read(graph, &|_, _| {});
+        let (read, keys, _) = self.read(graph, &|_, _| {});
+        if keys != self.keys {
+            // It was changed meanwhile: a verdict about this must not stand under the key of what was there.
+            self.moved.store(true, Ordering::Relaxed);
+        }
         self.summaries.get_or_init(|| read)
     }
 
     /// What all of it is. `None` when that is not known.
     fn key(&self) -> Option<Key> {
+        if self.moved.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut hash = Sha256::new();
         hash.update(env!("CARGO_PKG_VERSION"));
         for (package, key) in self.wanted.iter().zip(&self.keys) {

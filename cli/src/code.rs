@@ -183,7 +183,10 @@ fn graph(
         let index = known.get(&key).copied();
         crates.push(index);
         let root = index.is_some_and(|index| project.roots().contains(&index));
-        (root, loaded.checksums.get(&key).cloned())
+        // What is vendored lies in the workspace, where anybody may change it: the checksum is of another copy.
+        let folder = package.manifest_path.parent();
+        let is_vendored = folder.is_some_and(|folder| folder.join(".cargo-checksum.json").exists());
+        (root, loaded.checksums.get(&key).filter(|_| !is_vendored).cloned())
     });
     Ok((graph, crates))
 }

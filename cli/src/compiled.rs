@@ -10,6 +10,7 @@ use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
 use cofferdam::manifest::{Code as MessageCode, Diagnostic, Resolution, resolve};
 use cofferdam_audit::judge::{self, Policy, Refusal};
+use cofferdam_audit::record;
 use cofferdam_audit::{BuildError, BuildOptions, Compiled, PackageIndex, build_ambient, examine_ambient};
 
 use crate::arguments::Source;
@@ -24,9 +25,6 @@ const FOLDER: &str = "cofferdam/audit";
 
 /// The file with what may run in the build, in that folder.
 const POLICY: &str = "cofferdam-judge.json";
-
-/// What of that build runs in builds, and by which policy it was judged.
-const RECORD: &str = "cofferdam-judged.json";
 
 /// Who is judged before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,20 +52,24 @@ pub(crate) fn look(
     ambient: AmbientAuthority,
 ) -> Result<Built, Stop> {
     let Some(metadata) = &loaded.metadata else { return Ok(Built::Seen) };
+    if std::env::var_os("CARGO_BUILD_TARGET").is_some_and(|target| !target.is_empty()) {
+        let text = "`--compiled` cannot look into build scripts when a target is set for the whole build; unset `CARGO_BUILD_TARGET`";
+        return Err(Stop::Usage(text.to_owned()));
+    }
     if let Some(target) = source.target.as_deref().filter(|target| code.host.as_deref() != Some(target)) {
         return Err(Stop::Usage(format!(
-            "`--compiled` looks at what is compiled for this machine, and cannot at what is for `{target}`"
+            "`--compiled` looks at what is compiled for this machine, and cannot at what is for `{target}`; leave out `--compiled`"
         )));
     }
     let folder = metadata.target_directory.as_std_path().join(FOLDER);
     let policy = folder.join(POLICY);
     let is_judged = judged == Judged::ByGrants && loaded.project.has_declarations();
     let allowed = is_judged.then(|| allowed(loaded, &resolve(&loaded.project), code));
-    let record = folder.join(RECORD);
+    let record = folder.join(record::RECORD);
     let judge = if let Some(allowed) = &allowed {
         let write = allowed.write_ambient(&policy, ambient);
         write.map_err(|error| Stop::Write(policy.display().to_string(), error))?;
-        let recheck = judge::recheck_ambient(&record, &policy, ambient);
+        let recheck = record::recheck_ambient(&record, &policy, ambient);
         recheck.map_err(|error| Stop::Write(folder.display().to_string(), error))?;
         let program =
             std::env::current_exe().map_err(|error| Stop::Read("this program".to_owned(), error))?;
@@ -75,6 +77,8 @@ pub(crate) fn look(
     } else {
         None
     };
+    let begin = record::begin_ambient(&record, &policy, is_judged, ambient);
+    begin.map_err(|error| Stop::Write(record.display().to_string(), error))?;
     let roots = code.graph.packages.iter().filter(|package| package.root);
     let options = BuildOptions {
         folder: metadata.workspace_root.as_std_path().to_owned(),
@@ -92,7 +96,7 @@ pub(crate) fn look(
         }
         Err(error) => return Err(error.into()),
     };
-    let remember = judge::remember_ambient(&record, &code.graph, &artifacts, allowed, ambient);
+    let remember = record::remember_ambient(&record, &code.graph, &artifacts, allowed, ambient);
     remember.map_err(|error| Stop::Write(record.display().to_string(), error))?;
     code.compiled = Some(examine_ambient(&code.graph, &artifacts, &code.table, ambient)?);
     Ok(Built::Seen)

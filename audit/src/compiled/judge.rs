@@ -9,16 +9,16 @@ use std::process::{Command, ExitCode};
 
 use ambient_authority::AmbientAuthority;
 use capability_manifest::{Capability, HostCapability};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::build::{Artifact, Artifacts, Made};
+use super::build::{Artifact, Made};
 use super::code_graph::CodeGraph;
 use super::examine::roots;
 use super::facts::{Layer, Uses};
 use super::linked::read_program;
 use super::literal::Literals;
 use super::names::{Crates, Meanings, Spoofed, shown};
+use super::record;
 use super::sysroot::Sysroot;
 use super::walk::{Sight, Walk};
 use crate::package::{Graph, Package};
@@ -65,12 +65,12 @@ impl Policy {
     /// When the file cannot be written.
     ///
     /// # Authority
-    /// Writes `path`, its folder, and the file of refusals beside it.
+    /// Writes `path` and its folder, and removes the refusals beside it.
     pub fn write_ambient(&self, path: &Path, _: AmbientAuthority) -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        match std::fs::remove_file(refusals_path(path)) {
+        match std::fs::remove_dir_all(refusals_folder(path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -81,73 +81,35 @@ impl Policy {
 /// What was refused under the policy of a file, in the last build.
 ///
 /// # Authority
-/// Reads the file of refusals beside `policy`.
+/// Reads the folder of refusals beside `policy`.
 pub fn refusals_ambient(policy: &Path, _: AmbientAuthority) -> Vec<Refusal> {
-    let text = std::fs::read_to_string(refusals_path(policy)).unwrap_or_default();
-    serde_json::from_str::<Refusals>(&text).map(|all| all.refused).unwrap_or_default()
+    let Ok(folder) = std::fs::read_dir(refusals_folder(policy)) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    let read = |path: PathBuf| serde_json::from_str::<Refusals>(&std::fs::read_to_string(path).ok()?).ok();
+    paths.into_iter().filter_map(read).flat_map(|all| all.refused).collect()
 }
 
-/// What runs in builds and is compiled already, with the policy by which it was judged.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Compiled {
-    policy: Option<Policy>,
-    /// Package, crate, whether it is a build script, and the file.
-    files: Vec<(String, String, bool, PathBuf)>,
+fn refusals_folder(policy: &Path) -> PathBuf {
+    policy.with_extension("refused")
 }
 
-/// Notes what a build made that runs in builds. `policy` is what it was judged by.
-///
-/// # Errors
-/// When the file cannot be written.
-///
-/// # Authority
-/// Writes `record`.
-pub fn remember_ambient(
-    record: &Path,
-    graph: &Graph,
-    artifacts: &Artifacts,
-    policy: Option<Policy>,
-    _: AmbientAuthority,
-) -> std::io::Result<()> {
-    let files = artifacts.files.iter().filter_map(|file| {
-        let is_script = file.made == Made::BuildScript;
-        let of = &graph.packages[file.package];
-        let package = format!("{}@{}", of.name, of.version);
-        (is_script || file.made == Made::ProcMacro)
-            .then(|| (package, file.name.clone(), is_script, file.path.clone()))
-    });
-    let text = serde_json::to_string(&Compiled { policy, files: files.collect() });
-    std::fs::write(record, text.map_err(std::io::Error::other)?)
-}
-
-/// Judges what earlier builds compiled, where they judged by another policy or by none: Cargo would start it without compiling it
-/// again. What is refused is removed, so that it is compiled, and judged, anew.
-///
-/// # Errors
-/// When a file cannot be removed.
-///
-/// # Authority
-/// Reads `record` and the files that it names, and removes those.
-pub fn recheck_ambient(record: &Path, policy: &Path, ambient: AmbientAuthority) -> std::io::Result<()> {
-    let Ok(text) = std::fs::read_to_string(record) else { return Ok(()) };
-    // A record that cannot be read is no reason to trust what it should have named, and names nothing: the build judges then.
-    let Ok(known) = serde_json::from_str::<Compiled>(&text) else { return std::fs::remove_file(record) };
-    if known.policy.is_some() && known.policy == read_policy(policy).ok() {
-        return Ok(());
-    }
-    known.files.into_par_iter().with_max_len(1).try_for_each(|(package, krate, is_script, path)| {
-        let made = if is_script { Made::BuildScript } else { Made::ProcMacro };
-        let compilation = Compilation { made, krate, path, package };
-        if !compilation.path.is_file() || compilation.judge(policy, ambient).is_empty() {
-            return Ok(());
+/// The arguments, with those that stand in files (`@file`, one on each line) in their places.
+fn expanded(arguments: &[OsString]) -> std::io::Result<Vec<OsString>> {
+    let mut all = Vec::new();
+    for argument in arguments {
+        match argument.to_str().and_then(|text| text.strip_prefix('@')) {
+            Some(path) => all.extend(std::fs::read_to_string(path)?.lines().map(OsString::from)),
+            None => all.push(argument.clone()),
         }
-        compilation.remove()
-    })
+    }
+    Ok(all)
 }
 
-fn refusals_path(policy: &Path) -> PathBuf {
-    policy.with_extension("refused.json")
+/// Whether the compiler was asked for something that runs: without `--emit` it is.
+fn links(arguments: &[OsString]) -> bool {
+    let mut emitted = arguments.iter().filter_map(|argument| argument.to_str()?.strip_prefix("--emit="));
+    emitted.next().is_none_or(|kinds| kinds.split(',').any(|kind| kind.split('=').next() == Some("link")))
 }
 
 /// Stands in for the compiler, when the environment says so: `None` when it does not.
@@ -181,24 +143,35 @@ pub fn run_ambient(arguments: &[OsString], ambient: AmbientAuthority) -> Option<
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         return Some(ExitCode::from(code.max(1)));
     }
-    let Some(made) = Compilation::of(rest) else { return Some(ExitCode::SUCCESS) };
+    // Arguments that are too long for the system come in a file.
+    let rest = match expanded(rest) {
+        Ok(rest) => rest,
+        Err(error) => return Some(fail(&format!("cannot read the compiler's arguments: {error}"))),
+    };
+    let Some(made) = Compilation::of(&rest) else { return Some(ExitCode::SUCCESS) };
     if !made.path.is_file() {
-        // `--emit` asked for something else than a program.
-        return Some(ExitCode::SUCCESS);
+        if !links(&rest) {
+            return Some(ExitCode::SUCCESS);
+        }
+        let what = format!("{} of `{}`", made.what(), made.package);
+        return Some(fail(&format!("{what} cannot be judged: `{}` is not there", made.path.display())));
     }
     let refused = made.judge(&policy, ambient);
     if refused.is_empty() {
-        return Some(ExitCode::SUCCESS);
+        return Some(match record::note(&made, &policy) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("cannot note that {} was judged: {error}", made.what())),
+        });
     }
     if let Err(error) = std::fs::remove_file(&made.path) {
         return Some(fail(&format!("cannot remove `{}`: {error}", made.path.display())));
     }
     let text = refused.iter().map(told).collect::<Vec<_>>().join("\n");
-    let path = refusals_path(&policy);
-    let mut all = refusals_ambient(&policy, ambient);
-    all.extend(refused);
-    let written = serde_json::to_string(&Refusals { refused: all })
+    // A file of each compiler's own: several run at once.
+    let path = refusals_folder(&policy).join(format!("{}.json", std::process::id()));
+    let written = serde_json::to_string(&Refusals { refused })
         .map_err(std::io::Error::other)
+        .and_then(|text| std::fs::create_dir_all(refusals_folder(&policy)).map(|()| text))
         .and_then(|text| std::fs::write(path, text));
     if let Err(error) = written {
         return Some(fail(&format!("{text}\nand that cannot be noted: {error}")));
@@ -231,11 +204,11 @@ pub fn told(refusal: &Refusal) -> String {
 
 /// What the compiler was asked to make, when it is something that runs in the build.
 #[derive(Debug, PartialEq, Eq)]
-struct Compilation {
-    made: Made,
-    krate: String,
-    path: PathBuf,
-    package: String,
+pub(super) struct Compilation {
+    pub(super) made: Made,
+    pub(super) krate: String,
+    pub(super) path: PathBuf,
+    pub(super) package: String,
 }
 
 impl Compilation {
@@ -274,7 +247,7 @@ impl Compilation {
     }
 
     /// Removes what was compiled; of a build script also the names that Cargo gives it.
-    fn remove(&self) -> std::io::Result<()> {
+    pub(super) fn remove(&self) -> std::io::Result<()> {
         if self.made == Made::BuildScript
             && let Some(folder) = self.path.parent()
         {
@@ -293,7 +266,7 @@ impl Compilation {
         if self.made == Made::BuildScript { "the build script" } else { "the procedural macro" }
     }
 
-    fn judge(&self, policy: &Path, _: AmbientAuthority) -> Vec<Refusal> {
+    pub(super) fn judge(&self, policy: &Path, _: AmbientAuthority) -> Vec<Refusal> {
         let refusal = |capability: Option<String>, way: Vec<String>| Refusal {
             package: self.package.clone(),
             what: self.what().to_owned(),
@@ -350,7 +323,7 @@ impl Compilation {
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, String> {
+pub(super) fn read_policy(path: &Path) -> Result<Policy, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("no policy: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("no policy: {error}"))
 }
@@ -390,8 +363,25 @@ mod tests {
         assert!(compilation(&below, Some("codec")).is_some(), "whatever the environment says");
         let library = "--crate-name codec src/lib.rs --crate-type lib -C extra-filename=-1a --out-dir /t/d";
         assert_eq!(compilation(library, None), None);
+        let emits = |kinds: &str| links(&[OsString::from(kinds)]);
+        assert!(emits("--emit=dep-info,link") && emits("--emit=link=/t/a") && links(&[]));
+        assert!(!emits("--emit=dep-info,metadata"));
         let plugin =
             "--crate-name codec src/lib.rs --crate-type proc-macro -C extra-filename=-1a --out-dir /t/d";
         assert_eq!(compilation(plugin, None).expect("a macro").made, Made::ProcMacro);
+    }
+
+    #[test]
+    fn arguments_in_a_file_are_read_and_a_file_that_is_not_there_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("arguments");
+        std::fs::write(&file, "--crate-name\nbuild_script_build\n--crate-type\nbin\n--out-dir\n/t/build/a\n")
+            .expect("writable");
+        let arguments = [OsString::from("build.rs"), format!("@{}", file.display()).into()];
+        let all = expanded(&arguments).expect("it is there");
+        assert_eq!(all.len(), 7);
+        let text = all.iter().map(|one| one.to_str().expect("text")).collect::<Vec<_>>().join(" ");
+        assert_eq!(compilation(&text, None).expect("a build script").made, Made::BuildScript);
+        assert!(expanded(&["@/nowhere/at/all".into()]).is_err());
     }
 }

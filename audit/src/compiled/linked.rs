@@ -18,7 +18,10 @@ pub(crate) enum LinkedError {
     #[error("it is no 64-bit ELF file that can be read")]
     Format,
     /// The linker did not leave relocations in.
-    #[error("it has no relocations: the linker does not know `--emit-relocs`, or something stripped them")]
+    #[error(
+        "it has no relocations: the linker does not know `--emit-relocs`, something stripped them, or `build.target` of Cargo keeps \
+         linker options from it (take that out for `--compiled`)"
+    )]
     NoRelocations,
 }
 
@@ -200,6 +203,29 @@ impl<'d> Reader<'_, 'd> {
                 if let Some(piece) = piece {
                     self.out.pieces[piece as usize].runs_unasked = true;
                 }
+            }
+        }
+        self.unasked_code();
+    }
+
+    /// Code that is not in a list: what stands in `.init` and `.fini`, and functions that choose another when the program is loaded.
+    fn unasked_code(&mut self) {
+        let code: Vec<(u64, u64)> = self
+            .file
+            .sections()
+            .filter(|section| matches!(section.name_bytes(), Ok(b".init" | b".fini")))
+            .map(|section| (section.address(), section.address().saturating_add(section.size())))
+            .collect();
+        for (begin, _, piece) in &self.spans {
+            if code.iter().any(|(from, to)| from <= begin && begin < to) {
+                self.out.pieces[*piece as usize].runs_unasked = true;
+            }
+        }
+        for symbol in self.file.symbols() {
+            if symbol.elf_symbol().st_type() == object::elf::STT_GNU_IFUNC
+                && let Some(piece) = self.by_symbol.get(&symbol.index().0)
+            {
+                self.out.pieces[*piece as usize].runs_unasked = true;
             }
         }
     }

@@ -25,6 +25,7 @@ mod mangled;
 mod names;
 mod opcode;
 mod powers;
+pub mod record;
 mod relocatable;
 mod sysroot;
 mod walk;

@@ -505,12 +505,21 @@ impl<'p> Scanner<'p> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         // A shebang is no token.
         let text = match text.strip_prefix("#!") {
-            Some(rest) if !rest.trim_start().starts_with('[') => {
+            // The compiler looks behind comments for the bracket of an attribute; this leaves such a line in, and what is odd is not read.
+            Some(rest) if !["[", "/*", "//"].iter().any(|one| rest.trim_start().starts_with(one)) => {
                 rest.split_once('\n').map_or("", |(_, rest)| rest)
             }
             _ => text,
         };
-        let text::Plain { text, shallow } = text::plain(text);
+        let text::Plain { text, shallow, ambiguous } = text::plain(text);
+        if ambiguous {
+            return self.unknown(
+                path,
+                0,
+                "has a lifetime before a raw string, which compilers read in two ways",
+                false,
+            );
+        }
         let Ok(tokens) = text.parse::<TokenStream>() else {
             return self.unknown(path, 0, "cannot be read as Rust", false);
         };

@@ -1,6 +1,5 @@
 //! A file's text before the parser sees it: without comments, without modules that are only for tests, and without the numbers of
-//! tables. The parser makes several tokens and as many allocations of each line of documentation, and in most crates that is
-//! half of what is there.
+//! tables. The parser makes several tokens and as many allocations of each line of documentation.
 //!
 //! Only whole tokens are left out and every line stays where it is, so what the parser says of the rest is the same. What this
 //! does not understand it leaves alone.
@@ -14,14 +13,16 @@ pub(crate) struct Plain {
     pub(crate) text: String,
     /// It is within both bounds of [`super::tokens::check_depth`] for sure.
     pub(crate) shallow: bool,
+    /// The compiler and the parser read it differently: what this program sees of it is not what is compiled.
+    pub(crate) ambiguous: bool,
 }
 
 /// Leaves out what the parser need not see.
 pub(crate) fn plain(text: &str) -> Plain {
     let mut lexer = Lexer::new(text);
     match lexer.run() {
-        Some(()) => Plain { text: lexer.out, shallow: lexer.shallow },
-        None => Plain { text: text.to_owned(), shallow: false },
+        Some(()) => Plain { text: lexer.out, shallow: lexer.shallow, ambiguous: lexer.ambiguous },
+        None => Plain { text: text.to_owned(), shallow: false, ambiguous: lexer.ambiguous },
     }
 }
 
@@ -53,6 +54,7 @@ struct Lexer<'t> {
     kept: usize,
     levels: Vec<Level>,
     shallow: bool,
+    ambiguous: bool,
     /// The last three tokens: first bytes, or for words what they are to a module's head.
     before: [u8; 3],
 }
@@ -77,6 +79,7 @@ impl<'t> Lexer<'t> {
             kept: 0,
             levels: vec![bottom],
             shallow: true,
+            ambiguous: false,
             before: [b';'; 3],
         }
     }
@@ -268,6 +271,11 @@ impl<'t> Lexer<'t> {
         } else {
             self.at += 1;
             self.token(b'\'', true);
+            // A lifetime `'r` and a string to the compiler, a quote and a raw string to the parser.
+            let rest = &self.bytes[self.at..];
+            let raw = [&b"r"[..], b"br", b"cr"].into_iter().find_map(|prefix| rest.strip_prefix(prefix));
+            let quoted = raw.is_some_and(|raw| raw.iter().find(|byte| **byte != b'#') == Some(&b'"'));
+            self.ambiguous |= quoted;
         }
         Some(())
     }
@@ -451,7 +459,7 @@ mod tests {
         // A space that is not ASCII ends a word, so this string is raw and ends at the second quote.
         let odd = "const A: &str =\u{2028}r\"\\\" ; f() ; \" // \";";
         for text in [odd, "fn f( {} // a", "/* a", "\"a // b", "fn f() } // a"] {
-            assert_eq!(plain(text), Plain { text: text.to_owned(), shallow: false });
+            assert_eq!(plain(text), Plain { text: text.to_owned(), shallow: false, ambiguous: false });
         }
     }
 
@@ -466,5 +474,17 @@ mod tests {
             assert!(!plain(&deep).shallow, "{unit}");
         }
         assert!(plain(&"fn a() {} ".repeat(CHAIN_TOKENS_MAX)).shallow);
+    }
+
+    #[test]
+    fn what_the_compiler_reads_otherwise_is_told() {
+        for text in ["m!('r\"\\\" /*\");", "m!('br\"a\");", "m!('cr#\"a\"#);"] {
+            assert!(plain(text).ambiguous, "{text}");
+        }
+        for text in
+            ["fn f<'r>(a: &'r str) {}", "m!('r'); m!(r\"a\");", "fn f<'r#async>() {}", "m!('a \"b\");"]
+        {
+            assert!(!plain(text).ambiguous, "{text}");
+        }
     }
 }
