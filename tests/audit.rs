@@ -454,7 +454,7 @@ fn from_a_registry() -> Workspace {
     assert!(packed.status.success(), "{packed:?}");
     let package =
         std::fs::read(workspace.path().join("packed/package/leaf-1.0.0.crate")).expect("it was packed");
-    let sum: String = Sha256::digest(&package).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = Sha256::digest(&package).iter().fold(String::new(), |sum, byte| format!("{sum}{byte:02x}"));
     workspace.write(
         "registry/index/le/af/leaf",
         &format!(
@@ -465,8 +465,8 @@ fn from_a_registry() -> Workspace {
     workspace.write(
         "home/config.toml",
         &format!(
-            "[source.crates-io]\nreplace-with = \"own\"\n[source.own]\nlocal-registry = {:?}\n",
-            workspace.path().join("registry")
+            "[source.crates-io]\nreplace-with = \"own\"\n[source.own]\nlocal-registry = \"{}\"\n",
+            workspace.path().join("registry").display()
         ),
     );
     workspace

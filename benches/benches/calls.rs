@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cofferdam_benches::Promise::{TimesAtMost, TimesFaster};
 use cofferdam_benches::floors::{Channels, Events, Packets, PingPong, Waiting, fork_and_wait};
-use cofferdam_benches::guests::{App, Options, api};
+use cofferdam_benches::guests::{App, LIMITS, api};
 use cofferdam_benches::{Group, after_pause, side};
 
 fn main() -> ExitCode {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(mut group: Group) {
-    let app = App::new("measured", "process", Options::default());
+    let app = App::new("measured", "process", LIMITS);
     let guest = api(app.edge());
     let add = || assert_eq!(guest.add(1, 2).expect("answers"), 3);
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam::client::CallError;
 use cofferdam_benches::Promise::MicrosAtMost;
-use cofferdam_benches::guests::{App, Options, api};
+use cofferdam_benches::guests::{App, api};
 use cofferdam_benches::{Group, micros, side_itself};
 use measured::api::Api;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn measure(mut group: Group) {
     let limits = "call-deadline = \"40ms\", memory = \"256MiB\"";
     for backend in ["process", "wasm"] {
-        let app = App::new("measured", backend, Options { limits, ..Options::default() });
+        let app = App::new("measured", backend, limits);
         let guest = api(app.edge());
         let after = |less: Duration, fails: fn(&Api) -> CallError| {
             let guest = &guest;

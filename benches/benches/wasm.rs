@@ -5,126 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ambient_authority::ambient_authority;
-use cofferdam::client::{Checked, Edge, Function};
 use cofferdam::wasm::{CodeCache, WasmCompartment, WasmHost};
-use cofferdam::{AuditLog, EdgeName, Runtime, Source};
+use cofferdam::{AuditLog, Runtime};
 use cofferdam_benches::Promise::{MicrosAtMost, TimesAtMost};
 use cofferdam_benches::{Group, side, side_of_many};
+use cofferdam_hot_paths::{Empty, Ends, GUEST, ManyEmpty, ManyEnds, Opened, runtime};
 use wasmtime::component::{Component, Instance, InstancePre, Linker, TypedFunc, Val};
 use wasmtime::{Config, Engine, Store};
 
-/// `empty`, and `ends` of bytes: the length and both ends, so that a call is its crossing and its copy.
-const GUEST: &str = r#"(component
-  (core module $m
-    (memory (export "memory") 4)
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-    (func (export "empty"))
-    (func (export "ends") (param $at i32) (param $length i32) (result i32)
-      (i32.add (local.get $length)
-        (i32.add (i32.load8_u (local.get $at))
-          (i32.load8_u (i32.add (local.get $at) (i32.sub (local.get $length) (i32.const 1))))))))
-  (core instance $i (instantiate $m))
-  (alias core export $i "memory" (core memory $memory))
-  (alias core export $i "realloc" (core func $realloc))
-  (func $empty (canon lift (core func $i "empty")))
-  (func $ends (param "data" (list u8)) (result u32)
-    (canon lift (core func $i "ends") (memory (core memory $memory)) (realloc (core func $realloc))))
-  (instance $api (export "empty" (func $empty)) (export "ends" (func $ends)))
-  (export "bench:guest/api@1.0.0" (instance $api)))"#;
-
-/// Calls the guest above so often in one call of its own.
-const CALLER: &str = r#"(component
-  (import "bench:guest/api@1.0.0" (instance $b
-    (export "empty" (func)) (export "ends" (func (param "data" (list u8)) (result u32)))))
-  (core module $libc (memory (export "memory") 4))
-  (core instance $libc (instantiate $libc))
-  (alias core export $libc "memory" (core memory $memory))
-  (core func $empty (canon lower (func $b "empty")))
-  (core func $ends (canon lower (func $b "ends") (memory (core memory $memory))))
-  (core module $m
-    (import "libc" "memory" (memory 4))
-    (import "b" "empty" (func $empty))
-    (import "b" "ends" (func $ends (param i32 i32) (result i32)))
-    (func (export "many-empty") (param $times i32)
-      (loop (call $empty) (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1))))))
-    (func (export "many-ends") (param $times i32) (param $length i32)
-      (loop (drop (call $ends (i32.const 0) (local.get $length)))
-        (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))))
-  (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "b" (instance
-    (export "empty" (func $empty)) (export "ends" (func $ends))))))
-  (func $many-empty (param "times" u32) (canon lift (core func $i "many-empty")))
-  (func $many-ends (param "times" u32) (param "length" u32) (canon lift (core func $i "many-ends")))
-  (instance $api (export "many-empty" (func $many-empty)) (export "many-ends" (func $many-ends)))
-  (export "bench:caller/api@1.0.0" (instance $api)))"#;
-
 const TIMES: u32 = 1_000;
-
-macro_rules! function {
-    ($name:ident, $interface:literal, $function:literal, $signature:literal, $params:ty, $results:ty) => {
-        struct $name;
-        impl Function for $name {
-            const INTERFACE: Option<&'static str> = Some($interface);
-            const NAME: &'static str = $function;
-            const SIGNATURE: &'static str = $signature;
-            const SHAPE: u64 = 0;
-            type Params<'a> = $params;
-            type Results = $results;
-        }
-    };
-}
-
-function!(Empty, "bench:guest/api@1.0.0", "empty", "func()", (), ());
-function!(Ends, "bench:guest/api@1.0.0", "ends", "func(data: list<u8>) -> u32", (&'a [u8],), (u32,));
-function!(ManyEmpty, "bench:caller/api@1.0.0", "many-empty", "func(times: u32)", (u32,), ());
-function!(ManyEnds, "bench:caller/api@1.0.0", "many-ends", "func(times: u32, length: u32)", (u32, u32), ());
-
-fn runtime(grants: &str, link: &str) -> (Runtime, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut text = String::new();
-    if !grants.is_empty() {
-        text += &format!("[holds]\n{grants}\n");
-    }
-    text += "[crates.bench]\ndependencies = [\"guest\", \"caller\"]\n";
-    if !grants.is_empty() {
-        text += &format!("[crates.bench.grants.guest]\n{grants}\n");
-    }
-    text += &format!("[crates.caller.grants.guest]\nlink = \"{link}\"\n");
-    text += "[crates.caller]\ndependencies = [\"guest\"]\ncompartment = { backend = \"wasm\", limits = { call-deadline = \"1h\" } }\n\
-             [crates.guest]\ncompartment = { backend = \"wasm\", limits = { call-deadline = \"1h\" } }\n";
-    let path = folder.path().join("capabilities.toml");
-    std::fs::write(&path, text).expect("writable");
-    let bytes = |wat: &str| Source::Bytes(wat::parse_str(wat).expect("text").into());
-    let runtime = Runtime::from_file_ambient(&path, ambient_authority())
-        .unwrap_or_else(|error| panic!("{error}"))
-        .component("guest", bytes(GUEST))
-        .component("caller", bytes(CALLER))
-        .start_ambient(ambient_authority())
-        .unwrap_or_else(|error| panic!("{error}"));
-    (runtime, folder)
-}
-
-/// A function over an edge, for as long as this lives.
-struct Ours<F: Function> {
-    edge: Edge,
-    function: Checked<F>,
-    _runtime: Runtime,
-    _folder: tempfile::TempDir,
-}
-
-impl<F: Function> Ours<F> {
-    fn new(krate: &str, grants: &str, link: &str) -> Self {
-        let (runtime, folder) = runtime(grants, link);
-        let edge = runtime.edge(EdgeName { consumer: "bench", krate }).expect("starts");
-        let mut expected = edge.expect("bench");
-        let function = expected.function::<F>();
-        expected.finish().expect("fits");
-        Self { edge, function: function.expect("there"), _runtime: runtime, _folder: folder }
-    }
-
-    fn call(&self, params: F::Params<'_>) -> F::Results {
-        self.edge.call(self.function, params).expect("answers")
-    }
-}
 
 /// The engine as we set it up, without anything of ours. A store has a deadline that is set once: what it costs to set one for each
 /// call is a cost of ours.
@@ -190,8 +79,8 @@ fn measure(mut group: Group) {
 }
 
 fn calls(group: &mut Group) {
-    let ours = Ours::<Empty>::new("guest", "", "isolated");
-    let waits = Ours::<Empty>::new("guest", "clock = true", "isolated");
+    let ours = Opened::<Empty>::new("guest", "", "isolated");
+    let waits = Opened::<Empty>::new("guest", "clock = true", "isolated");
     let (mut store, raw) = bare_function::<(), ()>("empty");
     let (mut other, instance) = bare();
     let index = exported(&mut other, &instance, "empty");
@@ -213,7 +102,7 @@ fn calls(group: &mut Group) {
     );
     for bytes in [16, 64 << 10] {
         let data: &'static [u8] = vec![7; bytes].leak();
-        let ours = Ours::<Ends>::new("guest", "", "isolated");
+        let ours = Opened::<Ends>::new("guest", "", "isolated");
         let (mut store, raw) = bare_function::<(&'static [u8],), (u32,)>("ends");
         group.turns(
             &format!("a call from the host with {}", size(bytes)),
@@ -237,8 +126,8 @@ fn size(bytes: usize) -> String {
 }
 
 fn edges(group: &mut Group) {
-    let isolated = Ours::<ManyEmpty>::new("caller", "", "isolated");
-    let fused = Ours::<ManyEmpty>::new("caller", "", "fused");
+    let isolated = Opened::<ManyEmpty>::new("caller", "", "isolated");
+    let fused = Opened::<ManyEmpty>::new("caller", "", "fused");
     let (mut store, raw) = bare_function::<(), ()>("empty");
     group.turns(
         "a call from one compartment to another: nothing in, nothing out",
@@ -264,8 +153,8 @@ fn edges(group: &mut Group) {
     for (bytes, most) in [(16, 1.5), (64 << 10, 1.2)] {
         let data: &'static [u8] = vec![7; bytes].leak();
         let length = u32::try_from(bytes).expect("small");
-        let isolated = Ours::<ManyEnds>::new("caller", "", "isolated");
-        let fused = Ours::<ManyEnds>::new("caller", "", "fused");
+        let isolated = Opened::<ManyEnds>::new("caller", "", "isolated");
+        let fused = Opened::<ManyEnds>::new("caller", "", "fused");
         let (mut store, raw) = bare_function::<(&'static [u8],), (u32,)>("ends");
         group.turns(
             &format!("a call from one compartment to another with {}", size(bytes)),
@@ -410,7 +299,7 @@ fn extism_calls(group: &mut Group) {
     let mut plugin = extism::Plugin::new(&manifest, [], false).expect("a plugin");
     for bytes in [16, 64 << 10] {
         let data = vec![7; bytes];
-        let ours = Ours::<Ends>::new("guest", "", "isolated");
+        let ours = Opened::<Ends>::new("guest", "", "isolated");
         group.turns(
             &format!("a plugin that is given {}", size(bytes)),
             40,

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use cofferdam_benches::Promise::TimesAtMost;
-use cofferdam_benches::guests::{App, Options, root};
+use cofferdam_benches::guests::{App, LIMITS, root};
 use cofferdam_benches::{Group, micros, side, side_itself};
 use jpeg_decode::Decode;
 
@@ -29,7 +29,7 @@ fn photos() -> Vec<PathBuf> {
 
 fn measure(mut group: Group) {
     let open = |backend| {
-        let app = App::new("jpeg-decode", backend, Options::default());
+        let app = App::new("jpeg-decode", backend, LIMITS);
         let decode = Decode::open(app.edge()).unwrap_or_else(|error| panic!("{error}"));
         (app, decode)
     };

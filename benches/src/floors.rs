@@ -274,15 +274,23 @@ pub fn fork_and_wait() {
         // SAFETY: It does not come back.
         unsafe { libc::_exit(0) };
     }
-    wait_for(child);
+    assert_eq!(wait_for(child), 0);
 }
 
-fn wait_for(child: libc::pid_t) {
+/// Waits for a child, and gives its exit code.
+fn wait_for(child: libc::pid_t) -> i32 {
     assert!(child > 0, "there are processes to be had");
     let mut status = 0;
     // SAFETY: The child is the caller's own, and the place for its status lives through the call.
     unsafe { libc::waitpid(child, &raw mut status, 0) };
+    libc::WEXITSTATUS(status)
 }
+
+/// How a guest ends that finds no host: at once, with an error.
+pub const ENDS_AT_ONCE: i32 = 1;
+
+/// How a child ends that could not do what was measured.
+const FAILED: i32 = 127;
 
 /// A program in memory, for [`raw_start`].
 pub fn in_memory(bytes: &[u8]) -> OwnedFd {
@@ -334,8 +342,13 @@ pub fn raw_start(program: &OwnedFd, filter: &[libc::sock_filter]) {
         let none = [std::ptr::null::<libc::c_char>()];
         // SAFETY: All that is pointed at lives in this process, which is a copy.
         unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const header);
+            let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            let confined = libc::dup2(nothing, 2) == 2
+                && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const header) == 0;
+            if !confined {
+                libc::_exit(FAILED);
+            }
             let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
             libc::syscall(
                 libc::SYS_execveat,
@@ -345,8 +358,9 @@ pub fn raw_start(program: &OwnedFd, filter: &[libc::sock_filter]) {
                 none.as_ptr(),
                 flags,
             );
-            libc::_exit(1);
+            libc::_exit(FAILED);
         }
     }
-    wait_for(i32::try_from(child).expect("a number"));
+    let ended = wait_for(i32::try_from(child).expect("a number"));
+    assert_eq!(ended, ENDS_AT_ONCE, "the program ran");
 }

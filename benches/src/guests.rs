@@ -52,44 +52,23 @@ pub struct App {
     _folder: tempfile::TempDir,
 }
 
-/// What an [`App`] is made of beside its backend.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Entries of the compartment's `limits`.
-    pub limits: &'static str,
-    /// Guests of the edge at a time.
-    pub instances: usize,
-    /// More of the crate's compartment table, whole lines.
-    pub compartment: &'static str,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { limits: "call-deadline = \"1h\", memory = \"256MiB\"", instances: 1, compartment: "" }
-    }
-}
+/// Entries of a compartment's `limits` that nothing comes near.
+pub const LIMITS: &str = "call-deadline = \"1h\", memory = \"256MiB\"";
 
 impl App {
     /// With a guest of the workspace, which is compiled where it is missing.
-    pub fn new(krate: &str, backend: &str, options: Options) -> Self {
+    pub fn new(krate: &str, backend: &str, limits: &str) -> Self {
         let guest = if backend == "inline" { Vec::new() } else { built(krate, backend) };
-        Self::of(krate, backend, guest, options)
-    }
-
-    /// With a guest that is there.
-    pub fn of(krate: &str, backend: &str, guest: Vec<u8>, options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let Options { limits, instances, compartment } = options;
         let text = format!(
             "[crates.bench]\ndependencies = [\"{krate}\"]\n[crates.{krate}.compartment]\nbackend = \"{backend}\"\n\
-             limits = {{ {limits} }}\n{compartment}"
+             limits = {{ {limits} }}\n"
         );
         let path = folder.path().join("capabilities.toml");
         std::fs::write(&path, text).expect("writable");
         let runtime = Runtime::from_file_ambient(&path, ambient_authority())
             .unwrap_or_else(|error| panic!("{error}"))
             .component(krate, Source::Bytes(guest.into()))
-            .instances(&format!("bench -> {krate}"), instances)
             .audit(AuditLog::discard())
             .start_ambient(ambient_authority())
             .unwrap_or_else(|error| panic!("{error}"));

@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub mod floors;
 pub mod guests;
 
 /// Median and quartiles.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Spread {
     /// A quarter of all is below.
     pub low: f64,
@@ -34,7 +34,7 @@ impl Spread {
 }
 
 /// One thing that was measured.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Measured {
     /// What it is.
     pub name: String,
@@ -49,7 +49,7 @@ pub struct Measured {
 }
 
 /// Things that were measured in turns, the first of them ours.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// What they all do.
     pub what: String,
@@ -62,7 +62,7 @@ pub struct Row {
 }
 
 /// What one bench found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The bench.
     pub group: String,
@@ -197,6 +197,8 @@ impl Group {
                 .then(|| Spread::of(own.iter().zip(&values).map(|(own, other)| own / other).collect()));
             let place = if sides.len() == 1 { Some(0) } else { at.checked_sub(1) };
             let promise = place.and_then(|place| promises.get(place).copied().flatten());
+            let of_itself = matches!(promise, Some(Promise::MicrosAtMost(_)));
+            assert!(promise.is_none() || of_itself != ratio.is_some(), "{what}: a promise of another kind");
             let (at_most, at_least) = match promise {
                 Some(Promise::TimesAtMost(most) | Promise::MicrosAtMost(most)) => (Some(most), None),
                 Some(Promise::TimesFaster(least)) => (None, Some(least)),

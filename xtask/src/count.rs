@@ -73,15 +73,22 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<(), String> {
             TOLERANCE_ELSEWHERE * 100.0
         );
     }
-    judge(&counted, &before.instructions, if same { TOLERANCE } else { TOLERANCE_ELSEWHERE })
+    let tolerance = if same { TOLERANCE } else { TOLERANCE_ELSEWHERE };
+    judge(&counted, &before.instructions, tolerance, arguments.path.is_empty())
 }
 
-/// Compares counts with what they were.
+/// Compares counts with what they were. `all` is whether every path was counted.
 fn judge(
     counted: &BTreeMap<String, u64>,
     before: &BTreeMap<String, u64>,
     tolerance: f64,
+    all: bool,
 ) -> Result<(), String> {
+    if let Some(lost) = before.keys().find(|name| all && !counted.contains_key(*name)) {
+        return Err(format!(
+            "the path `{lost}` is not there any more; `cargo xtask count --write` takes its count out"
+        ));
+    }
     let moved: Vec<&str> = counted
         .iter()
         .filter(|(name, count)| {
@@ -192,13 +199,15 @@ mod tests {
     #[test]
     fn a_path_that_costs_more_is_named_and_one_that_costs_the_same_is_not() {
         let before = counts(&[("call", 1_000), ("encode", 200)]);
-        assert_eq!(judge(&counts(&[("call", 1_020), ("encode", 199)]), &before, TOLERANCE), Ok(()));
-        let error =
-            judge(&counts(&[("call", 1_040), ("encode", 200)]), &before, TOLERANCE).expect_err("4 % more");
+        assert_eq!(judge(&counts(&[("call", 1_020), ("encode", 199)]), &before, TOLERANCE, false), Ok(()));
+        let error = judge(&counts(&[("call", 1_040), ("encode", 200)]), &before, TOLERANCE, false)
+            .expect_err("4 % more");
         assert!(error.starts_with("call changed"), "{error}");
         // What became cheaper must be written down too, or it could be lost again unseen.
-        assert!(judge(&counts(&[("call", 900)]), &before, TOLERANCE).is_err());
-        assert!(judge(&counts(&[("new", 1)]), &before, TOLERANCE).is_err());
+        assert!(judge(&counts(&[("call", 900)]), &before, TOLERANCE, false).is_err());
+        assert!(judge(&counts(&[("new", 1)]), &before, TOLERANCE, false).is_err());
+        let error = judge(&counts(&[("call", 1_000)]), &before, TOLERANCE, true).expect_err("one is lost");
+        assert!(error.contains("`encode` is not there"), "{error}");
     }
 
     #[test]

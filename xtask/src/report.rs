@@ -41,8 +41,8 @@ pub(crate) struct Report {
 }
 
 impl Measured {
-    /// What was promised, and whether it is kept: `at most 1.2: kept`.
-    pub(crate) fn promise(&self) -> Option<String> {
+    /// What was promised, and whether it is kept: `at most 1.2 times: kept`, and in a unit where it is of the value itself.
+    pub(crate) fn promise(&self, unit: &str) -> Option<String> {
         // How many times as fast the first is, is how many times it this one takes.
         let (kind, bound, found) = match (self.at_most, self.at_least, self.ratio) {
             (Some(most), _, Some(ratio)) => ("at most", most, ratio.middle <= most),
@@ -51,8 +51,12 @@ impl Measured {
             _ => return None,
         };
         let kept = if found { "kept" } else { "**not kept**" };
-        let times = if self.at_least.is_some() { " times as fast" } else { "" };
-        Some(format!("{kind} {}{times}: {kept}", number(bound)))
+        let of = match (self.ratio, self.at_least) {
+            (None, _) => unit,
+            (Some(_), Some(_)) => "times as fast",
+            (Some(_), None) => "times",
+        };
+        Some(format!("{kind} {} {of}: {kept}", number(bound)))
     }
 }
 
@@ -100,11 +104,11 @@ pub(crate) mod tests {
     #[test]
     fn a_promise_is_kept_or_it_says_that_it_is_not() {
         let row = &sample().rows[0];
-        assert_eq!(row.measured[0].promise(), None);
-        assert_eq!(row.measured[1].promise().as_deref(), Some("at most 1.2: **not kept**"));
-        assert_eq!(row.measured[2].promise().as_deref(), Some("at least 5 times as fast: kept"));
+        assert_eq!(row.measured[0].promise("µs"), None);
+        assert_eq!(row.measured[1].promise("µs").as_deref(), Some("at most 1.2 times: **not kept**"));
+        assert_eq!(row.measured[2].promise("µs").as_deref(), Some("at least 5 times as fast: kept"));
         let alone = Measured { ratio: None, ..row.measured[1].clone() };
-        assert_eq!(alone.promise().as_deref(), Some("at most 1.2: kept"));
+        assert_eq!(alone.promise("µs").as_deref(), Some("at most 1.2 µs: kept"));
     }
 
     #[test]

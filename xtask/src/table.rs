@@ -15,7 +15,7 @@ pub(crate) fn section(report: &Report) -> String {
             let what = if at == 0 { cell(&row.what) } else { String::new() };
             let note = row.note.as_ref().filter(|_| at == 0).map(|note| format!("; {}", cell(note)));
             let ratio = one.ratio.map(spread).unwrap_or_default();
-            let promise = one.promise().unwrap_or_default();
+            let promise = one.promise(&row.unit).unwrap_or_default();
             let _ = writeln!(
                 out,
                 "| {what}{} | {} | {} {} | {ratio} | {promise} |",
@@ -73,7 +73,7 @@ mod tests {
             "| a call: &lt;16 bytes> & more \\| less; measured once | ours | 0.5 (0.45 to 0.55) µs |  |  |"
         ));
         assert!(text.contains(
-            "|  | raw | 0.4 (0.36 to 0.44) µs | 1.25 (1.12 to 1.38) | at most 1.2: **not kept** |"
+            "|  | raw | 0.4 (0.36 to 0.44) µs | 1.25 (1.12 to 1.38) | at most 1.2 times: **not kept** |"
         ));
     }
 

@@ -1,4 +1,4 @@
-//! What a call of a process is on the host's side, but for the other process.
+//! Messages as calls of processes have them: their encoding, and their way through shared memory.
 
 use std::sync::Arc;
 
