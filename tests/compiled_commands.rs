@@ -99,6 +99,53 @@ fn init_and_check_take_compiled_code_into_account() {
 }
 
 #[test]
+fn a_report_and_a_comparison_of_revisions_have_what_only_compiled_code_shows() {
+    let workspace = workspace();
+    let report = |more: &[&str]| {
+        let arguments = ["report", "--format", "json", "--offline"].iter().chain(more);
+        let report = run(&workspace, &arguments.copied().collect::<Vec<_>>());
+        assert_eq!(report.code, Some(0), "{report}");
+        let report = json(&report);
+        let crates = report["crates"].as_array().expect("a list").iter();
+        let codec = crates.into_iter().find(|one| one["name"] == "codec").expect("it is linked").clone();
+        let uses = codec["uses"].as_array().expect("a list").iter();
+        let used = uses.filter(|one| one["state"] == "used").map(|one| one["capability"].to_string());
+        used.collect::<Vec<_>>()
+    };
+    let (by_source, with_compiled) = (report(&[]), report(&["--compiled"]));
+    assert!(!by_source.contains(&"\"network.connect\"".to_owned()), "{by_source:?}");
+    assert!(with_compiled.contains(&"\"network.connect\"".to_owned()), "{with_compiled:?}");
+
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"])
+            .args(arguments)
+            .current_dir(workspace.path())
+            .output()
+            .expect("git is there");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    workspace.write(".gitignore", "target\ncache\n");
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "before"]);
+    let script = workspace.read("codec/build.rs");
+    workspace.write(
+        "codec/build.rs",
+        &script.replace("let _ = std::net", "std::thread::spawn(|| {}); let _ = std::net"),
+    );
+    git(&["commit", "--quiet", "--all", "--message", "after"]);
+    let gained = |diff: &Run| diff.stdout.contains("+ thread");
+    let by_source = run(&workspace, &["diff", "HEAD~1", "HEAD", "--deny-new", "--offline"]);
+    assert!(by_source.code == Some(0) && !gained(&by_source), "{by_source}");
+    let compiled = run(&workspace, &["diff", "HEAD~1", "HEAD", "--deny-new", "--offline", "--compiled"]);
+    assert!(compiled.code == Some(4) && gained(&compiled), "{compiled}");
+    let versions = run(&workspace, &["diff", "codec@1.0.0", "codec@1.0.1", "--compiled"]);
+    assert_eq!(versions.code, Some(2), "{versions}");
+    assert!(versions.stderr.contains("`--compiled` builds revisions"), "{versions}");
+}
+
+#[test]
 fn a_build_script_that_reaches_what_nobody_grants_does_not_run() {
     let workspace = workspace();
     assert_eq!(run(&workspace, &["init", "--compiled", "--offline"]).code, Some(0));

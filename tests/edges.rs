@@ -326,6 +326,26 @@ fn a_handle_cannot_cross_between_stores() {
 }
 
 #[test]
+fn what_is_said_of_an_edge_that_is_not_there_is_an_error() {
+    let text = manifest("", "", "", "");
+    let started = |edge: &str| {
+        let (folder, log) = (tempfile::tempdir().expect("a folder"), Lines::default());
+        let builder = build(folder.path(), &text, &[("outer", COUNTER)], &log).instances(edge, 2);
+        builder.start_ambient(ambient_authority())
+    };
+    for edge in ["app -> inner", "ap -> outer", "outer", "app->outer"] {
+        let error = started(edge).err();
+        let Some(RuntimeError::UnknownEdges { named, known }) = &error else { panic!("{edge}: {error:?}") };
+        assert_eq!((named.as_slice(), known.len()), ([edge.to_owned()].as_slice(), 2), "{edge}");
+        let shown = error.expect("just seen").to_string();
+        assert_eq!(shown, format!("there is no edge `{edge}`; there are `app -> outer`, `outer -> inner`"));
+    }
+    for edge in ["app -> outer", "outer -> inner", "app -> a-plugin-to-come"] {
+        started(edge).unwrap_or_else(|error| panic!("{edge}: {error}"));
+    }
+}
+
+#[test]
 fn calls_from_many_threads_go_to_as_many_instances_as_there_are_and_lose_nothing() {
     let text =
         "[crates.app]\ndependencies = [\"outer\"]\n[crates.outer]\ncompartment = { backend = \"wasm\" }\n";

@@ -37,6 +37,8 @@ mod workspace;
 pub use audit::{Audit, AuditError, Need, UnknownSource, UnsafeReach, Way, audit, audit_extent};
 pub use cache::Cache;
 pub use claims::{Claim, Claims};
+#[cfg(fuzzing)]
+pub use compiled::fuzzing;
 pub use compiled::{
     Artifacts, BuildError, BuildOptions, Compiled, Layer, Layers, Measure, UnknownSymbol, UnreadObject,
     build_ambient, examine_ambient, judge, record,

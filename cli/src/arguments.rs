@@ -432,6 +432,10 @@ pub(crate) struct Diff {
     /// Fail when anything is reached that was not before
     #[arg(long)]
     pub deny_new: bool,
+    /// Also build each revision, in a folder of its own, and look at what is compiled. What runs in a build is judged before it
+    /// runs, by what its own revision grants; where that declares nothing, all of it runs
+    #[arg(long)]
+    pub compiled: bool,
     /// The output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
@@ -443,6 +447,10 @@ pub(crate) struct Report {
     /// Which graph
     #[command(flatten)]
     pub source: Source,
+    /// Also build, in a target folder of its own, and look at what is compiled: macros, generated and generic code, C. What runs
+    /// in the build is judged before it runs
+    #[arg(long)]
+    pub compiled: bool,
     /// The output
     #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
     pub format: ReportFormat,

@@ -19,13 +19,18 @@ use crate::render::printable;
 
 pub(crate) fn run(arguments: &Diff, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let (old, new) = (arguments.old.as_str(), arguments.new.as_str());
-    let (before, after) = match kind(old, new)? {
+    let kind = kind(old, new)?;
+    if arguments.compiled && !matches!(kind, Kind::Revisions) {
+        return Err(Stop::Usage(
+            "`--compiled` builds revisions of the repository, and nothing else".to_owned(),
+        ));
+    }
+    let (before, after) = match kind {
         Kind::Versions => (registry::version(old, ambient)?, registry::version(new, ambient)?),
         Kind::Locks => registry::locks(Path::new(old), Path::new(new), ambient)?,
-        Kind::Revisions => (
-            revision::read(old, &arguments.source, ambient)?,
-            revision::read(new, &arguments.source, ambient)?,
-        ),
+        Kind::Revisions => {
+            (revision::read(old, arguments, ambient)?, revision::read(new, arguments, ambient)?)
+        }
     };
     let document = compare(old, new, &before, &after);
     let gains = document.crates.iter().any(|one| !one.gained.is_empty() || one.build_script == Some("added"))

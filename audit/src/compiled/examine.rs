@@ -89,13 +89,22 @@ pub fn examine_ambient(
     let began = Instant::now();
     let (sysroot, bytes) = rayon::join(|| Sysroot::find(&graph.workspace), || read_all(&artifacts.files));
     let (sysroot, bytes) = (sysroot?, bytes?);
-    let files: Vec<(usize, &Artifact, &[u8])> = artifacts
-        .files
-        .iter()
-        .zip(&bytes)
-        .enumerate()
-        .map(|(at, (file, bytes))| (at, file, &**bytes))
-        .collect();
+    let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+    let mut compiled = examine(graph, artifacts, &bytes, sysroot, table);
+    compiled.measure.took = began.elapsed();
+    Ok(compiled)
+}
+
+/// Looks at files that are read already.
+pub(super) fn examine(
+    graph: &Graph,
+    artifacts: &Artifacts,
+    bytes: &[&[u8]],
+    sysroot: Sysroot,
+    table: &Table,
+) -> Compiled {
+    let files: Vec<(usize, &Artifact, &[u8])> =
+        artifacts.files.iter().zip(bytes).enumerate().map(|(at, (file, bytes))| (at, file, *bytes)).collect();
     let (libraries, programs): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|(_, file, _)| matches!(file.made, Made::Library | Made::Archive));
     let mut compiled = Compiled {
@@ -132,8 +141,7 @@ pub fn examine_ambient(
     compiled.unknown.sort();
     compiled.unknown.dedup();
     compiled.unread.sort();
-    compiled.measure.took = began.elapsed();
-    Ok(compiled)
+    compiled
 }
 
 fn read_all(files: &[Artifact]) -> Result<Vec<Vec<u8>>, BuildError> {

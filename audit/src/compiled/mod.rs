@@ -16,6 +16,8 @@ mod complete;
 mod examine;
 mod facts;
 mod flags;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod identify;
 pub mod judge;
 mod lines;

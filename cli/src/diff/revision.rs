@@ -9,11 +9,13 @@ use cofferdam_audit::{Reading, TargetKind, digests_ambient};
 
 use super::{Facts, Snapshot};
 use crate::Stop;
-use crate::arguments::{Format, Source};
+use crate::arguments::{Diff, Format, Source};
 use crate::code::Code;
+use crate::compiled::{Judged, look_or_stop};
 use crate::reach::{to_grant, way_lines};
 
-pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -> Result<Snapshot, Stop> {
+pub(super) fn read(revision: &str, arguments: &Diff, ambient: AmbientAuthority) -> Result<Snapshot, Stop> {
+    let source = &arguments.source;
     if source.manifest.is_some() {
         return Err(Stop::Usage("revisions are compared by their code; leave out `--manifest`".to_owned()));
     }
@@ -52,9 +54,12 @@ pub(super) fn read(revision: &str, source: &Source, ambient: AmbientAuthority) -
         ..*source
     };
     let loaded = source.load(Format::Human, ambient)?;
-    let Some(code) = Code::read(&loaded, source.target.as_deref(), Reading::Platform, ambient)? else {
+    let Some(mut code) = Code::read(&loaded, source.target.as_deref(), Reading::Platform, ambient)? else {
         return Ok(Snapshot::default());
     };
+    if arguments.compiled {
+        look_or_stop(&mut code, &loaded, &source, Judged::ByGrants, ambient)?;
+    }
     let verdict = code.verdict();
     let mut snapshot = Snapshot::default();
     let mut digests = digests_ambient(&code.graph, &code.sources, TargetKind::BuildScript, ambient);

@@ -13,6 +13,7 @@ use cofferdam_audit::{PackageIndex, Reading, State, States};
 use crate::arguments::{Format, Report, ReportFormat};
 use crate::check::findings;
 use crate::code::Code;
+use crate::compiled::{self, Built, Judged};
 use crate::document::{
     EdgeName, Finding, ReportCapabilityDocument, ReportCrateDocument, ReportDocument, ReportEdgeDocument,
     VERSION, WhyReachDocument, print_json,
@@ -24,13 +25,20 @@ use crate::{Stop, reach, sarif};
 pub(crate) fn run(arguments: &Report, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let format = if arguments.format == ReportFormat::Json { Format::Json } else { Format::Human };
     let loaded = arguments.source.load(format, ambient)?;
-    let Some(code) = Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
+    let Some(mut code) =
+        Code::read(&loaded, arguments.source.target.as_deref(), Reading::Everything, ambient)?
     else {
         return Err(Stop::Usage("`report` looks at code, and a `capabilities.toml` has none".to_owned()));
     };
     let resolution = resolve(&loaded.project);
-    let states = code.states();
     let mut found = findings(&loaded, &resolution, ambient);
+    if arguments.compiled
+        && let Built::Refused(refused) =
+            compiled::look(&mut code, &loaded, &arguments.source, Judged::ByGrants, ambient)?
+    {
+        found.extend(compiled::findings(&refused));
+    }
+    let states = code.states();
     if loaded.project.has_declarations() {
         found.extend(reach::findings(&loaded, &resolution, &code, &states.used, &[]));
         found.sort_by_key(|finding| finding.severity);

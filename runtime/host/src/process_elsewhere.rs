@@ -38,6 +38,16 @@ pub enum StartError {
     CannotEnforce { edge: String, what: String },
 }
 
+impl StartError {
+    /// The edge whose compartment does not start; `None` when none can start here.
+    pub fn edge(&self) -> Option<&str> {
+        match self {
+            Self::Unsupported => None,
+            Self::CannotEnforce { edge, .. } => Some(edge),
+        }
+    }
+}
+
 /// Never found here.
 #[derive(Debug)]
 pub enum ProcessHost {}

@@ -55,6 +55,24 @@ pub enum StartError {
     Audit(#[from] std::io::Error),
 }
 
+impl StartError {
+    /// The edge whose compartment does not start; `None` when it is the host that cannot start any.
+    pub fn edge(&self) -> Option<&str> {
+        match self {
+            Self::Program { edge, .. }
+            | Self::OtherBackend { edge, .. }
+            | Self::CannotEnforce { edge, .. }
+            | Self::Path { edge, .. }
+            | Self::Rule { edge, .. }
+            | Self::Layer { edge, .. }
+            | Self::Handshake { edge, .. }
+            | Self::Host { edge, .. } => Some(edge),
+            Self::Ended(error) => error.edge(),
+            Self::NoLauncher { .. } | Self::Launcher { .. } | Self::Audit(_) => None,
+        }
+    }
+}
+
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
@@ -224,6 +242,24 @@ pub enum CallError {
     /// The event cannot be recorded, so the outcome is not handed on.
     #[error("cannot write the audit log: {0}")]
     Audit(#[source] std::io::Error),
+}
+
+impl CallError {
+    /// The edge over which the call went wrong; `None` when it was the host that failed.
+    pub fn edge(&self) -> Option<&str> {
+        match self {
+            Self::Violation { edge, .. }
+            | Self::Fault { edge, .. }
+            | Self::Deadline { edge, .. }
+            | Self::Limit { edge, .. }
+            | Self::UnknownFunction { edge, .. }
+            | Self::Refused { edge, .. }
+            | Self::Usage { edge, .. }
+            | Self::NotRestarted { edge }
+            | Self::Restart { edge, .. } => Some(edge),
+            Self::Audit(_) => None,
+        }
+    }
 }
 
 fn allowance(violation: &Violation) -> String {

@@ -248,6 +248,35 @@ impl RuntimeBuilder {
         &self.plan
     }
 
+    /// That every edge which the host says something about is there, or can be once its crate is added as a plugin.
+    fn verify_edges(&self) -> Result<(), RuntimeError> {
+        let compartments = self.plan.compartments.iter().map(|one| (one.edge(), &one.consumer, &one.krate));
+        let linked = self.plan.linked.iter().map(|one| (one.edge(), &one.consumer, &one.krate));
+        let all: Vec<_> = compartments.chain(linked).collect();
+        // A plugin is another crate, so what names one that the plan has is a slip.
+        let can_come = |edge: &str| {
+            edge.split_once(" -> ").is_some_and(|(consumer, krate)| {
+                self.host_manifest.is_some()
+                    && consumer != krate
+                    && all.iter().all(|(_, _, known)| *known != krate)
+            })
+        };
+        let said = self.options.keys().chain(self.process_options.keys()).chain(self.provided.keys());
+        let unknown = said.filter(|edge| all.iter().all(|(known, ..)| known != *edge));
+        let mut named = Vec::new();
+        for edge in unknown {
+            if can_come(edge) {
+                tracing::warn!(edge, "the plan has no such edge; it holds if a plugin makes it");
+            } else {
+                named.push(edge.clone());
+            }
+        }
+        named.sort_unstable();
+        named.dedup();
+        let known = || all.iter().map(|(edge, ..)| edge.clone()).collect();
+        if named.is_empty() { Ok(()) } else { Err(RuntimeError::UnknownEdges { named, known: known() }) }
+    }
+
     fn of(&mut self, edge: &str) -> &mut CompartmentOptions {
         let options = self.default_options.clone();
         self.options.entry(edge.to_owned()).or_insert(options)
@@ -256,11 +285,13 @@ impl RuntimeBuilder {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// When the engine cannot be made, or, for an eager one, when a compartment does not start.
+    /// When the engine cannot be made, when something was said about an edge that is not there, or, for an eager one, when a
+    /// compartment does not start.
     ///
     /// # Authority
     /// The runtime reads components, opens granted paths and reads granted variables, now and whenever a compartment starts.
     pub fn start_ambient(self, ambient: AmbientAuthority) -> Result<Runtime, RuntimeError> {
+        self.verify_edges()?;
         let host = match self.cache {
             Some(cache) => WasmHost::with_cache(cache)?,
             None => WasmHost::new()?,

@@ -22,6 +22,14 @@ pub enum RuntimeError {
         /// Every denial, with the line that would mend it.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The host said something about edges that the plan has not, and that no plugin can make.
+    #[error("there is no edge `{}`; {}", .named.join("`, `"), known_edges(.known))]
+    UnknownEdges {
+        /// What it named.
+        named: Vec<String>,
+        /// Those there are, as `consumer -> crate`.
+        known: Vec<String>,
+    },
     /// A page of this build is wrong.
     #[error(transparent)]
     Page(#[from] PageError),
@@ -37,6 +45,14 @@ pub enum RuntimeError {
          project to add plugins"
     )]
     NoHostManifest,
+}
+
+fn known_edges(known: &[String]) -> String {
+    if known.is_empty() {
+        "the plan has none".to_owned()
+    } else {
+        format!("there are `{}`", known.join("`, `"))
+    }
 }
 
 struct LoadText<'a>(&'a LoadError);

@@ -90,6 +90,34 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The edge whose compartment does not start; `None` when it is the host that cannot start any.
+    pub fn edge(&self) -> Option<&str> {
+        match self {
+            Self::NotAComponent { edge, .. }
+            | Self::UnknownImports { edge, .. }
+            | Self::OtherBackend { edge, .. }
+            | Self::DoesNotFit { edge, .. }
+            | Self::AmbiguousImport { edge, .. }
+            | Self::CannotCompose { edge, .. }
+            | Self::ImportsDiffer { edge, .. }
+            | Self::UnitTooLarge { edge, .. }
+            | Self::UnitLimit { edge, .. }
+            | Self::NotLinked { edge, .. }
+            | Self::Stale { edge, .. }
+            | Self::CannotCross { edge, .. }
+            | Self::NoComponent { edge, .. }
+            | Self::WrongDigest { edge, .. }
+            | Self::NoEdge { edge, .. }
+            | Self::Revoked { edge }
+            | Self::NotGranted { edge, .. }
+            | Self::CannotEnforce { edge, .. }
+            | Self::Path { edge, .. } => Some(edge),
+            Self::Process(error) => error.edge(),
+            Self::Call(error) => error.edge(),
+            Self::Engine(_) | Self::Audit(_) => None,
+        }
+    }
+
     pub(super) fn not_a_component(edge: &str, error: &wasmtime::Error) -> Self {
         Self::NotAComponent { edge: edge.to_owned(), message: one_line(error) }
     }
@@ -177,7 +205,7 @@ pub enum CallError {
     Limit { edge: String, what: &'static str },
     /// Another compartment, which the guest called over an edge of its own, had no answer, and the guest's interface has no
     /// way to say so.
-    #[error("`{edge}`: called over `{}`, which failed: {source}", .source.edge())]
+    #[error("`{edge}`: called over `{}`, which failed: {source}", .source.edge().unwrap_or("an edge"))]
     Callee { edge: String, source: Box<CallError> },
     /// Its caller ended it, from another thread.
     #[error("`{edge}`: the call was cancelled")]
@@ -206,8 +234,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// The edge over which the call went wrong.
-    pub fn edge(&self) -> &str {
+    /// The edge over which the call went wrong; `None` when it was the host that failed.
+    pub fn edge(&self) -> Option<&str> {
         match self {
             Self::Violation { edge, .. }
             | Self::Fault { edge, .. }
@@ -219,8 +247,9 @@ impl CallError {
             | Self::StaleHandle { edge }
             | Self::Gone { edge }
             | Self::UnknownFunction { edge, .. }
-            | Self::Usage { edge, .. } => edge,
-            Self::Start(_) | Self::Audit(_) => "",
+            | Self::Usage { edge, .. } => Some(edge),
+            Self::Start(error) => error.edge(),
+            Self::Audit(_) => None,
         }
     }
 }
