@@ -62,7 +62,8 @@ impl App {
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
             "[crates.bench]\ndependencies = [\"{krate}\"]\n[crates.{krate}.compartment]\nbackend = \"{backend}\"\n\
-             limits = {{ {limits} }}\n"
+             limits = {{ {limits} }}\nworld = \"{}\"\n",
+            if krate == "measured" { "measured.wit#measured" } else { "pictures.wit#decode" },
         );
         let path = folder.path().join("capabilities.toml");
         std::fs::write(&path, text).expect("writable");

@@ -489,11 +489,11 @@ impl<'p> Scanner<'p> {
     /// The tags that are about a line: on it, or in the comment above.
     fn tags_at(&mut self, line: usize) -> Vec<Text> {
         let mut names: Vec<String> = Vec::new();
-        let mut at = line;
-        loop {
+        // What a macro wrote has no line.
+        for at in (1..=line).rev() {
             names.extend(self.tags.get(&line_number(at)).into_iter().flatten().cloned());
-            at -= 1;
-            if at == 0 || !self.comments.get(at - 1).copied().unwrap_or(false) {
+            // The line above, counted from 0.
+            if at == 1 || !self.comments.get(at - 2).copied().unwrap_or(false) {
                 break;
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::frame::{Frame, FrameError, FrameKind};
 use crate::memory::{Lane, Memory};
+use crate::placing::Placing;
 use crate::ring::{Reader, RingError, Spin, Wait, Writer};
 
 /// Why a frame did not come or go.
@@ -23,6 +24,7 @@ pub enum ChannelError {
 pub struct Channel {
     writer: Writer,
     reader: Reader,
+    placing: Placing,
     header: Vec<u8>,
 }
 
@@ -41,6 +43,7 @@ impl Channel {
         Self {
             writer: Writer::new(Arc::clone(memory), out, Spin::new(spin_pauses)),
             reader: Reader::new(Arc::clone(memory), back, Spin::new(spin_pauses)),
+            placing: Placing::default(),
             header: Vec::with_capacity(Frame::BYTES),
         }
     }
@@ -58,6 +61,9 @@ impl Channel {
         let header = Frame { kind, call, subject, length }.to_bytes();
         // Who sends a header that the other side refuses hears of it here.
         Frame::from_bytes(header)?;
+        if wait.other != 0 {
+            self.placing.before(wait);
+        }
         Ok(self.writer.write(&[&header, bytes], wait)?)
     }
 
@@ -68,7 +74,10 @@ impl Channel {
         let header = *self.header.first_chunk().expect("the reader gives what it was asked for");
         let frame = Frame::from_bytes(header)?;
         bytes.clear();
-        self.reader.read(frame.length as usize, bytes, wait)?;
+        self.reader.read(frame.length as usize, bytes, Wait { at_work: true, ..wait })?;
+        if wait.other != 0 {
+            self.placing.after(self.writer.woke(), self.reader.take_waited());
+        }
         Ok(frame)
     }
 }

@@ -25,6 +25,7 @@ pub mod notification;
 pub mod order;
 #[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 pub mod packet;
+mod placing;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod ring;
 pub mod value;

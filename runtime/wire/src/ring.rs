@@ -20,6 +20,7 @@ use atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use crate::memory::{self, Control, Lane, Memory};
+use crate::placing::Elsewhere;
 
 /// Why bytes do not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +76,11 @@ pub struct Wait<'a> {
     pub deadline: Option<&'a Deadline>,
     /// Set when the other side is gone.
     pub ended: Option<&'a AtomicBool>,
+    /// The other side is in the middle of the same message: it comes soon, whatever came of spins before.
+    pub at_work: bool,
+    /// The other side's thread, for the side that may move it: one that waits for the very processor on which this one spins could never
+    /// answer it. 0 is none.
+    pub other: u32,
 }
 
 /// Longest single sleep of a wait that can end early. A wake that was lost costs this at most.
@@ -104,20 +110,28 @@ impl Spin {
         Self { most, misses: 0 }
     }
 
-    /// Whether it became ready while spinning.
-    fn until(&mut self, ready: impl Fn() -> bool) -> bool {
-        let tries = self.misses < Self::MISSES_MAX || self.misses.is_multiple_of(Self::TRY_EVERY);
-        let pauses = if tries { self.most } else { 0 };
-        for _ in 0..pauses {
-            if ready() {
-                self.misses = 0;
-                return true;
-            }
-            std::hint::spin_loop();
+    /// Whether it became ready while spinning. What is to be done when it did not, is done once, and then it spins again.
+    fn until(&mut self, at_work: bool, ready: impl Fn() -> bool, in_vain: impl Fn() -> bool) -> bool {
+        let pays = self.misses < Self::MISSES_MAX || self.misses.is_multiple_of(Self::TRY_EVERY);
+        let tries = at_work || pays;
+        if tries && self.most > 0 && (spins(self.most, &ready) || (in_vain() && spins(self.most * 4, &ready)))
+        {
+            self.misses = 0;
+            return true;
         }
         self.misses = self.misses.wrapping_add(1);
         false
     }
+}
+
+fn spins(pauses: u32, ready: impl Fn() -> bool) -> bool {
+    for _ in 0..pauses {
+        if ready() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    false
 }
 
 /// Looks at the clock now and then while bytes move: whoever gives them one by one, each just before a spin ends, is never waited for and
@@ -127,7 +141,7 @@ struct Turns(u32);
 
 impl Turns {
     /// Between looks. An ordinary message has not so many.
-    const MANY: u32 = 64;
+    const MANY: u32 = 16;
 
     fn next(&mut self, wait: Wait<'_>) -> Result<(), RingError> {
         self.0 += 1;
@@ -148,6 +162,8 @@ pub struct Writer {
     read: u32,
     /// Whether the last message is in the mirror.
     mirrors: bool,
+    /// Whether the reader slept when it was told of the last message.
+    woke: bool,
     spin: Spin,
 }
 
@@ -159,6 +175,8 @@ pub struct Reader {
     read: u32,
     /// What the writer knows of that.
     freed: u32,
+    /// Whether something was not there yet, since this was last asked.
+    waited: bool,
     spin: Spin,
 }
 
@@ -167,7 +185,7 @@ impl Writer {
     pub fn new(memory: Arc<Memory>, lane: Lane, spin: Spin) -> Self {
         let written = memory.control(lane, Control::Written).load(Relaxed);
         let read = memory.control(lane, Control::Read).load(Relaxed);
-        Self { memory, lane, written, read, mirrors: true, spin }
+        Self { memory, lane, written, read, mirrors: true, woke: false, spin }
     }
 
     /// Puts each part in, filled up to whole words.
@@ -234,17 +252,23 @@ impl Writer {
         let Self { memory, lane, read, spin, .. } = self;
         let word = memory.control(*lane, Control::Read);
         let sleeps = memory.control(*lane, Control::WriterSleeps);
-        *read = changed(memory, word, sleeps, *read, spin, wait)?;
+        // It has the beginning of this message.
+        *read = changed(memory, word, sleeps, *read, spin, Wait { at_work: true, ..wait })?;
         match room(self.written, self.read)? {
             0 => Err(RingError::Counter),
             words => Ok(words),
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let word = self.memory.control(self.lane, Control::Written);
         let sleeps = self.memory.control(self.lane, Control::ReaderSleeps);
-        publish(&self.memory, word, sleeps, self.written);
+        self.woke = publish(&self.memory, word, sleeps, self.written);
+    }
+
+    /// Whether the reader slept when it was told of the last message, and was woken.
+    pub(crate) fn woke(&self) -> bool {
+        self.woke
     }
 }
 
@@ -252,7 +276,7 @@ impl Reader {
     /// The reading end of a lane. One for each.
     pub fn new(memory: Arc<Memory>, lane: Lane, spin: Spin) -> Self {
         let read = memory.control(lane, Control::Read).load(Relaxed);
-        Self { memory, lane, read, freed: read, spin }
+        Self { memory, lane, read, freed: read, waited: false, spin }
     }
 
     /// Takes `bytes` bytes, which were put in as one part, and appends them. Takes memory only as they arrive.
@@ -261,7 +285,7 @@ impl Reader {
         let mut turns = Turns::default();
         while left > 0 {
             turns.next(wait)?;
-            let written = self.written(wait)?;
+            let written = self.written(Wait { at_work: wait.at_work || left < bytes, ..wait })?;
             let ready = written.wrapping_sub(self.read) as usize;
             // What is taken is given back in batches, also where the writer was faster than this.
             let words = ready.min(left.div_ceil(8)).min(batch(&self.memory, self.lane));
@@ -307,12 +331,18 @@ impl Reader {
         let sleeps = memory.control(*lane, Control::ReaderSleeps);
         let mut written = word.load(Acquire);
         if written == *read {
+            self.waited = true;
             written = changed(memory, word, sleeps, *read, spin, wait)?;
         }
         if written.wrapping_sub(*read) as usize > memory.data(*lane).len() {
             return Err(RingError::Counter);
         }
         Ok(written)
+    }
+
+    /// Whether something was not there yet, since this was last asked.
+    pub(crate) fn take_waited(&mut self) -> bool {
+        std::mem::take(&mut self.waited)
     }
 
     fn free(&mut self) {
@@ -333,15 +363,18 @@ pub fn wake_all(memory: &Memory) {
     }
 }
 
-fn publish(memory: &Memory, word: &AtomicU32, sleeps: &AtomicU32, value: u32) {
+/// True when the other side slept.
+fn publish(memory: &Memory, word: &AtomicU32, sleeps: &AtomicU32, value: u32) -> bool {
     word.store(value, Release);
     // Between the store above and the load below; the sleeper has its fence between a store to `sleeps` and a load of `word`.
     // So one of the two sees the other.
     atomic::fence(SeqCst);
     // Only the sleeper takes its word back: from here it could be the word of its next sleep that is lost (the model found it).
-    if sleeps.load(Relaxed) != 0 {
+    let slept = sleeps.load(Relaxed) != 0;
+    if slept {
         wake(memory, word);
     }
+    slept
 }
 
 /// Waits until a word is no longer `seen`, and gives what it is then.
@@ -353,7 +386,12 @@ fn changed(
     spin: &mut Spin,
     wait: Wait<'_>,
 ) -> Result<u32, RingError> {
-    if spin.until(|| word.load(Relaxed) != seen) {
+    let in_vain = || {
+        let lives = wait.ended.is_none_or(|ended| !ended.load(SeqCst));
+        // At once where it was before: it has been moved, and may go anywhere.
+        lives && Elsewhere::keep(wait.other).is_some_and(Elsewhere::release)
+    };
+    if spin.until(wait.at_work, || word.load(Relaxed) != seen, in_vain) {
         return Ok(word.load(Acquire));
     }
     loop {
@@ -462,7 +500,7 @@ mod tests {
 
     fn soon() -> Wait<'static> {
         let deadline: &'static Deadline = Box::leak(Box::new(Deadline::after(Duration::from_millis(30))));
-        Wait { deadline: Some(deadline), ended: None }
+        Wait { deadline: Some(deadline), ..Wait::default() }
     }
 
     #[test]
@@ -572,7 +610,7 @@ mod tests {
             flag.store(true, SeqCst);
             wake_all(&memory);
         });
-        let wait = Wait { deadline: None, ended: Some(&ended) };
+        let wait = Wait { ended: Some(&ended), ..Wait::default() };
         assert_eq!(reader.read(1, &mut Vec::new(), wait), Err(RingError::Ended));
         ender.join().expect("no panic");
     }

@@ -644,7 +644,9 @@ impl ProcessCompartment {
             let function = subject.name().to_owned();
             return Err(Outcome::Kept(CallError::UnknownFunction { edge: edge(), function, known }));
         };
-        let wait = Wait { deadline: Some(deadline), ended: Some(&running.control.ended) };
+        let control = &running.control;
+        let other = control.number.load(Ordering::Relaxed);
+        let wait = Wait { deadline: Some(deadline), ended: Some(&control.ended), at_work: false, other };
         running.calls = running.calls.wrapping_add(1);
         running
             .channel
