@@ -1,5 +1,6 @@
 //! A process compartment as callers share it: found by name and shape, called from many threads, taken back.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use cofferdam_wire::value::Resource;
 use super::bridge::{Bridge, Import, connect};
 use super::compartment::{Ender, ProcessCompartment, StartOptions, Subject};
 use super::host::ProcessHost;
-use super::limits::{HANDLES_DEFAULT, INSTANCES_MAX};
+use super::limits::{BUFFER_BYTES_MAX, HANDLES_DEFAULT, INSTANCES_MAX};
 use super::program::Program;
 use super::{CallError as OwnError, FaultKind as OwnFault};
 use crate::audit::{AuditEvent, AuditLog};
@@ -30,6 +31,11 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Numbers of compartments, above all that wasm compartments have.
 static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
+
+thread_local! {
+    /// Memory for arguments, kept from call to call.
+    static ARGUMENTS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A process compartment. Clones are of the same.
 #[derive(Debug, Clone)]
@@ -300,7 +306,8 @@ impl ProcessEdge {
     ) -> Result<(F::Results, u64), CallError> {
         let span = tracing::debug_span!("call", edge = %self.0.edge, function = F::NAME, backend = "process");
         let _entered = span.enter();
-        let bytes = cofferdam_wire::encode(params)
+        let mut bytes = ARGUMENTS.take();
+        cofferdam_wire::value::encode_into(params, &mut bytes)
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
         if let Some(Pinned { serial, giving }) = pinned {
             self.forget_resources(serial, giving);
@@ -309,7 +316,11 @@ impl ProcessEdge {
         let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
         let decode = cofferdam_wire::value::decode_counting;
         let pinned = pinned.map(|pinned| pinned.serial);
-        self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, decode)
+        let outcome = self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, decode);
+        if bytes.capacity() <= BUFFER_BYTES_MAX {
+            ARGUMENTS.set(bytes);
+        }
+        outcome
     }
 
     /// The place of a function with that name and those types.
