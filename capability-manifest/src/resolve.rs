@@ -74,6 +74,7 @@ pub fn resolve(project: &Project) -> Resolution {
         trace: Trace::new(project),
         pending: vec![Vec::new(); project.crates().len()],
         unit_of: HashMap::new(),
+        many: HashMap::new(),
         compartments: 0,
         denials: Vec::new(),
         unlisted: 0,
@@ -103,6 +104,9 @@ pub fn resolve(project: &Project) -> Resolution {
 /// What makes two denials one: code, edge, capability, place.
 type DenialKey = (&'static str, Option<EdgeIndex>, Option<Capability>, Option<Location>);
 
+/// Holders of one crate that are looked through; more are looked up.
+const FEW_HOLDERS: usize = 8;
+
 struct Resolver<'p> {
     project: &'p Project,
     shared: Shared,
@@ -110,6 +114,8 @@ struct Resolver<'p> {
     /// Flows that have reached each crate and wait for its visit.
     pending: Vec<Vec<FlowIndex>>,
     unit_of: HashMap<(CrateIndex, Arc<Authority>, Arc<View>), UnitIndex>,
+    /// Holders of the crates that have more than [`FEW_HOLDERS`].
+    many: HashMap<(CrateIndex, UnitIndex), HolderIndex>,
     compartments: usize,
     denials: Vec<Denial>,
     unlisted: usize,
@@ -249,7 +255,12 @@ impl Resolver<'_> {
     ) {
         let authority = Arc::clone(&self.trace.flow(arrival).authority);
         // Most crates have one holder; those of compartments are found by their unit, which is new more often than not.
-        let known = holders.iter().rev().find(|holder| self.trace.holder(**holder).unit == unit).copied();
+        let unit_of = |holder: HolderIndex| self.trace.holder(holder).unit;
+        let known = if holders.len() <= FEW_HOLDERS {
+            holders.iter().rev().find(|holder| unit_of(**holder) == unit).copied()
+        } else {
+            self.many.get(&(index, unit)).copied()
+        };
         let holder = if let Some(holder) = known {
             let joined = lower::join(&self.trace.holder(holder).authority, &authority);
             if joined.patterns_max() > UNION_PATTERNS_MAX {
@@ -262,8 +273,18 @@ impl Resolver<'_> {
             self.trace.widen(holder, joined);
             holder
         } else {
-            holders.push(self.trace.add_holder(Holder::new(index, unit, authority)));
-            holders[holders.len() - 1]
+            let added = self.trace.add_holder(Holder::new(index, unit, authority));
+            holders.push(added);
+            // All of them, once they are no longer few; then each.
+            let unlisted = match holders.len() - 1 {
+                ..FEW_HOLDERS => 0,
+                FEW_HOLDERS => holders.len(),
+                _ => 1,
+            };
+            for holder in &holders[holders.len() - unlisted..] {
+                self.many.insert((index, self.trace.holder(*holder).unit), *holder);
+            }
+            added
         };
         self.trace.arrive(arrival, holder);
     }
