@@ -80,12 +80,9 @@ impl NormalPath {
 
     /// The rest of `other` below `self`: `Some("")` when equal, `None` when `other` is not at or below `self`.
     pub fn suffix_of<'a>(&self, other: &'a Self) -> Option<&'a str> {
-        if self.is_absolute() != other.is_absolute() {
-            return None;
-        }
         match self.0.as_str() {
-            "" => Some(&other.0),
-            "/" => Some(&other.0[1..]),
+            "" => (!other.is_absolute()).then_some(&*other.0),
+            "/" => other.0.strip_prefix('/'),
             mine => match other.0.strip_prefix(mine)? {
                 "" => Some(""),
                 rest => rest.strip_prefix('/'),

@@ -106,16 +106,20 @@ impl<P: Pattern> PatternSet<P> {
 /// Joins patterns pairwise until no two can be. Each join removes one and is looked at again, so it ends.
 fn absorb<P: Pattern>(patterns: &mut Vec<P>) {
     let mut next = 0;
+    // Those before a pattern were compared with it in their turn; one that is a join was not there then.
+    let mut first = 1;
     while next < patterns.len() {
-        let found = (0..patterns.len())
+        let found = (first..patterns.len())
             .filter(|&other| other != next)
             .find_map(|other| patterns[next].join(&patterns[other]).map(|joined| (other, joined)));
         if let Some((other, joined)) = found {
             patterns[next] = joined;
             patterns.remove(other);
             next -= usize::from(other < next);
+            first = 0;
         } else {
             next += 1;
+            first = next + 1;
         }
     }
 }
