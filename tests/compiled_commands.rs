@@ -116,15 +116,7 @@ fn a_report_and_a_comparison_of_revisions_have_what_only_compiled_code_shows() {
     assert!(!by_source.contains(&"\"network.connect\"".to_owned()), "{by_source:?}");
     assert!(with_compiled.contains(&"\"network.connect\"".to_owned()), "{with_compiled:?}");
 
-    let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git")
-            .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"])
-            .args(arguments)
-            .current_dir(workspace.path())
-            .output()
-            .expect("git is there");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
+    let git = |arguments: &[&str]| workspace.git(arguments);
     workspace.write(".gitignore", "target\ncache\n");
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);

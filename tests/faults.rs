@@ -7,6 +7,7 @@
 
 mod lines;
 mod native;
+mod rounds;
 #[path = "static_guests.rs"]
 mod static_guests;
 
@@ -24,33 +25,8 @@ use cofferdam::process::{
 };
 use lines::Lines;
 use native::{ALONE, Events, is_alone, is_root, launcher, planned};
+use rounds::{Random, rounds, seed};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
-
-/// How often, where a test does not say otherwise.
-fn rounds(default: u64) -> u64 {
-    std::env::var("COFFERDAM_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-fn seed() -> u64 {
-    std::env::var("COFFERDAM_FAULT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
-/// Splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-}
 
 /// Where that guest is, for the processes that tests start.
 const GUEST: &str = "COFFERDAM_FAULT_GUEST";

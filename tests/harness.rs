@@ -121,4 +121,17 @@ impl Workspace {
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         cofferdam_in(self.path(), arguments)
     }
+
+    /// What git says in the workspace, as somebody whom no settings of this machine's user are of.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"])
+            .args(arguments)
+            .current_dir(self.path())
+            .output()
+            .expect("git is there");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
 }

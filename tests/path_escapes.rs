@@ -7,6 +7,7 @@
 #![allow(clippy::format_push_string, reason = "texts of a test, and short")]
 
 mod components;
+mod rounds;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -188,8 +189,7 @@ fn what_stops_these_attempts_is_that_the_folder_is_not_granted() {
 /// A name that is now a folder inside and now a link to one outside, exchanged without end while the guest reads through it.
 #[test]
 fn a_name_that_is_exchanged_while_it_is_read_never_leads_out() {
-    let rounds =
-        std::env::var("COFFERDAM_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let rounds = u32::try_from(rounds::rounds(20_000)).expect("fewer");
     for backend in ["wasm", "process"] {
         let app = App::new(backend);
         let (real, swap) = (app.folder.path().join("data/real"), app.folder.path().join("data/swap"));

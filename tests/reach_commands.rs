@@ -3,7 +3,6 @@
 mod harness;
 
 use std::path::Path;
-use std::process::Command;
 
 use harness::{Run, Workspace};
 use serde_json::Value;
@@ -335,16 +334,7 @@ fn two_versions_of_a_crate_are_compared_by_what_they_reach() {
 #[test]
 fn two_revisions_are_compared_without_touching_the_working_tree() {
     let workspace = workspace("pub fn f() { codec::g() }", "pub fn g() {}", "");
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"])
-            .args(arguments)
-            .current_dir(workspace.path())
-            .output()
-            .expect("git is there");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let git = |arguments: &[&str]| workspace.git(arguments);
     git(&["init", "--quiet"]);
     workspace.write(".gitignore", "target\ncache\n");
     // The revision has its lock file, as a program's has.

@@ -4,6 +4,7 @@
 //! Bounded, and the same for one seed. `COFFERDAM_FAULT_ROUNDS` makes it longer (the default is for CI), `COFFERDAM_FAULT_SEED` other.
 
 mod lines;
+mod rounds;
 
 use std::io::Write;
 use std::path::Path;
@@ -14,28 +15,7 @@ use cofferdam::client::Edge;
 use cofferdam::wasm::{CallError, FaultKind, Val};
 use cofferdam::{AuditLog, EdgeName, Runtime, RuntimeError, Source};
 use lines::Lines;
-
-/// How often, where a test does not say otherwise.
-fn rounds(default: u64) -> u64 {
-    std::env::var("COFFERDAM_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-fn seed() -> u64 {
-    std::env::var("COFFERDAM_FAULT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
-/// Splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % end
-    }
-}
+use rounds::{Random, rounds, seed};
 
 /// `add` works. The others fail, each in its way.
 const GUEST: &str = r#"(component

@@ -25,6 +25,8 @@ pub mod notification;
 pub mod order;
 #[cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 pub mod packet;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg_attr(loom, allow(dead_code, reason = "channels are not modelled, only their lanes"))]
 mod placing;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod ring;

@@ -33,6 +33,10 @@ impl Default for Placing {
 impl Placing {
     /// Before the guest is told of a call.
     pub(crate) fn before(&mut self, wait: Wait<'_>) {
+        // Its number may be another's by now.
+        if !wait.lives() {
+            return;
+        }
         match self.apart.take() {
             Some((elsewhere, 0)) => {
                 elsewhere.release();
@@ -148,8 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_moved_that_has_no_number() {
+    fn nothing_is_moved_that_has_no_number_or_has_ended() {
         assert!(Elsewhere::keep(0).is_none());
         assert!(Elsewhere::keep(u32::MAX).is_none());
+        let me = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let ended = std::sync::atomic::AtomicBool::new(true);
+        let mut placing = Placing { together: TOGETHER_MIN, ..Placing::default() };
+        placing.before(Wait { other: me, ended: Some(&ended), ..Wait::default() });
+        assert!(placing.apart.is_none());
     }
 }

@@ -38,7 +38,7 @@ pub enum RingError {
 }
 
 /// The end of all waits of a call together. The clock is first read when something does not come at once: a call that is answered while
-/// its caller spins reads none. It is late by such a spin at most, and never early.
+/// its caller spins reads none. It is late by such spins at most, and never early.
 #[derive(Debug)]
 pub struct Deadline {
     after: Duration,
@@ -81,6 +81,13 @@ pub struct Wait<'a> {
     /// The other side's thread, for the side that may move it: one that waits for the very processor on which this one spins could never
     /// answer it. 0 is none.
     pub other: u32,
+}
+
+impl Wait<'_> {
+    /// Whether nobody has said that the other side is gone.
+    pub(crate) fn lives(&self) -> bool {
+        self.ended.is_none_or(|ended| !ended.load(SeqCst))
+    }
 }
 
 /// Longest single sleep of a wait that can end early. A wake that was lost costs this at most.
@@ -386,11 +393,8 @@ fn changed(
     spin: &mut Spin,
     wait: Wait<'_>,
 ) -> Result<u32, RingError> {
-    let in_vain = || {
-        let lives = wait.ended.is_none_or(|ended| !ended.load(SeqCst));
-        // At once where it was before: it has been moved, and may go anywhere.
-        lives && Elsewhere::keep(wait.other).is_some_and(Elsewhere::release)
-    };
+    // At once where it was before: it has been moved, and may go anywhere.
+    let in_vain = || wait.lives() && Elsewhere::keep(wait.other).is_some_and(Elsewhere::release);
     if spin.until(wait.at_work, || word.load(Relaxed) != seen, in_vain) {
         return Ok(word.load(Acquire));
     }
@@ -402,7 +406,7 @@ fn changed(
             sleeps.store(0, Relaxed);
             return Ok(value);
         }
-        if wait.ended.is_some_and(|ended| ended.load(SeqCst)) {
+        if !wait.lives() {
             return Err(RingError::Ended);
         }
         let left = wait.deadline.map(|deadline| deadline.at().saturating_duration_since(Instant::now()));
