@@ -269,6 +269,50 @@ fn init_then_check_passes_and_a_new_reach_fails() {
     assert_eq!(run(&workspace, &["check"]).code, Some(0));
 }
 
+/// A dependency that came to read more is granted no more than the lines above it give, which stay as they are.
+#[test]
+fn init_keeps_what_is_new_within_the_lines_that_are_there() {
+    let reads = |variable: &str| format!("pub fn read() {{ let _ = std::env::var(\"{variable}\"); }}");
+    let workspace =
+        workspace("pub fn f() { codec::load() }", "pub fn load() { util::read() }", &reads("UTIL_HOME"));
+    assert_eq!(run(&workspace, &["init"]).code, Some(0));
+    let grown = workspace.read("codec/Cargo.toml");
+    let line = "environment = { read = [\"UTIL_HOME\"] }";
+    assert!(grown.contains(line), "{grown}");
+    // The line of the last edge goes, and the code reaches one variable that `codec` has and one that it has not.
+    let table = format!("[package.metadata.capabilities.grants.util]\n{line}\n");
+    let without = grown.replace(&table, "");
+    assert_ne!(without, grown);
+    workspace.write("codec/Cargo.toml", &without);
+    workspace.write(
+        "util/src/lib.rs",
+        "pub fn read() { let _ = (std::env::var(\"UTIL_HOME\"), std::env::var(\"TOKEN\")); }",
+    );
+    let narrowed = run(&workspace, &["init"]);
+    assert_eq!(narrowed.code, Some(0), "{narrowed}");
+    snapshot("init_narrowed", &narrowed);
+    assert!(workspace.read("codec/Cargo.toml").contains(line), "{}", workspace.read("codec/Cargo.toml"));
+    let check = run(&workspace, &["check"]);
+    assert_eq!(check.code, Some(0), "{check}");
+
+    // Nothing that it has: then nothing is granted, and both say so.
+    workspace.write("codec/Cargo.toml", &without);
+    workspace.write("util/src/lib.rs", &reads("TOKEN"));
+    let before = workspace.read("codec/Cargo.toml");
+    let left_out = run(&workspace, &["init"]);
+    assert_eq!(left_out.code, Some(4), "{left_out}");
+    snapshot("init_left_out", &left_out);
+    assert_eq!(workspace.read("codec/Cargo.toml"), before);
+    assert_eq!(run(&workspace, &["check"]).code, Some(4));
+
+    // Code that names no variable works with those that there are.
+    workspace.write("util/src/lib.rs", "pub fn read() { let _ = std::env::vars(); }");
+    let unnamed = run(&workspace, &["init"]);
+    assert_eq!(unnamed.code, Some(0), "{unnamed}");
+    assert!(workspace.read("codec/Cargo.toml").contains(line), "{}", workspace.read("codec/Cargo.toml"));
+    assert_eq!(run(&workspace, &["check"]).code, Some(0));
+}
+
 /// `Cofferdam.toml` holds the workspace's tables instead of the root's `Cargo.toml`, and nothing else.
 #[test]
 fn the_workspaces_tables_may_stand_in_a_file_of_their_own() {

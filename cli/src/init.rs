@@ -6,10 +6,11 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
+use cofferdam::manifest::manifest::Clause;
 use cofferdam::manifest::scope::{Bounded, Extent, NamePattern, NormalPath, PathPattern, PatternSet, Scope};
 use cofferdam::manifest::{
-    Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex,
-    example_scope, resolve,
+    Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Location, Project, Resolution,
+    UnitIndex, example_scope, resolve,
 };
 use cofferdam_audit::{Atom, Audit, PackageIndex, Reading, Way};
 use toml_edit::{DocumentMut, InlineTable, Item, Value};
@@ -49,6 +50,9 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
         .into_iter()
         .filter(|(file, text)| loaded.project.files().get(*file).as_str() != text)
         .collect();
+    draft.say_narrowed()?;
+    let left_out = draft.narrowed.iter().any(|one| one.granted.is_none());
+    let done = if left_out { Exit::Denied } else { Exit::Ok };
     let mut out = anstream::stdout();
     let record = Record::of(&loaded, &code, ambient);
     let recorded = Record::read(&loaded.folder).is_ok_and(|old| old.as_ref() == Some(&record));
@@ -57,13 +61,17 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
         std::fs::write(&path, record.text())
             .map_err(|error| Stop::Write(path.display().to_string(), error))?;
     }
+    if changed.is_empty() && left_out {
+        writeln!(out, "no manifest is changed")?;
+        return Ok(done);
+    }
     if changed.is_empty() && recorded {
         writeln!(out, "nothing is missing: what the code reaches is granted")?;
-        return Ok(Exit::Ok);
+        return Ok(done);
     }
     if changed.is_empty() && !arguments.dry_run {
         writeln!(out, "what the code reaches is granted; `{}` is written anew", record::NAME)?;
-        return Ok(Exit::Ok);
+        return Ok(done);
     }
     let summary = format!(
         "{} held, {} with grants, {} changed",
@@ -73,7 +81,7 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
     );
     if arguments.dry_run {
         writeln!(out, "{summary} (nothing is written)")?;
-        return Ok(Exit::Ok);
+        return Ok(done);
     }
     for (file, text) in changed {
         if !fix::is_valid(&loaded, file, &text) {
@@ -90,7 +98,7 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
         out,
         "paths, hosts and programs that the source does not name are examples: put what is meant in their place"
     )?;
-    Ok(Exit::Ok)
+    Ok(done)
 }
 
 struct Draft<'a> {
@@ -102,6 +110,19 @@ struct Draft<'a> {
     edges: BTreeMap<EdgeIndex, Grants>,
     /// For each member, what it consumes, and whether every consumer grants it.
     consumes: BTreeMap<CrateIndex, BTreeMap<Capability, bool>>,
+    /// What lines that were there before do not allow.
+    narrowed: Vec<Narrowed>,
+}
+
+/// What code over an edge reaches and its consumer was not given: only a person can say which of the two is wrong.
+struct Narrowed {
+    edge: EdgeIndex,
+    capability: Capability,
+    wanted: Scope,
+    /// What is granted in its place.
+    granted: Option<Scope>,
+    /// The lines that decide.
+    lines: Vec<Location>,
 }
 
 /// A crate is linked into programs, into the build, or both.
@@ -121,9 +142,11 @@ impl<'a> Draft<'a> {
             holds: Grants::new(),
             edges: BTreeMap::new(),
             consumes: BTreeMap::new(),
+            narrowed: Vec::new(),
         };
         draft.gather();
         draft.carry_up();
+        draft.keep_within();
         draft.claim();
         draft
     }
@@ -157,15 +180,20 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Nobody grants what he was not granted: what an edge has, the edges above it have, up to what the workspace holds.
-    fn carry_up(&mut self) {
-        let project = &self.loaded.project;
+    fn units(&self) -> HashMap<CrateIndex, Units> {
         let mut units: HashMap<CrateIndex, Units> = HashMap::new();
         for (_, holder) in self.resolution.trace().holders() {
             let units = units.entry(holder.krate).or_default();
             units.build |= holder.unit == UnitIndex::BUILD;
             units.run |= holder.unit == UnitIndex::HOST;
         }
+        units
+    }
+
+    /// Nobody grants what he was not granted: what an edge has, the edges above it have, up to what the workspace holds.
+    fn carry_up(&mut self) {
+        let project = &self.loaded.project;
+        let units = self.units();
         for index in project.in_order().iter().rev() {
             let here = units.get(index).copied().unwrap_or_default();
             let mut given = Grants::new();
@@ -216,6 +244,88 @@ impl<'a> Draft<'a> {
         merge(self.edges.entry(*closest.unwrap_or(first)).or_default(), &missing);
     }
 
+    /// A line that is there already stays, so what is new below it is no more than it gives.
+    fn keep_within(&mut self) {
+        let project = &self.loaded.project;
+        let units = &self.units();
+        let mut arriving: HashMap<CrateIndex, Vec<EdgeIndex>> = HashMap::new();
+        for edge in project.edges() {
+            arriving.entry(project.edge(edge).to).or_default().push(edge);
+        }
+        for index in project.in_order() {
+            let here = units.get(index).copied().unwrap_or_default();
+            let arriving = arriving.get(index).map_or(&[][..], Vec::as_slice);
+            let into = |build: bool| {
+                arriving.iter().copied().filter(move |edge| {
+                    let consumer = units.get(&project.edge(*edge).from).copied().unwrap_or_default();
+                    let build_edge = project.is_build_edge(*edge);
+                    if build { build_edge || consumer.build } else { !build_edge && consumer.run }
+                })
+            };
+            for edge in project.edges_from(*index) {
+                let drafted = self.edges.get(&edge).into_iter().flatten();
+                let fresh: Vec<(Capability, Scope)> = drafted
+                    .filter(|(name, _)| written(project, edge, name).is_none())
+                    .map(|(name, scope)| (name.clone(), scope.clone()))
+                    .collect();
+                for (capability, wanted) in fresh {
+                    let mut lines = Vec::new();
+                    let mut held = Vec::new();
+                    if here.run {
+                        held.extend(self.held(*index, &capability, into(false), &mut lines));
+                    }
+                    if here.build {
+                        held.extend(self.held(*index, &capability.at_build(), into(true), &mut lines));
+                    }
+                    if held.iter().all(|held| held.covers(&wanted)) {
+                        continue;
+                    }
+                    // Where the source names nothing, what is there is as good as the example.
+                    let free = wanted.covers(&example_scope(&capability));
+                    let of_all = |with: Option<Scope>| {
+                        let mut held = held.iter().cloned();
+                        with.or_else(|| held.next())
+                            .and_then(|first| held.try_fold(first, |met, one| met.meet(&one)))
+                    };
+                    let granted = of_all(Some(wanted.clone())).or_else(|| of_all(None).filter(|_| free));
+                    let grants = self.edges.entry(edge).or_default();
+                    match &granted {
+                        Some(scope) => grants.insert(capability.clone(), scope.clone()),
+                        None => grants.remove(&capability),
+                    };
+                    if !free {
+                        self.narrowed.push(Narrowed { edge, capability, wanted, granted, lines });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a crate will have of a capability, all that brings it joined, and the lines that were there before.
+    fn held(
+        &self,
+        index: CrateIndex,
+        capability: &Capability,
+        arriving: impl Iterator<Item = EdgeIndex>,
+        lines: &mut Vec<Location>,
+    ) -> Option<Scope> {
+        let project = &self.loaded.project;
+        let mut held: Vec<Scope> = Vec::new();
+        if project.roots().contains(&index) {
+            let clauses = project.workspace().holds.iter().flat_map(|holds| &holds.value);
+            let before = of_clauses(clauses, capability);
+            lines.extend(before.iter().map(|(_, line)| *line));
+            held.extend(before.map(|(scope, _)| scope).or_else(|| self.holds.get(capability).cloned()));
+        }
+        for edge in arriving {
+            let before = written(project, edge, capability);
+            lines.extend(before.iter().map(|(_, line)| *line));
+            let drafted = || self.edges.get(&edge)?.get(capability).cloned();
+            held.extend(before.map(|(scope, _)| scope).or_else(drafted));
+        }
+        held.into_iter().reduce(|all, one| all.join(&one))
+    }
+
     /// What each member's own code uses. Over an edge that does not need it, the member works without.
     fn claim(&mut self) {
         let project = &self.loaded.project;
@@ -239,6 +349,30 @@ impl<'a> Draft<'a> {
             }
             self.consumes.insert(index, claims);
         }
+    }
+
+    /// Says what lines that were there before do not allow, and names them.
+    fn say_narrowed(&self) -> Result<(), Stop> {
+        let project = &self.loaded.project;
+        let mut out = anstream::stderr();
+        for Narrowed { edge, capability, wanted, granted, lines } in &self.narrowed {
+            let ends = project.edge(*edge);
+            let (from, to) = (project.name(ends.from), project.name(ends.to));
+            let (from, to) = (render::printable(&from), render::printable(&to));
+            let (granted, then) = match granted {
+                Some(granted) => (format!("is granted only {granted}"), "widen it and the edge's own line"),
+                None => ("is granted nothing of it".to_owned(), "widen it and run `init` again"),
+            };
+            writeln!(
+                out,
+                "warning: `{from} -> {to}` reaches {capability} {wanted} and {granted}, because `{from}` has no more"
+            )?;
+            let lines: BTreeSet<String> = lines.iter().map(|line| project.files().describe(*line)).collect();
+            for line in lines {
+                writeln!(out, "  {} decides: if more is meant, {then}", render::printable(&line))?;
+            }
+        }
+        Ok(())
     }
 
     /// The new text of each file.
@@ -409,6 +543,24 @@ impl Edits<'_> {
 
 fn is_build(capability: &Capability) -> bool {
     *capability == capability.at_build()
+}
+
+/// What the tables about an edge say of a capability, and the line that says it.
+fn written(project: &Project, edge: EdgeIndex, capability: &Capability) -> Option<(Scope, Location)> {
+    let tables = project.grants(edge).filter_map(|table| of_clauses(table.clauses.iter(), capability));
+    tables.reduce(|(all, line), (one, other)| {
+        let narrower = if one.covers(&all) { line } else { other };
+        (all.meet(&one).unwrap_or(all), narrower)
+    })
+}
+
+fn of_clauses<'a>(
+    clauses: impl Iterator<Item = &'a Clause>,
+    capability: &Capability,
+) -> Option<(Scope, Location)> {
+    let said = clauses.filter(|clause| clause.capability.value == *capability);
+    said.map(|clause| (clause.scope.value.clone(), clause.scope.at))
+        .reduce(|(all, line), (one, _)| (all.join(&one), line))
 }
 
 fn merge(into: &mut Grants, from: &Grants) {

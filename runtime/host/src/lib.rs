@@ -47,6 +47,11 @@
 //! Nothing here reaches for the host's own authority by itself. A function that does so takes an [`AmbientAuthority`] and is named
 //! `*_ambient`; what a [`Runtime`] starts later, it starts with the one that it was made with.
 
+#![cfg_attr(
+    not(all(feature = "process", target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "some of what compartments have, only processes and their callers ask for")
+)]
+
 #[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
 mod audit;
 #[cfg(feature = "wasm")]

@@ -126,6 +126,7 @@ impl CompartmentPlan {
     }
 
     /// Takes a grant out, with what it mounts.
+    #[cfg(feature = "wasm")]
     pub(crate) fn revoke(&mut self, capability: &Capability) {
         self.grants.retain(|grant| grant.capability != *capability);
         let name = capability.to_string();

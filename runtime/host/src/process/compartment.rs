@@ -23,7 +23,9 @@ use super::error::{CallError, FaultKind, StartError};
 use super::groups::Groups;
 use super::host::ProcessHost;
 use super::launch::{Launch, Started};
-use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
+#[cfg(feature = "wasm")]
+use super::limits::BUFFER_BYTES_MAX;
+use super::limits::CALL_DEADLINE_DEFAULT;
 use super::lower::{Lowered, lower};
 use super::output::readable;
 use super::program::Program;
@@ -81,6 +83,7 @@ pub struct ProcessCompartment {
     layers: Vec<LayerReport>,
     taken: Stdio,
     ender: Ender,
+    #[cfg(feature = "wasm")]
     buffer: Vec<u8>,
     /// Most memory of guests that were ended.
     memory_of_ended: u64,
@@ -94,6 +97,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Ender(Arc<Mutex<Option<Arc<Control>>>>);
 
 impl Ender {
+    #[cfg(feature = "wasm")]
     pub(super) fn end(&self) {
         if let Some(control) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             control.end(Cause::Dropped);
@@ -347,6 +351,7 @@ impl ProcessCompartment {
             layers: Vec::new(),
             taken: Stdio::default(),
             ender: Ender::default(),
+            #[cfg(feature = "wasm")]
             buffer: Vec::new(),
             memory_of_ended: 0,
         })
@@ -365,6 +370,7 @@ impl ProcessCompartment {
             layers: Vec::new(),
             taken: Stdio::default(),
             ender: Ender::default(),
+            #[cfg(feature = "wasm")]
             buffer: Vec::new(),
             memory_of_ended: 0,
         }
@@ -465,21 +471,25 @@ impl ProcessCompartment {
     }
 
     /// Whether its guests are of this program.
+    #[cfg(feature = "wasm")]
     pub(super) fn runs(&self, program: &Arc<Program>) -> bool {
         Arc::ptr_eq(&self.source.program, program)
     }
 
     /// What ends it from another thread.
+    #[cfg(feature = "wasm")]
     pub(super) fn ender(&self) -> Ender {
         self.ender.clone()
     }
 
     /// Memory for a result, kept from call to call.
+    #[cfg(feature = "wasm")]
     pub(super) fn buffer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
     /// Gives it back.
+    #[cfg(feature = "wasm")]
     pub(super) fn keep_buffer(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= BUFFER_BYTES_MAX {
             self.buffer = buffer;
@@ -573,6 +583,7 @@ impl ProcessCompartment {
 
     /// Makes a call on the guest that runs; the caller saw to it that there is one. `within` is a deadline beside the
     /// compartment's own.
+    #[cfg(feature = "wasm")]
     pub(super) fn call_subject(
         &mut self,
         subject: Subject<'_>,
@@ -771,8 +782,10 @@ pub(crate) enum Subject<'a> {
     /// A function by its name.
     Named(&'a str),
     /// A function by its place among the guest's, and what must be there.
+    #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "only clients call so"))]
     At(usize, &'a Offer),
     /// The destructors of resources.
+    #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "only clients call so"))]
     Drop,
 }
 

@@ -166,6 +166,8 @@ fn far(
             Some(far) => Ok(Callee::Process(far)),
             None => Err(Some("none, or of other types".to_owned())),
         },
+        #[cfg(not(all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
+        Compartment::Process(_) => unreachable!("there is none here"),
         Compartment::Linked(_) => unreachable!("`offering` has none"),
     };
     let to = found.map_err(|found| {
