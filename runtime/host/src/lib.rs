@@ -49,7 +49,11 @@
 
 #![cfg_attr(
     not(all(feature = "process", target_os = "linux", target_arch = "x86_64")),
-    allow(dead_code, reason = "some of what compartments have, only processes and their callers ask for")
+    allow(
+        dead_code,
+        clippy::zero_sized_map_values,
+        reason = "some of what compartments have, only processes and their callers ask for"
+    )
 )]
 
 #[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
