@@ -266,6 +266,12 @@ impl CapabilityPage {
         Self::parse(text(capability), capability)
     }
 
+    /// Whether a word stands in the text of a page. A page whose text does not name a call has no rule about it, and need not be parsed
+    /// to know that.
+    pub fn mentions(capability: HostCapability, word: &str) -> bool {
+        text(capability).contains(word)
+    }
+
     /// Parses a page and holds it against the table.
     fn parse(text: &str, capability: HostCapability) -> Result<Self, PageError> {
         let wrong = |message: String| PageError { name: capability.name().to_owned(), message };

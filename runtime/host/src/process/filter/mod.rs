@@ -9,9 +9,11 @@ mod evaluate;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
-use capability_manifest::{ArgumentCondition, CapabilityPage, HostCapability, SyscallAction, SyscallRule};
+use capability_manifest::{
+    ArgumentCondition, CapabilityPage, HostCapability, PageSeverity, SyscallAction, SyscallRule,
+};
 use serde::Deserialize;
 use syscalls::{Errno, Sysno};
 
@@ -214,22 +216,33 @@ pub(super) fn call_name(arch: u32, number: i32) -> String {
 
 /// The capability that allows a call and gives least away; of several such, the one first in the table.
 pub(super) fn allowed_by(arch: u32, number: i32, arguments: &[u64; 6]) -> Option<HostCapability> {
-    let severity = |capability: HostCapability| {
-        let page = CapabilityPage::load(capability).ok()?;
-        let mut alone = Rules::default();
-        let rules = page.process?.syscalls;
-        for rule in rules.into_iter().filter(|rule| rule.action != SyscallAction::Errno) {
-            alone.add(&rule.name, Decision::Allow, rule.when).ok()?;
-        }
-        (alone.decide(arch, number, arguments) == Decision::Allow).then_some((page.severity, capability))
-    };
-    // The first of equals, as `min_by_key` gives it.
+    let call = call_name(arch, number);
     // A folder in memory is no answer to who wanted another one.
     HostCapability::all()
         .filter(|capability| *capability != HostCapability::FilesystemScratch)
-        .filter_map(severity)
-        .min_by_key(|(severity, _)| *severity)
+        // Somebody waits for the answer, and most pages do not know the call at all.
+        .filter(|capability| CapabilityPage::mentions(*capability, &call))
+        .filter_map(|capability| Some((alone(capability)?, capability)))
+        .filter(|((_, rules), _)| rules.decide(arch, number, arguments) == Decision::Allow)
+        // The first of equals, as `min_by_key` gives it.
+        .min_by_key(|((severity, _), _)| *severity)
         .map(|(_, capability)| capability)
+}
+
+/// How much a capability gives away, and the rules that allow anything because of it; read once.
+fn alone(capability: HostCapability) -> Option<&'static (PageSeverity, Rules)> {
+    type Read = OnceLock<Option<(PageSeverity, Rules)>>;
+    static PAGES: LazyLock<BTreeMap<&str, Read>> =
+        LazyLock::new(|| HostCapability::all().map(|one| (one.name(), Read::new())).collect());
+    let read = || {
+        let page = CapabilityPage::load(capability).ok()?;
+        let mut rules = Rules::default();
+        for rule in page.process?.syscalls.into_iter().filter(|rule| rule.action != SyscallAction::Errno) {
+            rules.add(&rule.name, Decision::Allow, rule.when).ok()?;
+        }
+        Some((page.severity, rules))
+    };
+    PAGES.get(capability.name())?.get_or_init(read).as_ref()
 }
 
 fn call_number(name: &str) -> Result<u32, RuleError> {
