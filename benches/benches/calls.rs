@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cofferdam_benches::Promise::{TimesAtMost, TimesFaster};
-use cofferdam_benches::floors::{Channels, Events, Packets, PingPong, Waiting, fork_and_wait};
+use cofferdam_benches::floors::{Channels, Events, Packets, PingPong, Process, Waiting, fork_and_wait};
 use cofferdam_benches::guests::{App, LIMITS, api};
 use cofferdam_benches::{Group, after_pause, side};
 
@@ -60,6 +60,7 @@ fn measure(mut group: Group) {
     drop((events, packets, channels));
 
     let mut asleep = PingPong::new(0, Waiting::Sleep);
+    let (mut speculating, mut controlled) = (Process::new(true), Process::new(false));
     let pause = Duration::from_millis(2);
     group.turns(
         "a call after a pause of 2 ms, in which the guest has gone to sleep",
@@ -68,10 +69,12 @@ fn measure(mut group: Group) {
         vec![
             after_pause("a typed call", pause, add),
             after_pause("raw: a futex wakes, and one comes back", pause, || asleep.call(&[], &mut [])),
+            after_pause("raw: the same to another process", pause, || speculating.call()),
+            after_pause("raw: to one with a guest's speculation controls", pause, || controlled.call()),
         ],
         &[Some(TimesAtMost(1.2))],
     );
-    drop(asleep);
+    drop((asleep, speculating, controlled));
 
     for (bytes, rounds, most) in
         [(4 << 10, 500, None), (64 << 10, 100, None), (1 << 20, 20, Some(TimesAtMost(1.3)))]

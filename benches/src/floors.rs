@@ -134,6 +134,75 @@ impl Drop for PingPong {
     }
 }
 
+/// A process that answers each word, and sleeps in between: what a call into a guest cannot be without when the guest sleeps.
+pub struct Process {
+    words: *const (Word, Word),
+    at: u32,
+    child: libc::pid_t,
+}
+
+impl Process {
+    /// Starts the process; `speculates` says whether without the controls that a guest has over what its processor guesses.
+    pub fn new(speculates: bool) -> Self {
+        let length = size_of::<(Word, Word)>();
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: New memory, at a place that the kernel chooses.
+        let memory = unsafe { libc::mmap(std::ptr::null_mut(), length, access, kind, -1, 0) };
+        assert_ne!(memory, libc::MAP_FAILED, "memory");
+        let words = memory.cast_const().cast::<(Word, Word)>();
+        // SAFETY: The memory is all zeros, which is what the words begin as; it is aligned to a page, and lives until `drop`.
+        let theirs = unsafe { &*words };
+        // SAFETY: The child uses what is above and makes system calls, until it ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let set = |option: libc::c_int, what: u64, to: u64| {
+                // SAFETY: It concerns this process alone.
+                unsafe { libc::prctl(option, what, to, 0_u64, 0_u64) };
+            };
+            let number = |constant: libc::c_int| u64::from(constant.cast_unsigned());
+            set(libc::PR_SET_PDEATHSIG, number(libc::SIGKILL), 0);
+            if !speculates {
+                for misfeature in [libc::PR_SPEC_STORE_BYPASS, libc::PR_SPEC_INDIRECT_BRANCH] {
+                    let off = u64::from(libc::PR_SPEC_FORCE_DISABLE);
+                    set(libc::PR_SET_SPECULATION_CTRL, number(misfeature), off);
+                }
+            }
+            for at in 1.. {
+                theirs.0.wait(at, Waiting::Sleep);
+                if theirs.1.value.load(Acquire) == END {
+                    break;
+                }
+                theirs.1.put(at, Waiting::Sleep);
+            }
+            // SAFETY: It does not come back.
+            unsafe { libc::_exit(0) };
+        }
+        assert!(child > 0, "there are processes to be had");
+        Self { words, at: 0, child }
+    }
+
+    /// There and back.
+    pub fn call(&mut self) {
+        // SAFETY: As in `new`.
+        let words = unsafe { &*self.words };
+        self.at += 1;
+        words.0.put(self.at, Waiting::Sleep);
+        words.1.wait(self.at, Waiting::Sleep);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SAFETY: As in `new`.
+        let words = unsafe { &*self.words };
+        words.1.value.store(END, SeqCst);
+        words.0.put(self.at + 1, Waiting::Sleep);
+        assert_eq!(wait_for(self.child), 0, "it ends when it is told to");
+        // SAFETY: It was mapped in `new` with this length, and nobody uses it any more.
+        unsafe { libc::munmap(self.words.cast_mut().cast(), size_of::<(Word, Word)>()) };
+    }
+}
+
 /// A thread that answers over two event descriptors.
 pub struct Events {
     there: OwnedFd,

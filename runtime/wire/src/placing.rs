@@ -113,7 +113,7 @@ impl Elsewhere {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

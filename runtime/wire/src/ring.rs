@@ -183,6 +183,7 @@ pub struct Reader {
     /// What the writer knows of that.
     freed: u32,
     /// Whether something was not there yet, since this was last asked.
+    #[cfg_attr(loom, allow(dead_code, reason = "the model has no channel"))]
     waited: bool,
     spin: Spin,
 }
@@ -274,6 +275,7 @@ impl Writer {
     }
 
     /// Whether the reader slept when it was told of the last message, and was woken.
+    #[cfg_attr(loom, allow(dead_code, reason = "the model has no channel"))]
     pub(crate) fn woke(&self) -> bool {
         self.woke
     }
@@ -348,6 +350,7 @@ impl Reader {
     }
 
     /// Whether something was not there yet, since this was last asked.
+    #[cfg_attr(loom, allow(dead_code, reason = "the model has no channel"))]
     pub(crate) fn take_waited(&mut self) -> bool {
         std::mem::take(&mut self.waited)
     }
