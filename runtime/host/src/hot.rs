@@ -6,8 +6,12 @@
 
 use std::marker::PhantomData;
 use std::ptr::{null_mut, without_provenance_mut};
-use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+#[cfg(loom)]
+use loom::sync::atomic::AtomicPtr;
+#[cfg(not(loom))]
+use std::sync::atomic::AtomicPtr;
 
 /// A place for one box. It has a lock beside it, which is not its own: what says "under the lock" is for holders of that one.
 pub(crate) struct Hot<T> {
@@ -125,7 +129,7 @@ impl<T> Hot<T> {
 
 impl<T> Drop for Hot<T> {
     fn drop(&mut self) {
-        let found = *self.place.get_mut();
+        let found = self.place.load(Relaxed);
         if Self::is_box(found) {
             // SAFETY: As in `take`; nobody else has the place any more.
             drop(unsafe { Box::from_raw(found) });
@@ -133,7 +137,7 @@ impl<T> Drop for Hot<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::AtomicUsize;
