@@ -11,6 +11,7 @@ mod native;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,24 @@ fn leftovers() -> BTreeMap<&'static str, usize> {
         ("mounts", lines("/proc/self/mountinfo")),
         ("files in the temporary folder", entries(&std::env::temp_dir())),
     ])
+}
+
+/// The kernel counts the descriptors that all processes of a user have under way, and compares them with the limit of whoever sends one
+/// more. Many starts at once have more of them than a guest may have, and each must come through.
+#[test]
+fn a_guest_starts_while_many_descriptors_are_under_way() {
+    let nothing = std::fs::File::open("/dev/null").expect("it is there");
+    let under_way: Vec<_> = (0..20)
+        .map(|_| {
+            let (kept, sender) = cofferdam_wire::packet::pair().expect("two sockets");
+            let descriptors = [nothing.as_fd(); 8];
+            cofferdam_wire::packet::send(&sender, b"eight", &descriptors).expect("room");
+            (kept, sender)
+        })
+        .collect();
+    let mut guest = start("", "");
+    guest.lives();
+    drop(under_way);
 }
 
 /// As many as the promise names.

@@ -422,8 +422,10 @@ fn guest_inside(
         reports.send(socket);
         sys::exit_now();
     }
-    if packet::send(socket, b"listener", &[listener.as_fd()]).is_err() {
-        return Err(Stop);
+    // From here on a call that the filter hands on waits for ever where nobody listens: nothing is dropped, which may ask first whether it is open.
+    let sent = packet::send(socket, b"listener", &[listener.as_fd()]);
+    if sent.is_err() || limit_descriptors(order).is_err() {
+        sys::exit_now();
     }
     let errno = sys::execute(PROGRAM, &environment);
     reports.keep(Layer::Execute, Err(Failure { what: "running the guest's program".to_owned(), errno }))?;
@@ -433,8 +435,18 @@ fn guest_inside(
 /// Where the guest's program is until it runs.
 const PROGRAM: i32 = descriptor::MEMORY + 1;
 
+/// How many descriptors a process may have, and may have under way: `RLIMIT_NOFILE` of `asm/resource.h`.
+const DESCRIPTORS: u32 = 7;
+
+/// The last limit. The kernel compares it with the descriptors that all processes of the user have under way, unix(7), and many starts at once
+/// have more than one guest may have.
+fn limit_descriptors(order: &Order) -> Result<(), Errno> {
+    let mut limits = order.limits.iter().filter(|(resource, _)| *resource == DESCRIPTORS);
+    limits.try_for_each(|(resource, value)| sys::limit(*resource, *value))
+}
+
 fn limit(order: &Order) -> Result<Done, Failure> {
-    for (resource, value) in &order.limits {
+    for (resource, value) in order.limits.iter().filter(|(resource, _)| *resource != DESCRIPTORS) {
         sys::limit(*resource, *value).named(format!("setting resource limit {resource} to {value}"))?;
     }
     Ok(Done::Enforced(format!("{} limits", order.limits.len())))
