@@ -216,3 +216,68 @@ fn a_name_that_is_exchanged_while_it_is_read_never_leads_out() {
         assert!(inside > 0 && neither > 0, "{backend}: both were there to be found: {inside} and {neither}");
     }
 }
+
+/// One guest may write a folder, another is granted what is in it. The first puts a link there, and the second starts: what the link leads
+/// to was granted to nobody.
+fn a_link_of_one_guest_gives_another_nothing(backend: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for name in ["data", "data/left", "outside"] {
+        std::fs::create_dir(at(name)).expect("a folder");
+    }
+    for (name, text) in [("data/left/file", "inside"), ("outside/file", SECRET)] {
+        std::fs::write(at(name), text).expect("writable");
+    }
+    std::os::unix::fs::symlink("data/left", at("own")).expect("a link");
+    let edges = [("right", "write", "data"), ("left", "read", "data/left"), ("by-link", "read", "own")];
+    let consumers: String = edges
+        .map(|(consumer, verb, path)| {
+            format!(
+                "[crates.{consumer}]\ndependencies = [\"paths\"]\n[crates.{consumer}.grants.paths]\nfilesystem = {{ {verb} = [\"{path}\"], \
+                 at = \"/granted\" }}\n"
+            )
+        })
+        .concat();
+    let text = format!(
+        "[holds]\nfilesystem = {{ write = [\"data\"], read = [\"own\"] }}\n{consumers}[crates.paths]\n\
+         compartment = {{ backend = \"{backend}\", world = \"paths.wit#paths\" }}\n"
+    );
+    std::fs::write(at("capabilities.toml"), text).expect("writable");
+    let guest = if backend == "wasm" { component("paths") } else { program("paths") };
+    // What the guest of an edge finds, or why there is none.
+    let found = |consumer: &str| {
+        let host = ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("it is there");
+        let runtime = Runtime::from_file_ambient(at("capabilities.toml"), ambient_authority())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .component("paths", Source::Bytes(guest.clone().into()))
+            .processes(Arc::new(host))
+            .audit(AuditLog::discard())
+            .start_ambient(ambient_authority())
+            .expect("starts");
+        let edge = runtime.edge(EdgeName { consumer, krate: "paths" }).map_err(|error| error.to_string())?;
+        let client = paths::Paths::open(edge).map_err(|error| error.to_string())?;
+        let read = client.attempts().attempt("read", "/granted", "");
+        Ok::<_, String>(read.map_err(|error| error.to_string())?.unwrap_or_else(|kind| kind))
+    };
+    assert_eq!(found("left"), Ok("inside".to_owned()), "control: what is granted is there");
+    assert_eq!(found("by-link"), Ok("inside".to_owned()), "a link of the host's own is followed");
+    std::fs::rename(at("data/left"), at("data/before")).expect("the guest may do the same");
+    std::os::unix::fs::symlink("../outside", at("data/left")).expect("the guest may do the same");
+    for consumer in ["left", "by-link"] {
+        let refused = found(consumer).expect_err("nobody granted what it leads to");
+        assert!(
+            refused.contains("it goes through a link in `") && refused.contains("which a guest may write"),
+            "{consumer}: {refused}"
+        );
+    }
+}
+
+#[test]
+fn a_link_of_one_guest_gives_another_nothing_under_wasm() {
+    a_link_of_one_guest_gives_another_nothing("wasm");
+}
+
+#[test]
+fn a_link_of_one_guest_gives_another_nothing_in_a_process() {
+    a_link_of_one_guest_gives_another_nothing("process");
+}

@@ -64,6 +64,7 @@ pub mod client;
 mod home;
 #[cfg(feature = "wasm")]
 mod hot;
+mod links;
 mod load;
 mod plan;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
@@ -83,7 +84,7 @@ pub use capability_manifest as manifest;
 #[cfg(feature = "wasm")]
 pub use cofferdam_bindgen::client;
 #[cfg(feature = "wasm")]
-pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION};
+pub use load::plugin::{COMPONENT_BYTES_MAX, MANIFEST_SECTION, component_claims, read_component_ambient};
 pub use load::{
     CargoFailure, Checksums, LoadError, LoadOptions, Loaded, load_file_ambient, load_workspace_ambient,
 };

@@ -16,6 +16,8 @@ use capability_manifest::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::links::Written;
+
 /// Everything that would run beside the host program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Plan {
@@ -84,6 +86,9 @@ pub struct CompartmentPlan {
     /// What may be missing of its confinement (process).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weakenings: Vec<WeakeningPlan>,
+    /// Where guests of the plan, in this compartment or another, could put links.
+    #[serde(skip)]
+    pub(crate) written: Written,
 }
 
 /// Something that the workspace accepts to be missing.
@@ -222,7 +227,9 @@ pub fn plan(project: &Project, graph: &GrantGraph) -> Result<Plan, PageError> {
     let compartments = graph.compartments().iter().enumerate().map(|(index, compartment)| {
         lower(project, graph, compartment, index + 1, compartment.inside().map(|inside| inside + 1))
     });
-    Ok(Plan { compartments: compartments.collect::<Result<_, _>>()?, linked: linked(project) })
+    let mut compartments: Vec<CompartmentPlan> = compartments.collect::<Result<_, _>>()?;
+    Written::share(&mut compartments);
+    Ok(Plan { compartments, linked: linked(project) })
 }
 
 /// Edges between crates of the host program, of which the second has an interface.
@@ -290,6 +297,7 @@ fn lower(
             .iter()
             .map(|(one, reason)| WeakeningPlan { name: one.value.name().to_owned(), reason: reason.clone() })
             .collect(),
+        written: Written::default(),
     };
     for grant in grants {
         lower_grant(&mut plan, grant.capability(), backend)?;

@@ -1,6 +1,5 @@
 //! The paths that a compartment sees, as an order for the launcher: found once, and what may be run among them looked at.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -10,11 +9,12 @@ use std::path::{Path, PathBuf};
 use capability_manifest::HostCapability;
 use capability_manifest::scope::Scope;
 use cofferdam_wire::order::MountOrder;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::error::StartError;
 use super::limits::PROGRAM_HEADERS_BYTES_MAX;
 use super::program::interpreter;
+use crate::links;
 use crate::plan::{CompartmentPlan, MountPlan};
 
 /// The paths of a compartment.
@@ -50,21 +50,6 @@ pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Path
         if writable {
             let message = "it may be run, and written as well".to_owned();
             return Err(StartError::Path { edge: plan.edge(), path: mount.host.clone(), message });
-        }
-    }
-    // Who may write where a link is, could have made it, and have it lead anywhere in the host.
-    for mount in &plan.mounts {
-        let wrong =
-            |message: String| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
-        for folder in folders_of_links(&folder.join(&mount.host)).map_err(|error| wrong(error.to_string()))? {
-            if let Some(index) =
-                (0..found.len()).find(|index| order(*index).writable && folder.starts_with(&found[*index]))
-            {
-                let shown = found[index].display();
-                return Err(wrong(format!(
-                    "it goes through a link in `{shown}`, which the guest may write; name what it leads to"
-                )));
-            }
         }
     }
     if let Some(Scope::Bytes(bytes)) = plan.scope(HostCapability::FilesystemScratch) {
@@ -103,34 +88,6 @@ fn scratch(plan: &CompartmentPlan, bytes: u64) -> Result<MountOrder, StartError>
 /// Where it is, without a slash in front: where C libraries look for such a folder.
 const SCRATCH: &str = "tmp";
 
-/// The folders, free of links, of every link that is followed on the way to a path.
-fn folders_of_links(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    // As many as the kernel follows, path_resolution(7).
-    const LINKS_MAX: usize = 40;
-    let parts =
-        |path: &Path| path.components().map(|part| part.as_os_str().to_owned()).collect::<Vec<OsString>>();
-    let mut todo = parts(&std::path::absolute(path)?);
-    todo.reverse();
-    let (mut at, mut folders) = (PathBuf::new(), Vec::new());
-    while let Some(part) = todo.pop() {
-        if part == ".." {
-            at.pop();
-            continue;
-        }
-        let next = at.join(&part);
-        if !std::fs::symlink_metadata(&next)?.is_symlink() {
-            at = next;
-            continue;
-        }
-        if folders.len() == LINKS_MAX {
-            return Err(rustix::io::Errno::LOOP.into());
-        }
-        todo.extend(parts(&std::fs::read_link(&next)?).into_iter().rev());
-        folders.push(at.clone());
-    }
-    Ok(folders)
-}
-
 fn names(mount: &MountPlan, capability: HostCapability) -> bool {
     mount.capabilities.iter().any(|name| name == capability.name())
 }
@@ -161,9 +118,11 @@ fn lower_mount(
     mount: &MountPlan,
     folder: &Path,
 ) -> Result<(MountOrder, File, PathBuf), String> {
-    let path = std::fs::canonicalize(folder.join(&mount.host)).map_err(|error| error.to_string())?;
+    let path = links::follow(plan, mount, folder)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| error.to_string())?;
+    // Nobody puts a link on the way meanwhile.
+    let opened = rustix::fs::openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        .map_err(|error| error.to_string())?;
     let found = File::from(opened);
     let kind = found.metadata().map_err(|error| error.to_string())?;
     // Programs are named one by one, and a path without more says folder.
@@ -226,28 +185,4 @@ fn landlock_bit(right: &str) -> Option<u64> {
         "fs.ioctl-dev",
     ];
     RIGHTS.iter().position(|name| *name == right).map(|place| 1 << place)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn the_folder_of_every_link_on_the_way_is_found() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let root = std::fs::canonicalize(folder.path()).expect("it is there");
-        std::fs::create_dir_all(root.join("a/b")).expect("folders");
-        std::fs::create_dir(root.join("c")).expect("a folder");
-        symlink("../c", root.join("a/up")).expect("a link");
-        symlink(root.join("a/up"), root.join("c/away")).expect("a link");
-        symlink("loop", root.join("loop")).expect("a link");
-        let found = |path: &str| folders_of_links(&root.join(path)).map_err(|error| error.raw_os_error());
-        assert_eq!(found("a/b"), Ok(Vec::new()));
-        assert_eq!(found("a/b/../up"), Ok(vec![root.join("a")]));
-        assert_eq!(found("c/away"), Ok(vec![root.join("c"), root.join("a")]));
-        assert_eq!(found("loop"), Err(Some(40)), "ELOOP");
-        assert!(found("missing").is_err());
-    }
 }

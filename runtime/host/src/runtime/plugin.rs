@@ -248,6 +248,9 @@ impl Runtime {
                 &format!("the edge `{edge}` is there already; `replace` it"),
             ));
         }
+        if let Some(other) = entries.first() {
+            other.plan.written.admit(&mut compartment);
+        }
         entries.push(Entry { given: Some(bytes.into()), ..Entry::new(compartment) });
         let index = entries.len() - 1;
         drop(entries);

@@ -26,6 +26,7 @@ use super::ticker::Ticker;
 use super::unchecked::{Answer, Arguments, FittingFunc};
 use super::unit::Imports;
 use crate::client::{Cancellation, Function};
+use crate::links;
 use crate::plan::{CompartmentPlan, MountPlan};
 
 /// A component, linked for the grants that hold now. Replaced as a whole when either changes.
@@ -219,7 +220,7 @@ fn open_mount(
     let failed = |message: String| StartError::Path { edge: plan.edge(), path: mount.host.clone(), message };
     let writes = mount.capabilities.iter().any(|name| name == HostCapability::FilesystemWrite.name());
     let perms = if writes { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-    let host = folder.join(&mount.host);
+    let host = links::follow(plan, mount, folder).map_err(&failed)?;
     let (host, at, only) = if mount.file {
         let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let at = Path::new(&mount.at);
@@ -232,9 +233,12 @@ fn open_mount(
         let parent = host.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let inside_parent = at.parent().and_then(Path::to_str).filter(|path| !path.is_empty()).unwrap_or(".");
         (parent.to_owned(), inside_parent.to_owned(), Some((inside, outside)))
-    } else {
+    } else if host.is_dir() {
         (host, mount.at.clone(), None)
+    } else {
+        return Err(failed("it is not a folder".to_owned()));
     };
+    let (_held, host) = links::hold(&host).map_err(&failed)?;
     builder.preopened_dir(&host, &at, perms).map_err(|error| failed(format!("{error:#}")))?;
     let quota = writes.then(|| quota_of(plan, mount, quotas)).flatten();
     Ok(FolderRule { only, quota })
