@@ -211,11 +211,18 @@ pub enum WarningKind {
     #[error("`{provider}` is inline and linked once, so over every edge it has the union: {union}")]
     InlineUnion { provider: String, union: String, edges: Vec<String> },
     /// A root is the host program, whatever its backend.
-    #[error("`{root}` is a root, so it runs as the host program: its backend `{backend}` has no effect")]
+    #[error("`{root}` is a root, so it runs as the host program: its backend `{backend}` has {}", effect(*backend))]
     RootIsHost { root: String, backend: Backend },
     /// Held by the root, and used by nobody.
     #[error("the workspace holds `{capability}`, and no root uses it or passes it on")]
     UnusedHolding { capability: Capability },
+}
+
+fn effect(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Wasm => "an effect under `cofferdam run` alone",
+        Backend::Inline | Backend::Process => "no effect",
+    }
 }
 
 impl WarningKind {

@@ -82,7 +82,7 @@ pub use resolve::{
 };
 /// A scope to show in a suggestion for a capability that nobody has parameters for yet: an example where only a person can know.
 pub fn example_scope(capability: &Capability) -> scope::Scope {
-    resolve::default_scope(capability).0
+    resolve::default_scope(capability)
 }
 
 pub use scope::is_deceptive;

@@ -18,6 +18,9 @@ use crate::{Stop, fix, reach, render, sarif};
 /// Names of undeclared crates that are listed without `--verbose`.
 const UNDECLARED_SHOWN: usize = 8;
 
+/// The manifest of a program that is no Cargo package, or of the compartments of one that is.
+const STANDALONE: &str = "capabilities.toml";
+
 pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let format = match arguments.format {
         CheckFormat::Human => Format::Human,
@@ -56,7 +59,7 @@ pub(crate) fn run(arguments: &Check, ambient: AmbientAuthority) -> Result<Exit, 
         CheckFormat::Json => {
             CheckDocument::new(&loaded.project, &resolution, &findings, &undeclared).print()?;
         }
-        CheckFormat::Human => say(arguments, &loaded.project, &resolution, &findings, &undeclared)?,
+        CheckFormat::Human => say(arguments, &loaded, &resolution, &findings, &undeclared)?,
     }
     Ok(if errors > 0 || (arguments.deny_warnings && warnings > 0) { Exit::Denied } else { Exit::Ok })
 }
@@ -97,11 +100,12 @@ fn undeclared(project: &Project, resolution: &Resolution) -> Vec<String> {
 
 fn say(
     arguments: &Check,
-    project: &Project,
+    loaded: &Loaded,
     resolution: &Resolution,
     findings: &[Diagnostic],
     undeclared: &[String],
 ) -> Result<(), Stop> {
+    let project = &loaded.project;
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let (shown, folded): (Vec<&Diagnostic>, Vec<&Diagnostic>) =
         findings.iter().partition(|finding| arguments.verbose || !follows(finding, findings));
@@ -125,6 +129,16 @@ fn say(
         let more = if more > 0 { format!(", and {more} more (--verbose lists them)") } else { String::new() };
         let names: Vec<String> = undeclared[..shown].iter().map(|name| render::printable(name)).collect();
         writeln!(out, "{} undeclared: {}{more}", counted(undeclared.len(), "crate"), names.join(", "))?;
+    }
+    let reached = |one: &Diagnostic| matches!(one.code, Code::ReachNotGranted | Code::ReachNotHeld);
+    if arguments.fix && findings.iter().any(|one| one.severity == Severity::Error && reached(one)) {
+        writeln!(
+            out,
+            "`--fix` writes what manifests ask of each other; what code reaches, `cofferdam init` writes"
+        )?;
+    }
+    if !project.is_standalone() && loaded.folder.join(STANDALONE).is_file() {
+        writeln!(out, "there is a `{STANDALONE}` here too, which `--manifest {STANDALONE}` checks")?;
     }
     if errors > 0 {
         writeln!(out, "denied: {}", counted(errors, "finding"))?;

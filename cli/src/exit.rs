@@ -19,6 +19,8 @@ pub enum Exit {
     CannotEnforce = 5,
     /// A guest crashed, hung, overran a limit, or tried what it was not granted.
     Guest = 6,
+    /// The output could not be written, or nobody read it to its end: what it would have said is not known.
+    Unread = 7,
 }
 
 impl From<Exit> for ExitCode {

@@ -118,7 +118,8 @@ struct Draft<'a> {
 struct Narrowed {
     edge: EdgeIndex,
     capability: Capability,
-    wanted: Scope,
+    /// `None` where the source does not name it.
+    wanted: Option<Scope>,
     /// What is granted in its place.
     granted: Option<Scope>,
     /// The lines that decide.
@@ -293,9 +294,8 @@ impl<'a> Draft<'a> {
                         Some(scope) => grants.insert(capability.clone(), scope.clone()),
                         None => grants.remove(&capability),
                     };
-                    if !free {
-                        self.narrowed.push(Narrowed { edge, capability, wanted, granted, lines });
-                    }
+                    let wanted = (!free).then_some(wanted);
+                    self.narrowed.push(Narrowed { edge, capability, wanted, granted, lines });
                 }
             }
         }
@@ -363,6 +363,8 @@ impl<'a> Draft<'a> {
                 Some(granted) => (format!("is granted only {granted}"), "widen it and the edge's own line"),
                 None => ("is granted nothing of it".to_owned(), "widen it and run `init` again"),
             };
+            let wanted =
+                wanted.as_ref().map_or_else(|| "that its source does not name".to_owned(), Scope::to_string);
             writeln!(
                 out,
                 "warning: `{from} -> {to}` reaches {capability} {wanted} and {granted}, because `{from}` has no more"

@@ -3,7 +3,6 @@
 use crate::capability::{Capability, HostCapability, ParameterKind, Stage};
 use crate::denial::Fix;
 use crate::manifest::EdgeGrants;
-use crate::page::{CapabilityPage, PageSeverity};
 use crate::project::{EdgeIndex, Project};
 use crate::scope::{
     Bounded, HostPattern, HostPort, NamePattern, NormalPath, PathPattern, PatternSet, Scope, Stream,
@@ -50,10 +49,8 @@ fn climb(
             }
             _ => {
                 let fix = hold_fix(project, capability, wanted);
-                let (scope, complete) = fix
-                    .as_ref()
-                    .map_or((default_scope(capability).0, false), |fix| (fix.scope.clone(), fix.complete));
-                break (scope, complete, fix);
+                let scope = fix.as_ref().map_or_else(|| default_scope(capability), |fix| fix.scope.clone());
+                break (scope, false, fix);
             }
         }
     };
@@ -106,27 +103,15 @@ pub(super) fn hold(project: &Project, capability: &Capability) -> Option<Fix> {
 }
 
 fn hold_fix(project: &Project, capability: &Capability, wanted: Option<&Scope>) -> Option<Fix> {
-    let (example, known) = default_scope(capability);
-    // What is wanted was written by a crate that nobody need trust: only a person may make the workspace hold it.
-    let complete = known && wanted.is_none() && may_be_held_unasked(capability);
-    let scope = wanted.cloned().unwrap_or(example);
+    let scope = wanted.cloned().unwrap_or_else(|| default_scope(capability));
     let table = if project.is_standalone() {
         vec!["holds".to_owned()]
     } else {
         ["workspace", "metadata", "capabilities", "holds"].map(str::to_owned).to_vec()
     };
+    // A claim, and a grant beyond what its crate has, are the word of whoever wrote that crate: what the workspace holds, a person says.
+    let complete = false;
     Some(Fix { file: project.workspace_file()?, table, capability: capability.clone(), scope, complete })
-}
-
-/// Whether `check --fix` may make the workspace hold it: what gives little away, and reading the workspace's own folder.
-/// Anything else a person writes, or nobody.
-fn may_be_held_unasked(capability: &Capability) -> bool {
-    match capability.host_capability() {
-        Some(HostCapability::FilesystemRead) => true,
-        Some(host) => CapabilityPage::load(host).is_ok_and(|page| page.severity <= PageSeverity::Moderate),
-        // What a crate's exported name can do, nobody here knows.
-        None => false,
-    }
 }
 
 /// Inside the build, a crate speaks of its own powers by their plain names.
@@ -186,35 +171,35 @@ fn tables(
     }
 }
 
-/// What to suggest when nobody holds the capability yet, and whether it may be written without a human's thought.
-pub(crate) fn default_scope(capability: &Capability) -> (Scope, bool) {
+/// What to suggest when nobody holds the capability yet.
+pub(crate) fn default_scope(capability: &Capability) -> Scope {
     match capability.parameter() {
-        ParameterKind::Flag => (Scope::Flag, true),
+        ParameterKind::Flag => Scope::Flag,
         ParameterKind::Paths | ParameterKind::PathsWithQuota => {
-            let (example, known) = match capability.host_capability() {
-                Some(HostCapability::ProcessSpawn) => ("/usr/bin/program", false),
-                Some(HostCapability::Device) => ("/dev/ttyUSB0", false),
-                Some(HostCapability::NetworkUnix) => ("run/service.sock", false),
-                _ => (".", true),
+            let example = match capability.host_capability() {
+                Some(HostCapability::ProcessSpawn) => "/usr/bin/program",
+                Some(HostCapability::Device) => "/dev/ttyUSB0",
+                Some(HostCapability::NetworkUnix) => "run/service.sock",
+                _ => ".",
             };
             let path = NormalPath::parse(example).expect("a valid example");
-            (Scope::Paths(PatternSet::new([Bounded::free(PathPattern::tree(path))])), known)
+            Scope::Paths(PatternSet::new([Bounded::free(PathPattern::tree(path))]))
         }
         ParameterKind::Hosts => {
             let host = HostPort::parse("host.example:443").expect("a valid example");
-            (Scope::Hosts(PatternSet::new([host])), false)
+            Scope::Hosts(PatternSet::new([host]))
         }
         ParameterKind::HostNames => {
             let host = HostPattern::parse("host.example").expect("a valid example");
-            (Scope::HostNames(PatternSet::new([host])), false)
+            Scope::HostNames(PatternSet::new([host]))
         }
         ParameterKind::Names => {
             let name = NamePattern::parse("VARIABLE").expect("a valid example");
-            (Scope::Names(PatternSet::new([name])), false)
+            Scope::Names(PatternSet::new([name]))
         }
-        ParameterKind::Streams => (Scope::Streams(PatternSet::new(Stream::ALL.map(Bounded::free))), true),
-        ParameterKind::Count => (Scope::Count(None), true),
-        ParameterKind::Resolution => (Scope::Resolution(0), true),
-        ParameterKind::Bytes => (Scope::Bytes(16 << 20), true),
+        ParameterKind::Streams => Scope::Streams(PatternSet::new(Stream::ALL.map(Bounded::free))),
+        ParameterKind::Count => Scope::Count(None),
+        ParameterKind::Resolution => Scope::Resolution(0),
+        ParameterKind::Bytes => Scope::Bytes(16 << 20),
     }
 }
