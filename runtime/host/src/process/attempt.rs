@@ -23,7 +23,8 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
         // Read before it was known that the process is still the one that called; checked after.
         guest.listener.is_waiting(notification).then_some(text)
     });
-    let named = path.as_deref().map(|path| (path, extent(&call, &arguments)));
+    let host = path.as_deref().map(|path| on_host(path, &launch.lowered.names));
+    let named = host.as_deref().map(|path| (path, extent(&call, &arguments)));
     let line = capability.as_ref().map(|capability| print::suggestion(capability, named));
     Violation {
         call,
@@ -37,6 +38,20 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
             .filter(|_| guest.listener.is_waiting(notification))
             .unwrap_or_default(),
     }
+}
+
+/// What a guest named, as its manifest would name it: a path below one that was granted under another name is below the granted one.
+fn on_host(path: &str, names: &[(String, String)]) -> String {
+    let plain = |path: &str| path.trim_start_matches('/').trim_end_matches('/').to_owned();
+    let inside = plain(path);
+    if inside.split('/').any(|part| part == "..") {
+        return path.to_owned();
+    }
+    let below = names.iter().filter_map(|(at, host)| {
+        let rest = inside.strip_prefix(plain(at).as_str())?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((at.len(), format!("{host}{rest}")))
+    });
+    below.max_by_key(|(length, _)| *length).map_or_else(|| path.to_owned(), |(_, found)| found)
 }
 
 /// What a path was named as: a folder, where the call says so, and else a file. Which it is, only whoever looks there can say.
@@ -84,4 +99,27 @@ fn read_text(pid: u32, address: u64) -> Option<String> {
         }
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_named_as_the_manifest_names_it() {
+        let names = [("/shared", "examples/shared"), ("/shared/in", "other"), ("data", "data")]
+            .map(|(at, host)| (at.to_owned(), host.to_owned()));
+        for (path, named) in [
+            ("/shared/note.txt", "examples/shared/note.txt"),
+            ("/shared", "examples/shared"),
+            ("shared/note.txt", "examples/shared/note.txt"),
+            ("/shared/in/x", "other/x"),
+            ("/sharedx", "/sharedx"),
+            ("/data/x", "data/x"),
+            ("/etc/passwd", "/etc/passwd"),
+            ("/shared/../etc/passwd", "/shared/../etc/passwd"),
+        ] {
+            assert_eq!(on_host(path, &names), named);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::filter::RuleError;
 pub enum StartError {
     /// There is no launcher.
     #[error(
-        "no launcher: looked for {}; call `cofferdam::process::run_as_launcher` first in the program's `main`, and it is its own; or install one with `cargo install cofferdam-launcher`, or in a workspace that has its source \
+        "no launcher: looked for {}; call `cofferdam::process::run_as_launcher` first in the program's `main`, and it is its own; or install one from a clone with `cargo install --path runtime/launcher`, or in a workspace that has its source \
          run `cargo build -p cofferdam-launcher`; or name it in COFFERDAM_LAUNCHER, or embed it with `ProcessHost::from_bytes`",
         list(.looked_for)
     )]

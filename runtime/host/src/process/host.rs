@@ -214,6 +214,6 @@ mod tests {
     fn a_missing_launcher_says_where_it_was_looked_for_and_what_to_do() {
         let error = StartError::NoLauncher { looked_for: vec![PathBuf::from("/a/b")] };
         let text = error.to_string();
-        assert!(text.contains("`/a/b`") && text.contains("cargo install cofferdam-launcher"), "{text}");
+        assert!(text.contains("`/a/b`") && text.contains("cargo install --path runtime/launcher"), "{text}");
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Lowered {
     pub(super) memory: u64,
     /// It may use what is handed to it.
     pub(super) handles: bool,
+    /// The granted paths, as the guest knows them and as the manifest does.
+    pub(super) names: Vec<(String, String)>,
     /// Keeps the granted paths from becoming others under the same number.
     _paths: Vec<std::fs::File>,
 }
@@ -106,6 +108,7 @@ pub(super) fn lower(
         programs: granted(HostCapability::ProcessSpawn).is_some(),
         memory: resident(plan, program.length.max(largest_program)),
         handles: granted(HostCapability::HandleForge).is_some(),
+        names: plan.mounts.iter().map(|mount| (mount.at.clone(), mount.host.clone())).collect(),
         _paths: held,
     })
 }

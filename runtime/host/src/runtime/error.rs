@@ -8,7 +8,7 @@ use crate::load::LoadError;
 use crate::wasm::{CacheError, StartError};
 
 /// Why there is no runtime. None of any guest's code has run.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
     /// The manifests cannot be read, or are wrong.
@@ -45,6 +45,13 @@ pub enum RuntimeError {
          project to add plugins"
     )]
     NoHostManifest,
+}
+
+/// As it is shown: it is what a person sees of a `main` that returns it, and the manifests that it holds are long.
+impl fmt::Debug for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 fn known_edges(known: &[String]) -> String {

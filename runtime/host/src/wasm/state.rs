@@ -174,6 +174,29 @@ mod tests {
         plan(&project, &graph).expect("the pages are right").compartments.remove(0)
     }
 
+    /// Whoever has the name after it was granted may point it at this machine, and the guest would reach what is only meant for it.
+    #[test]
+    fn a_granted_name_that_leads_home_is_not_learned() {
+        let standing = Arc::new(Standing::new("app -> guest".to_owned(), AuditLog::discard()));
+        let network = NetworkPolicy::new(&planned("service.example:80"), Arc::clone(&standing));
+        let learn = |name: &str, address: &str| network.learn(name, address.parse().expect("an address"));
+        for home in ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fe80::1"] {
+            assert!(!learn("service.example", home), "{home}");
+            assert!(
+                !network.may_connect((home.parse::<std::net::IpAddr>().expect("one"), 80).into()),
+                "{home}"
+            );
+        }
+        let refusals = standing.take_refusals();
+        assert!(refusals[0].attempt.contains("an address of this machine or its network"), "{refusals:?}");
+        // Control: an address elsewhere, and the same address where its block is granted.
+        assert!(learn("service.example", "93.184.216.34"));
+        assert!(network.may_connect("93.184.216.34:80".parse().expect("one")));
+        let standing = Arc::new(Standing::new("app -> guest".to_owned(), AuditLog::discard()));
+        let network = NetworkPolicy::new(&planned("127.0.0.1:80"), standing);
+        assert!(network.learn("service.example", "127.0.0.1".parse().expect("one")));
+    }
+
     /// A guest that keeps none of its old handles can still make new values; what it sends must go nowhere.
     #[test]
     fn a_request_made_after_a_revocation_reaches_nobody() {
