@@ -20,6 +20,17 @@ fn nothing_declared_is_nothing_denied() {
     let run = Workspace::three_crates().run(&["check"]);
     assert_eq!(run.code, Some(0), "{run}");
     assert!(run.stdout.contains("3 crates undeclared: app, codec, util"), "{run}");
+    assert!(run.stdout.contains("start with `cofferdam init`"), "{run}");
+}
+
+#[test]
+fn a_manifest_beside_the_workspace_is_named() {
+    let workspace = Workspace::three_crates();
+    workspace.write("capabilities.toml", "[crates.app]\n");
+    let run = workspace.run(&["check"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.stdout.contains("which `--manifest capabilities.toml` checks"), "{run}");
+    assert!(!run.stdout.contains("cofferdam init"), "{run}");
 }
 
 #[test]
@@ -67,6 +78,25 @@ fn pasting_the_suggested_lines_mends_it() {
     assert_eq!(run.code, Some(0), "{run}");
 }
 
+/// Who stops reading has not heard the verdict: that must not look like a good one.
+#[test]
+fn output_that_nobody_reads_is_no_success() {
+    let workspace = Workspace::three_crates();
+    for arguments in [&["check", "--format", "json"][..], &["graph", "--format", "dot"], &["check"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command
+            .args(arguments)
+            .current_dir(workspace.path())
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped());
+        let run = command.output().expect("it starts");
+        assert_eq!(run.status.code(), Some(7), "{arguments:?}");
+        assert!(!String::from_utf8_lossy(&run.stderr).contains("panicked"), "{arguments:?}");
+    }
+}
+
 #[test]
 fn fix_writes_the_lines_and_shows_the_diff() {
     let workspace = Workspace::three_crates();
@@ -76,12 +106,21 @@ fn fix_writes_the_lines_and_shows_the_diff() {
          [package.metadata.capabilities]\nconsumes = { clock = \"stamps\", \"filesystem.write\" = \"keeps a cache\" }\n",
     );
     workspace.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nfilesystem = { read = [\"data\"], write = [\"cache\"], quota = \"1MiB\" } # decided by us\n");
+    // What only a person says: the rest waits for it.
+    let waits = workspace.run(&["check", "--fix"]);
+    assert_eq!(waits.code, Some(4), "{waits}");
+    assert!(
+        waits.stderr.contains("`--fix` leaves it to you to decide that the workspace holds this"),
+        "{waits}"
+    );
+    in_order(&waits.stderr, &["--- app/Cargo.toml", "+[package.metadata.capabilities.grants.codec]"]);
+    assert!(!workspace.read("Cargo.toml").contains("clock = true"));
+    workspace.append("Cargo.toml", "clock = true\n");
     workspace.write("data/x", "");
     workspace.write("cache/x", "");
     let run = workspace.run(&["check", "--fix"]);
     assert_eq!(run.code, Some(0), "{run}");
-    in_order(&run.stderr, &["--- app/Cargo.toml", "+[package.metadata.capabilities.grants.codec]"]);
-    in_order(&run.stderr, &["--- Cargo.toml", " filesystem = { read", "+clock = true"]);
+    in_order(&run.stderr, &["--- app/Cargo.toml", "+clock = true"]);
     assert!(workspace.read("Cargo.toml").contains("# decided by us"));
     let codec = workspace.read("codec/Cargo.toml");
     assert!(codec.contains("filesystem = { write = [\"cache\"], quota = \"1MiB\" }"), "{codec}");
@@ -119,12 +158,14 @@ fn fix_lets_the_workspace_hold_nothing_that_a_dependency_names() {
     for name in ["a_dependency_asks_for_everything", "powers_that_fix_does_not_give"] {
         let text =
             std::fs::read_to_string(root().join(format!("tests/invalid/{name}.toml"))).expect("readable");
-        std::fs::write(&file, text).expect("writable");
+        std::fs::write(&file, &text).expect("writable");
         let run = cofferdam(&["check", "--fix", "--manifest", file.to_str().expect("UTF-8")]);
         assert_eq!(run.code, Some(4), "{run}");
         let after = std::fs::read_to_string(&file).expect("readable");
-        let holds = after.split("[holds]").nth(1).unwrap_or_default().split("\n[").next().expect("a part");
-        assert!(holds.lines().filter(|line| !line.is_empty()).eq(["clock = true"]), "{name}: {after}");
+        let holds = |text: &str| {
+            text.split("[holds]").nth(1).map(|rest| rest.split("\n[").next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(holds(&after), holds(&text), "{name}: {after}");
     }
 }
 
@@ -631,11 +672,16 @@ const COMPONENT: &str = r#"(component
     (func (export "now") (result i64) (call $now))
     (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
     (func (export "panic") unreachable)
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+    (func (export "greet") (param i32 i32))
     (func (export "spin") (loop $again (br $again))))
   (core instance $i (instantiate $m (with "h" (instance (export "now" (func $now))))))
   (func (export "now") (result u64) (canon lift (core func $i "now")))
   (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add")))
   (func (export "panic") (canon lift (core func $i "panic")))
+  (func (export "greet") (param "name" string)
+    (canon lift (core func $i "greet") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
   (func (export "spin") (canon lift (core func $i "spin"))))"#;
 
 #[test]
@@ -661,8 +707,12 @@ fn a_component_is_called_with_only_what_the_command_line_grants() {
     assert!(spin.code == Some(6) && spin.stderr.contains("no answer within 50ms"), "{spin}");
     for (arguments, code, says) in [
         (&["call", "c.wasm", "ad", "1", "2"][..], 2, "exports no function `ad`"),
-        (&["call", "c.wasm", "add", "1"], 2, "takes 2 arguments (a, b), not 1"),
+        (&["call", "c.wasm", "add", "1"], 2, "takes 2 arguments, not 1: `func(a: u32, b: u32) -> u32`"),
         (&["call", "c.wasm", "add", "1", "x"], 2, "the argument `b`"),
+        (&["call", "c.wasm", "add", "1", "x"], 2, "the function is `func(a: u32, b: u32) -> u32`"),
+        (&["call", "c.wasm", "greet", "Ada"], 2, "text is written in quotes: '\"Ada\"'"),
+        (&["call", "c.wasm", "greet", "it's \"x\""], 2, r#"'"it\'\''s \"x\""'"#),
+        (&["call", "c.wasm", "greet"], 2, "takes 1 argument, not 0: `func(name: string)`"),
         (&["call", "c.wasm", "now", "--grant", "clok = true"], 4, "did you mean `clock`?"),
         (
             &["call", "c.wasm", "now", "--grant", "filesystem = { raed = [\"x\"] }"],
@@ -707,8 +757,125 @@ fn a_component_is_inspected_without_running() {
     let json = harness::cofferdam_in(folder.path(), &["inspect", "c.wasm", "--format", "json"]);
     let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(document["imports"][0]["capabilities"][0], "clock");
+    assert!(document["claims"].is_null() && run.stdout.contains("has no manifest inside"), "{run}");
     let wrong = harness::cofferdam_in(folder.path(), &["inspect", "text.wasm"]);
     assert!(wrong.code == Some(3) && wrong.stderr.contains("not a component"), "{wrong}");
+}
+
+#[test]
+fn what_a_component_asks_for_is_shown_and_what_is_no_manifest_is_said_to_be_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.wasm");
+    let with = |manifest: &str| {
+        let escaped = manifest.replace('\\', "\\5c").replace('"', "\\22").replace('\n', "\\0a");
+        let text = format!("(component (@custom \"cofferdam:capabilities\" \"{escaped}\"))");
+        std::fs::write(&path, wat::parse_str(text).expect("component text")).expect("writable");
+        let run = harness::cofferdam_in(folder.path(), &["inspect", "c.wasm"]);
+        let json = harness::cofferdam_in(folder.path(), &["inspect", "c.wasm", "--format", "json"]);
+        assert_eq!((run.code, json.code), (Some(0), Some(0)), "{run}\n{json}");
+        let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+        (run.stdout, document["claims"].clone())
+    };
+    let (text, claims) = with(
+        "[crates.words.consumes]\n\"filesystem.read\" = \"reads its list\"\nclock = { reason = \"stamps\", optional = true }",
+    );
+    in_order(
+        &text,
+        &[
+            "its manifest asks for",
+            "filesystem.read  needed    reads its list",
+            "clock            optional  stamps\n",
+        ],
+    );
+    assert_eq!(
+        claims,
+        serde_json::json!({
+            "consumes": [
+                { "capability": "filesystem.read", "reason": "reads its list", "optional": false },
+                { "capability": "clock", "reason": "stamps", "optional": true },
+            ],
+            "problems": [],
+        })
+    );
+    let (text, claims) = with("[crates.words]");
+    assert!(text.contains("its manifest asks for nothing"), "{text}");
+    assert_eq!(claims, serde_json::json!({ "consumes": [], "problems": [] }));
+    let large = " ".repeat(cofferdam::manifest::limits::MANIFEST_BYTES_MAX + 1);
+    for (wrong, says) in [
+        ("[crates", "unclosed table"),
+        ("[crates.words.consumes]\nclock = \"x\\u001b[1A\"", "a reason contains a control"),
+        ("[holds]\nclock = true\n[crates.words]", "gives itself authority"),
+        (large.as_str(), "bytes"),
+    ] {
+        let (text, claims) = with(wrong);
+        in_order(&text, &["its manifest cannot be used", says]);
+        assert_eq!(claims["consumes"], serde_json::json!([]));
+        assert!(claims["problems"][0].as_str().is_some_and(|problem| problem.contains(says)), "{claims}");
+    }
+}
+
+#[test]
+fn a_wrong_grant_of_the_command_line_is_reported_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.wasm"), wat::parse_str(COMPONENT).expect("component text"))
+        .expect("writable");
+    let run = harness::cofferdam_in(folder.path(), &["call", "c.wasm", "now", "--grant", "clok = true"]);
+    assert_eq!(run.code, Some(4), "{run}");
+    assert!(run.stderr.matches("`clok`").count() == 1 && run.stderr.contains("1 error\n"), "{run}");
+}
+
+/// Opening a pipe waits for who writes to it. Nobody does here: what does not refuse it never ends.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_file_and_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+    assert!(made.success());
+    for arguments in [
+        &["check", "--manifest", "pipe"][..],
+        &["plan", "--manifest", "pipe"],
+        &["check", "--manifest-path", "pipe"],
+        &["inspect", "pipe"],
+        &["call", "pipe", "f"],
+    ] {
+        let run = harness::cofferdam_in(folder.path(), arguments);
+        assert_eq!(run.code, Some(3), "{arguments:?}: {run}");
+        assert!(run.stderr.contains("cannot read `pipe`: it is a pipe"), "{arguments:?}: {run}");
+    }
+    // Nor for one that a manifest names.
+    let text = "[crates.app]\ndependencies = [\"x\"]\n[crates.x]\ncompartment = { component = \"pipe\" }\n";
+    std::fs::write(folder.path().join("c.toml"), text).expect("writable");
+    let run = harness::cofferdam_in(folder.path(), &["check", "--manifest", "c.toml"]);
+    assert!(run.code != Some(0) && run.stderr.contains("it is a pipe"), "{run}");
+    // A link is the file that it leads to, and a pipe that a shell has opened has somebody who writes.
+    std::fs::write(folder.path().join("good.toml"), "[crates.app]\n").expect("writable");
+    std::os::unix::fs::symlink("good.toml", folder.path().join("link.toml")).expect("writable");
+    let run = harness::cofferdam_in(folder.path(), &["check", "--manifest", "link.toml"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let piped = std::process::Command::new("sh")
+        .args(["-c", "cat good.toml | \"$0\" check --manifest /dev/stdin", env!("CARGO_BIN_EXE_cofferdam")])
+        .current_dir(folder.path())
+        .output()
+        .expect("a shell is there");
+    assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
+}
+
+#[test]
+fn a_plan_prints_no_version_that_nobody_wrote() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |name: &str| {
+        format!(
+            "[crates.app]\ndependencies = [\"words\"]\n[crates.{name:?}.compartment]\nbackend = \"wasm\"\n"
+        )
+    };
+    for (name, line) in
+        [("words", "1. app -> words (wasm), called"), ("words@1.2.0", "1. app -> words 1.2.0 (wasm), called")]
+    {
+        std::fs::write(folder.path().join("c.toml"), text(name)).expect("writable");
+        let run = harness::cofferdam_in(folder.path(), &["plan", "--manifest", "c.toml"]);
+        assert!(run.code == Some(0) && run.stdout.starts_with(line), "{run}");
+    }
 }
 
 #[test]

@@ -8,6 +8,19 @@ mod static_guests;
 use static_guests::static_guest;
 
 #[test]
+fn what_keeps_it_from_starting_is_said_in_words() {
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hostile"));
+        let output = command.args(arguments).output().expect("cargo built it");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(run(&[]), (Some(1), "error: usage: hostile GUEST\n".to_owned()));
+    let (code, said) = run(&["/no/such/guest"]);
+    assert!(code == Some(1) && said.starts_with("error: ") && said.contains("/no/such/guest"), "{said}");
+    assert!(!said.contains('{'), "{said}");
+}
+
+#[test]
 fn every_attempt_is_stopped_and_reported() {
     let guest = static_guest("cofferdam-example-hostile", "hostile-guest");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hostile"))

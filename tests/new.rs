@@ -9,8 +9,14 @@ use harness::{Run, cofferdam_in, cofferdam_with};
 
 /// Runs the program in a folder, where guests are compiled.
 fn cofferdam(folder: &Path, arguments: &[&str]) -> Run {
+    cofferdam_for(folder, arguments, "target")
+}
+
+/// The same, where Cargo builds in another folder.
+fn cofferdam_for(folder: &Path, arguments: &[&str], target: &str) -> Run {
     // What guests are made of may have to be downloaded.
-    let run = cofferdam_with(folder, arguments, &[("CARGO_NET_OFFLINE", "false")]);
+    let variables = [("CARGO_NET_OFFLINE", "false"), ("CARGO_TARGET_DIR", target)];
+    let run = cofferdam_with(folder, arguments, &variables);
     assert_eq!(run.code, Some(0), "{arguments:?}: {run}");
     run
 }
@@ -38,6 +44,7 @@ fn rustc(
     source: &str,
     kind: &str,
     out: &Path,
+    target: &str,
     externs: &[(&str, &Path)],
 ) -> PathBuf {
     let mut command = Command::new("rustc");
@@ -62,6 +69,7 @@ fn rustc(
         .arg(format!("dependency={}", out.display()))
         .env("CARGO_MANIFEST_DIR", folder)
         .env("CARGO_PKG_NAME", name)
+        .env("CARGO_TARGET_DIR", target)
         .current_dir(folder);
     for (name, path) in externs {
         command.arg("--extern").arg(format!("{name}={}", path.display()));
@@ -71,17 +79,17 @@ fn rustc(
     if kind == "bin" { out.join(&ident) } else { out.join(format!("lib{ident}.rlib")) }
 }
 
-/// The consumer of a scaffold, compiled.
-fn app(root: &Path, name: &str) -> PathBuf {
+/// The consumer of a scaffold, compiled where Cargo builds in that folder.
+fn app(root: &Path, name: &str, target: &str) -> PathBuf {
     let out = root.join("compiled");
     std::fs::create_dir_all(&out).expect("writable");
     let (host, guest, ambient) =
         (library("cofferdam"), library("cofferdam_guest"), library("ambient_authority"));
     let own = [("cofferdam", host.as_path()), ("cofferdam_guest", guest.as_path())];
-    let client = rustc(&root.join(name), name, "src/lib.rs", "rlib", &out, &own);
+    let client = rustc(&root.join(name), name, "src/lib.rs", "rlib", &out, target, &own);
     let ident = name.replace('-', "_");
     let all = [(ident.as_str(), client.as_path()), ("cofferdam", &host), ("ambient_authority", &ambient)];
-    rustc(&root.join("app"), "app", "src/main.rs", "bin", &out, &all)
+    rustc(&root.join("app"), "app", "src/main.rs", "bin", &out, target, &all)
 }
 
 fn run(root: &Path, program: &Path) -> Run {
@@ -91,7 +99,7 @@ fn run(root: &Path, program: &Path) -> Run {
 }
 
 /// A scaffold, checked and built. Its guests share a folder with those of other tests of this file.
-fn scaffold(name: &str, options: &[&str]) -> (tempfile::TempDir, PathBuf) {
+fn scaffold(name: &str, options: &[&str], target: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut arguments = vec!["new", name];
     arguments.extend(options);
@@ -105,14 +113,15 @@ fn scaffold(name: &str, options: &[&str]) -> (tempfile::TempDir, PathBuf) {
         checked.stdout.contains("1 compartment") || checked.stderr.contains("1 compartment"),
         "{checked}"
     );
-    cofferdam(&root, &["build", "--manifest", "capabilities.toml", "--guests", "Cargo.toml"]);
+    let build = ["build", "--manifest", "capabilities.toml", "--guests", "Cargo.toml"];
+    cofferdam_for(&root, &build, target);
     (folder, root)
 }
 
 #[test]
 fn a_new_crate_builds_runs_and_passes_check_and_one_line_moves_it() {
-    let (_folder, root) = scaffold("greeter", &[]);
-    let program = app(&root, "greeter");
+    let (_folder, root) = scaffold("greeter", &[], "target");
+    let program = app(&root, "greeter", "target");
     let ran = run(&root, &program);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "Good day, Ada.\n"), "{ran}");
 
@@ -126,6 +135,8 @@ fn a_new_crate_builds_runs_and_passes_check_and_one_line_moves_it() {
         ran.stderr.contains("`cofferdam build --manifest capabilities.toml --guests Cargo.toml` makes it"),
         "{ran}"
     );
+    // No version, as nobody wrote one: any that is built would do.
+    assert!(ran.stderr.contains("greeter-VERSION.elf`, of any version;"), "{ran}");
     cofferdam(&root, &["build", "--manifest", "capabilities.toml", "--guests", "Cargo.toml"]);
     let ran = run(&root, &program);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "Good day, Ada.\n"), "{ran}");
@@ -137,8 +148,10 @@ fn a_new_crate_builds_runs_and_passes_check_and_one_line_moves_it() {
 
 #[test]
 fn a_c_library_is_put_behind_a_process_boundary() {
-    let (_folder, root) = scaffold("adler", &["--c"]);
-    let ran = run(&root, &app(&root, "adler"));
+    // Where Cargo builds elsewhere, `build` does too, and the generated program looks there.
+    let (_folder, root) = scaffold("adler", &["--c"], "elsewhere");
+    assert!(root.join("elsewhere/cofferdam/components").is_dir() && !root.join("target").exists());
+    let ran = run(&root, &app(&root, "adler", "elsewhere"));
     // The example that Wikipedia's page about Adler-32 works through.
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "11e60398\n"), "{ran}");
 }
@@ -169,6 +182,10 @@ fn names_and_places_that_cannot_be_are_refused_before_anything_is_written() {
     for (arguments, says) in [
         (&["new", "Greeter"][..], "lowercase letters"),
         (&["new", "a--b"], "single hyphens"),
+        (
+            &["new", "a".repeat(65).as_str()],
+            "a name of 65 characters is too long for a crate; it may have 64",
+        ),
         (&["new", "9lives"], "lowercase letters"),
         (&["new", "type"], "`type` is taken"),
         (&["new", "app"], "`app` is taken"),

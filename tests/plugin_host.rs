@@ -107,6 +107,8 @@ fn the_plugin_host_runs_and_each_forbidden_attempt_names_the_line_that_would_all
     std::fs::remove_file(more).expect("removable");
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.stderr.contains("entropy") && run.stdout.is_empty(), "{run:?}");
+    // In words, and not as the values that the program has.
+    assert!(run.stderr.starts_with("error: ") && !run.stderr.contains("ManifestText"), "{run:?}");
 }
 
 #[test]
@@ -117,6 +119,7 @@ fn a_plugin_carries_its_claims_and_inspect_shows_what_it_would_need() {
     let run = cofferdam(&["inspect", component.to_str().expect("UTF-8")]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("acme:text/filter@1.0.0#transform"), "{run:?}");
+    assert!(run.stdout.contains("filesystem.read  needed    reads its list of synonyms"), "{run:?}");
     // Nothing changed, nothing built: Cargo is not asked.
     let again = cofferdam(&["build", "--manifest-path", "examples/plugin-host/plugins/Cargo.toml"]);
     assert!(

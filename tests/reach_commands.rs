@@ -81,7 +81,19 @@ fn why_tells_the_states_apart() {
     }
     let absent = run(&workspace, &["why", "codec", "mmap.file"]);
     assert_eq!(absent.code, Some(0), "{absent}");
-    assert!(absent.stdout.starts_with("codec does not reach mmap.file, in any state"), "{absent}");
+    assert_eq!(
+        absent.stdout,
+        "codec does not reach mmap.file, in any state\n\
+         it reaches network.connect, used here\n\
+         it reaches process.spawn, compiled but not used\n\
+         it reaches filesystem.read, only under another cfg\n",
+        "also what its edges bring"
+    );
+    let nothing = run(&self::workspace("", "", ""), &["why", "codec", "clock"]);
+    assert_eq!(
+        nothing.stdout, "codec does not reach clock, in any state\nit reaches nothing that needs a grant\n",
+        "{nothing}"
+    );
     let audit = run(&workspace, &["audit", "codec"]);
     for line in [
         "process.spawn, compiled but not used",

@@ -65,6 +65,23 @@ fn an_installed_suite_passes() {
     }
 }
 
+/// One that is slowed down already, by so many steps that a fixed number would not show.
+#[test]
+fn an_attempt_on_priorities_works_from_any_niceness() {
+    let folder = tempfile::tempdir().expect("a folder");
+    installed(folder.path());
+    let own = rustix::process::getpriority_process(None).expect("always known");
+    // At 19 nothing can be slowed down further, and the suite says that it does not try.
+    for steps in [0, 5, 7].into_iter().filter(|steps| own + steps < 19) {
+        let mut command = Command::new("nice");
+        command.args(["-n", &steps.to_string()]).arg(folder.path().join("cofferdam"));
+        command.args(["selftest", "--trial", "26a control"]).env_remove("COFFERDAM_LAUNCHER");
+        let output = command.output().expect("every system has it");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("\"passed\":true"), "{steps}: {said}");
+    }
+}
+
 #[test]
 fn what_is_missing_is_named_with_what_gets_it() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -75,13 +92,19 @@ fn what_is_missing_is_named_with_what_gets_it() {
         command.arg("selftest").env("CARGO_HOME", folder.path()).env("HOME", folder.path());
         command.env_remove("COFFERDAM_LAUNCHER").env_remove("COFFERDAM_SELFTEST_GUEST");
         let output = command.envs(more.iter().copied()).output().expect("copied");
-        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(output.status.code(), Some(5));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let said = run(&[]);
-    assert!(said.contains("cargo install cofferdam-launcher"), "{said}");
+    assert!(said.contains("cargo install --locked --path runtime/launcher"), "{said}");
     let said = run(&[("COFFERDAM_LAUNCHER", &launcher())]);
-    assert!(said.contains("crt-static") && said.contains("cargo install cofferdam-selftest-guest"), "{said}");
+    for says in [
+        "+crt-static",
+        "--path tests/escape/guest --target x86_64-unknown-linux-gnu",
+        "COFFERDAM_SELFTEST_GUEST",
+    ] {
+        assert!(said.contains(says), "{says} in {said}");
+    }
 }
 
 #[test]

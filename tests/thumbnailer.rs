@@ -100,6 +100,9 @@ fn every_backend_gives_the_same_bytes_and_the_change_is_said_aloud() {
         for part in all {
             assert_eq!(run.row(part)[1], backend, "{run:?}");
             assert!(run.stderr.contains(&format!("development: {part} runs as `{backend}`")), "{run:?}");
+            // Where it would run in any case, nothing is said to differ.
+            let same = format!("{part} runs as `{backend}`, as its manifest says");
+            assert_eq!(run.stderr.contains(&same), as_written.row(part)[1] == backend, "{run:?}");
         }
         assert!(run.pictures() == as_written.pictures(), "{backend}: other bytes\n{run:?}");
     }
@@ -151,6 +154,83 @@ fn a_part_that_is_not_linked_is_not_called_inline() {
     );
     let run = thumbnailer(&["--backend", "png-decode=jail"]);
     assert!(run.code == Some(1) && run.stderr.contains("`jail` is none of wasm, process, inline"), "{run:?}");
+    for (no_part, says) in [
+        (
+            "thumbnailer",
+            "`thumbnailer` is this program itself, which no compartment has; there are jpeg-decode",
+        ),
+        ("spng-sys", "`spng-sys` is linked into the part that uses it"),
+    ] {
+        let run = thumbnailer(&["--backend", &format!("{no_part}=wasm")]);
+        assert!(run.code == Some(1) && run.stderr.contains(says), "{run:?}");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_written_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "taken").expect("writable");
+    for out in [file.as_path(), &file.join("below"), Path::new("/proc/cofferdam-no-such-folder")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thumbnailer"));
+        let output = command.arg("--out").arg(out).output().expect("it was built");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with(&format!("error: --out {}: ", out.display())), "{said}");
+    }
+}
+
+/// A pipe that nobody writes to, names that are no UTF-8, links, and a reader who goes away.
+#[test]
+#[cfg(target_os = "linux")]
+fn odd_files_and_a_reader_that_leaves_keep_nothing_from_its_end() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (photos, out) = (folder.path().join("photos"), folder.path().join("out"));
+    std::fs::create_dir(&photos).expect("writable");
+    let original = concat!(env!("CARGO_MANIFEST_DIR"), "/photos/rocket.jpg");
+    std::os::unix::fs::symlink(original, photos.join("link.jpg")).expect("writable");
+    // Both are shown alike, and each has its thumbnail.
+    for name in [b"caf\xe9.jpg".as_slice(), b"caf\xe8.jpg"] {
+        std::fs::copy(original, photos.join(OsStr::from_bytes(name))).expect("copied");
+    }
+    std::fs::write(photos.join(OsStr::from_bytes(b"broken\xe9.png")), "no picture").expect("writable");
+    let made = Command::new("mkfifo").arg(photos.join("a.png")).status().expect("every system has it");
+    assert!(made.success());
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thumbnailer"));
+        command.arg(&photos).arg("--out").arg(&out);
+        command
+    };
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = program().output().expect("it was built");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    for says in [
+        "a.png: no thumbnail: skipped, because it is no regular file\n",
+        "broken\u{fffd}.png: no thumbnail: no format that is known\n",
+        "4 of 6 pictures are on ",
+    ] {
+        assert!(said.contains(says), "{says} in {said}");
+    }
+    for name in [b"caf\xe9.jpg.png".as_slice(), b"caf\xe8.jpg.png", b"link.jpg.png"] {
+        let card = std::fs::read(out.join(OsStr::from_bytes(name))).expect("a thumbnail of its own");
+        assert_eq!(size(&card), (216, 190));
+    }
+
+    std::fs::remove_dir_all(&out).expect("ours");
+    let mut child = program()
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    drop(child.stdout.take());
+    let done = child.wait_with_output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && !said.contains("panicked"), "{said}");
+    assert!(out.join("contact-sheet.png").is_file(), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `call`: tries one function of a component. The grants of the command line go through the whole pipeline.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use ambient_authority::AmbientAuthority;
@@ -9,8 +9,8 @@ use cofferdam::manifest::manifest::Clause;
 use cofferdam::manifest::{
     Diagnostic, Files, Form, Manifest, ManifestText, ProjectBuilder, parse, print, resolve,
 };
-use cofferdam::wasm::{CallError, StartError, Val, WasmCompartment};
-use cofferdam::{AuditLog, CompartmentPlan};
+use cofferdam::wasm::{CallError, StartError, Type, Val, WasmCompartment};
+use cofferdam::{AuditLog, CompartmentPlan, LoadError, read_component_ambient};
 
 use crate::arguments::Call;
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use crate::{Stop, cache, render};
 
 pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, Stop> {
     let plan = planned(arguments)?;
-    let bytes = read(&arguments.component)?;
+    let bytes = read(&arguments.component, ambient)?;
     let log = match &arguments.audit {
         Some(path) => {
             let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
@@ -30,19 +30,30 @@ pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, S
     let compartment = WasmCompartment::start_ambient(&host, &plan, &bytes, Path::new(""), &log, ambient)?;
     let parameters = compartment.parameters(&arguments.function)?;
     if parameters.len() != arguments.arguments.len() {
-        let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let several = if parameters.len() == 1 { "" } else { "s" };
         return Err(Stop::Usage(format!(
-            "`{}` takes {} arguments ({}), not {}",
+            "`{}` takes {} argument{several}, not {}: `{}`",
             arguments.function,
-            names.len(),
-            names.join(", "),
-            arguments.arguments.len()
+            parameters.len(),
+            arguments.arguments.len(),
+            signature(&compartment, &arguments.function)?
         )));
     }
     let mut values = Vec::new();
     for ((name, ty), text) in parameters.iter().zip(&arguments.arguments) {
-        let value = Val::from_wave(ty, text);
-        values.push(value.map_err(|error| Stop::Usage(format!("the argument `{name}`: {error:#}")))?);
+        let value = match Val::from_wave(ty, text) {
+            Ok(value) => value,
+            Err(error) => {
+                let hint = match quoted(ty, text) {
+                    Some(quoted) => format!("text is written in quotes: {quoted}"),
+                    None => {
+                        format!("the function is `{}`", signature(&compartment, &arguments.function)?)
+                    }
+                };
+                return Err(Stop::Usage(format!("the argument `{name}`: {error:#}; {hint}")));
+            }
+        };
+        values.push(value);
     }
     let outcome = compartment.call(&arguments.function, &values);
     let said = compartment.take_stdio();
@@ -59,19 +70,41 @@ pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, S
     Ok(Exit::Ok)
 }
 
-/// Largest component that is read, bytes. The largest in use have some ten million.
-const COMPONENT_BYTES_MAX: u64 = 256 << 20;
+/// Most characters of a signature in a message; a component can make one as long as it likes.
+const SIGNATURE_CHARS_MAX: usize = 400;
+
+fn signature(compartment: &WasmCompartment, function: &str) -> Result<String, Stop> {
+    Ok(shortened(&compartment.signature(function)?, SIGNATURE_CHARS_MAX))
+}
+
+/// A text's beginning, and a sign that it goes on.
+pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// An argument as it has to stand in a shell, for who has left out the quotes that WAVE has around text.
+fn quoted(ty: &Type, text: &str) -> Option<String> {
+    if !matches!(ty, Type::String) || text.starts_with('"') {
+        return None;
+    }
+    // What is long is not repeated.
+    let text = if text.chars().count() > QUOTED_CHARS_MAX { "text" } else { text };
+    let wave = Val::String(text.to_owned()).to_wave().ok()?;
+    Some(format!("'{}'", wave.replace('\'', r"'\''")))
+}
+
+/// Most characters of an argument in a message.
+const QUOTED_CHARS_MAX: usize = 80;
 
 /// A component's bytes, as long as they are not too many.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Stop> {
-    let failed = |error| Stop::Read(path.display().to_string(), error);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-        return Err(failed(std::io::Error::other(format!("larger than {COMPONENT_BYTES_MAX} bytes"))));
-    }
-    Ok(bytes)
+pub(crate) fn read(path: &Path, ambient: AmbientAuthority) -> Result<Vec<u8>, Stop> {
+    read_component_ambient(path, ambient).map_err(|error| match error {
+        LoadError::Read { path, source } => Stop::Read(path.display().to_string(), source),
+        other => Stop::Invalid(other.to_string()),
+    })
 }
 
 /// The plan of the one compartment: `call` is the root, holds what the grants say, and grants it.
@@ -113,15 +146,27 @@ pub(crate) fn plan_of(
     let holds = clause_lines(granted);
     let (files, manifest) = parsed(format!("{text}[holds]\n{}\n", holds.join("\n")))?;
     let project = ProjectBuilder::standalone(files, manifest).map_err(|(files, errors)| {
-        say(&files, &errors.iter().map(Diagnostic::of_project_error).collect::<Vec<_>>(), Exit::Invalid)
+        let findings = errors.iter().map(Diagnostic::of_project_error).collect();
+        say(&files, &once(findings, text.len()), Exit::Invalid)
     })?;
     let resolution = resolve(&project);
     let Some(graph) = resolution.granted(&project) else {
         let denials: Vec<_> =
             resolution.denials().iter().map(|denial| Diagnostic::of_denial(&project, denial)).collect();
-        return Err(say(project.files(), &denials, Exit::Denied));
+        return Err(say(project.files(), &once(denials, text.len()), Exit::Denied));
     };
     Ok(cofferdam::plan(&project, &graph)?.compartments)
+}
+
+/// Findings less those that repeat others: what is granted is also what is held, in lines behind those of the command line, which
+/// begin at `held`.
+fn once(findings: Vec<Diagnostic>, held: usize) -> Vec<Diagnostic> {
+    let repeats = |finding: &Diagnostic| {
+        let at = finding.primary.as_ref().map(|(at, _)| at.range().start);
+        at.is_some_and(|start| start >= held)
+    };
+    let (behind, own): (Vec<_>, Vec<_>) = findings.into_iter().partition(repeats);
+    if own.is_empty() { behind } else { own }
 }
 
 /// Clauses as lines that can stand in one table.

@@ -137,11 +137,14 @@ fn say(
             "`--fix` writes what manifests ask of each other; what code reaches, `cofferdam init` writes"
         )?;
     }
-    if !project.is_standalone() && loaded.folder.join(STANDALONE).is_file() {
+    let beside = !project.is_standalone() && loaded.folder.join(STANDALONE).is_file();
+    if beside {
         writeln!(out, "there is a `{STANDALONE}` here too, which `--manifest {STANDALONE}` checks")?;
     }
     if errors > 0 {
         writeln!(out, "denied: {}", counted(errors, "finding"))?;
+    } else if !project.has_declarations() && beside {
+        writeln!(out, "nothing is declared in Cargo's metadata, so nothing is denied")?;
     } else if !project.has_declarations() {
         writeln!(out, "nothing is declared yet, so nothing is denied; start with `cofferdam init`")?;
     } else if let Some(graph) = resolution.granted(project) {

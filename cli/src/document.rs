@@ -297,6 +297,28 @@ pub(crate) struct InspectDocument {
     pub(crate) imports: Vec<ImportDocument>,
     /// The functions that it offers.
     pub(crate) exports: Vec<String>,
+    /// What the manifest inside it says; null when it carries none.
+    pub(crate) claims: Option<ClaimsDocument>,
+}
+
+/// What a component says of itself. It gives it nothing.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ClaimsDocument {
+    /// What it asks for.
+    pub(crate) consumes: Vec<ConsumeDocument>,
+    /// Why the manifest cannot be used; empty when it can.
+    pub(crate) problems: Vec<String>,
+}
+
+/// One capability that is asked for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ConsumeDocument {
+    /// Its name.
+    pub(crate) capability: String,
+    /// Why, in the words of who wrote the component.
+    pub(crate) reason: String,
+    /// It works without.
+    pub(crate) optional: bool,
 }
 
 /// One import.

@@ -1,28 +1,33 @@
-//! `inspect`: what a component would need and what it offers, or what a native guest brings against its own memory bugs.
+//! `inspect`: what a component would need, what it offers and what it asks for, or what a native guest brings against its own memory bugs.
 
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::HostCapability;
+use cofferdam::manifest::manifest::Consume;
 use cofferdam::wasm::{ComponentSummary, inspect};
+use cofferdam::{LoadError, component_claims};
 
 use crate::arguments::{Format, Inspect};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::document::ProgramDocument;
-use crate::document::{ImportDocument, InspectDocument, VERSION, print_json};
+use crate::document::{
+    ClaimsDocument, ConsumeDocument, ImportDocument, InspectDocument, VERSION, print_json,
+};
 use crate::exit::Exit;
 use crate::{Stop, cache, call, render};
 
 pub(crate) fn run(arguments: &Inspect, ambient: AmbientAuthority) -> Result<Exit, Stop> {
-    let bytes = call::read(&arguments.component)?;
+    let bytes = call::read(&arguments.component, ambient)?;
     let name = arguments.component.display().to_string();
     if bytes.starts_with(b"\x7fELF") {
         return native(arguments, &name, &bytes);
     }
     let summary = inspect(&cache::host(ambient)?, &name, &bytes)?;
+    let claims = Claims::read(&name, &bytes)?;
     match arguments.format {
-        Format::Json => print_json(&document(summary))?,
-        Format::Human => say(&name, &summary)?,
+        Format::Json => print_json(&document(summary, claims))?,
+        Format::Human => say(&name, &summary, &claims)?,
     }
     Ok(Exit::Ok)
 }
@@ -82,7 +87,86 @@ fn native(_: &Inspect, name: &str, _: &[u8]) -> Result<Exit, Stop> {
     )))
 }
 
-fn document(summary: ComponentSummary) -> InspectDocument {
+/// What the component's own manifest says. It is shown, and nothing is decided by it.
+enum Claims {
+    /// It carries none.
+    Absent,
+    Read(Vec<Consume>),
+    /// It carries something else in its place.
+    Wrong(Vec<String>),
+}
+
+impl Claims {
+    fn read(name: &str, bytes: &[u8]) -> Result<Self, Stop> {
+        match component_claims(name, bytes) {
+            Ok(None) => Ok(Self::Absent),
+            Ok(Some(own)) => Ok(Self::Read(own.consumes)),
+            Err(LoadError::Invalid { diagnostics, .. }) => {
+                Ok(Self::Wrong(diagnostics.into_iter().map(|finding| finding.message).collect()))
+            }
+            Err(other) => Err(Stop::Invalid(other.to_string())),
+        }
+    }
+
+    fn document(self) -> Option<ClaimsDocument> {
+        let (consumes, problems) = match self {
+            Self::Absent => return None,
+            Self::Read(consumes) => (consumes, Vec::new()),
+            Self::Wrong(problems) => (Vec::new(), problems),
+        };
+        let consumes = consumes.into_iter().map(|consume| ConsumeDocument {
+            capability: consume.capability.value.to_string(),
+            reason: consume.reason,
+            optional: consume.optional,
+        });
+        Some(ClaimsDocument { consumes: consumes.collect(), problems })
+    }
+
+    fn say(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
+        match self {
+            Self::Absent => writeln!(out, "  has no manifest inside"),
+            Self::Read(consumes) if consumes.is_empty() => writeln!(out, "  its manifest asks for nothing"),
+            Self::Read(consumes) => {
+                writeln!(out, "  its manifest asks for")?;
+                let names: Vec<String> =
+                    consumes.iter().map(|consume| consume.capability.value.to_string()).collect();
+                let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+                for (name, consume) in names.iter().zip(consumes) {
+                    let needed = if consume.optional { "optional" } else { "needed" };
+                    writeln!(
+                        out,
+                        "    {:width$}  {needed:<8}  {}",
+                        one_line(name),
+                        one_line(&consume.reason)
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Wrong(problems) => {
+                writeln!(out, "  its manifest cannot be used")?;
+                for problem in problems.iter().take(PROBLEMS_MAX) {
+                    writeln!(out, "    {}", one_line(problem))?;
+                }
+                match problems.len().saturating_sub(PROBLEMS_MAX) {
+                    0 => Ok(()),
+                    more => writeln!(out, "    and {more} more; `--format json` lists them"),
+                }
+            }
+        }
+    }
+}
+
+/// Most problems of a component's manifest that are shown to people.
+const PROBLEMS_MAX: usize = 5;
+
+/// Most characters of a reason that are shown to people. A reason is a sentence; documents have all of it.
+const REASON_CHARS_MAX: usize = 200;
+
+fn one_line(text: &str) -> String {
+    render::printable(&call::shortened(text, REASON_CHARS_MAX)).replace('\n', " ")
+}
+
+fn document(summary: ComponentSummary, claims: Claims) -> InspectDocument {
     let imports = summary.imports.into_iter().map(|import| ImportDocument {
         interface: import.interface,
         capabilities: import.capabilities.into_iter().map(HostCapability::name).collect(),
@@ -95,10 +179,11 @@ fn document(summary: ComponentSummary) -> InspectDocument {
         bytes: summary.bytes,
         imports: imports.collect(),
         exports: summary.exports,
+        claims: claims.document(),
     }
 }
 
-fn say(name: &str, summary: &ComponentSummary) -> Result<(), Stop> {
+fn say(name: &str, summary: &ComponentSummary, claims: &Claims) -> Result<(), Stop> {
     let mut out = anstream::stdout();
     writeln!(out, "{}\n  {} bytes, sha256 {}", render::printable(name), summary.bytes, summary.digest)?;
     let width = summary.imports.iter().map(|import| import.interface.chars().count()).max().unwrap_or(0);
@@ -114,5 +199,6 @@ fn say(name: &str, summary: &ComponentSummary) -> Result<(), Stop> {
     for export in &summary.exports {
         writeln!(out, "  exports {}", render::printable(export))?;
     }
+    claims.say(&mut out)?;
     Ok(())
 }

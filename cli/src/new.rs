@@ -49,10 +49,15 @@ impl Scaffold {
             Some(Component::Normal(name)) => name.to_string_lossy().into_owned(),
             _ => return Err(Stop::Usage(format!("`{}` ends in no name", folder.display()))),
         };
+        let chars = name.chars().count();
+        if chars > NAME_CHARS_MAX {
+            return Err(Stop::Usage(format!(
+                "a name of {chars} characters is too long for a crate; it may have {NAME_CHARS_MAX}"
+            )));
+        }
         let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let parts_begin_well = name.split('-').all(|part| part.starts_with(|c: char| c.is_ascii_lowercase()));
-        if name.len() > NAME_CHARS_MAX || !name.chars().all(|c| is_letter(c) || c == '-') || !parts_begin_well
-        {
+        if !name.chars().all(|c| is_letter(c) || c == '-') || !parts_begin_well {
             let message = format!(
                 "`{}` cannot be the name of a crate and of a WIT world: use lowercase letters, digits and single hyphens",
                 printable(&name)

@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
     let plan = cofferdam::plan(project, &graph)?;
     match arguments.format {
         Format::Json => PlanDocument::new(plan).print()?,
-        Format::Human => say(&plan, arguments.verbose)?,
+        Format::Human => say(&plan, project.is_standalone(), arguments.verbose)?,
     }
     if missing.is_empty() {
         return Ok(Exit::Ok);
@@ -40,13 +40,13 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
     Ok(Exit::CannotEnforce)
 }
 
-fn say(plan: &Plan, verbose: bool) -> Result<(), Stop> {
+fn say(plan: &Plan, standalone: bool, verbose: bool) -> Result<(), Stop> {
     let mut out = anstream::stdout();
     if plan.compartments.is_empty() {
         writeln!(out, "no compartments: every crate is inline")?;
     }
     for compartment in &plan.compartments {
-        say_one(&mut out, compartment, verbose)?;
+        say_one(&mut out, compartment, standalone, verbose)?;
     }
     Ok(())
 }
@@ -54,13 +54,19 @@ fn say(plan: &Plan, verbose: bool) -> Result<(), Stop> {
 fn say_one(
     out: &mut impl std::io::Write,
     compartment: &CompartmentPlan,
+    standalone: bool,
     verbose: bool,
 ) -> std::io::Result<()> {
     let CompartmentPlan { number, krate, version, consumer, backend, .. } = compartment;
     let inside =
         compartment.inside.map_or("the host program".to_owned(), |inside| format!("compartment {inside}"));
     let how = if compartment.link == "fused" { "fused into" } else { "called from" };
-    writeln!(out, "{number}. {consumer} -> {krate} {version} ({backend}), {how} {inside}")?;
+    // A `capabilities.toml` need not give versions, and this one stands in for those that it does not give.
+    let version = match version.as_str() {
+        "0.0.0" if standalone => String::new(),
+        version => format!(" {version}"),
+    };
+    writeln!(out, "{number}. {consumer} -> {krate}{version} ({backend}), {how} {inside}")?;
     if let Some(world) = &compartment.world {
         writeln!(out, "   world   {world}")?;
     }

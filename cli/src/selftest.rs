@@ -5,7 +5,16 @@ pub(crate) fn run(
     _: &crate::arguments::Selftest,
     _: ambient_authority::AmbientAuthority,
 ) -> Result<crate::exit::Exit, crate::Stop> {
-    Err(crate::Stop::Usage("the escape suite needs Linux on x86-64".to_owned()))
+    Err(cannot("the escape suite needs Linux on x86-64"))
+}
+
+/// Ends the command, because nothing can be tried on this machine as it is.
+fn cannot(why: &str) -> crate::Stop {
+    use std::io::Write as _;
+
+    // A standard error that is gone leaves nobody to tell.
+    let _ = writeln!(anstream::stderr(), "{}", crate::render::plain_error(why));
+    crate::Stop::Said(crate::exit::Exit::CannotEnforce)
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -22,13 +31,14 @@ mod here {
     use cofferdam::process::{ProcessHost, Tier, examine_ambient};
     use cofferdam_selftest::attempt::{Attempt, Part};
     use cofferdam_selftest::programs::{Found, build_ambient, find_ambient};
-    use cofferdam_selftest::suite::{Suite, everything, line};
+    use cofferdam_selftest::suite::{Suite, everything, line, untried};
     use cofferdam_selftest::table::stop_words;
     use cofferdam_selftest::trial::{Programs, Trial, try_part};
     use cofferdam_selftest::wasm::{Held, WASM_ATTEMPTS, try_wasm};
     use cofferdam_selftest::{ABSENT, process_attempts};
     use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+    use super::cannot;
     use crate::Stop;
     use crate::arguments::{Format, Selftest};
     use crate::document::{AttemptDocument, SelftestDocument, VERSION, print_json};
@@ -46,7 +56,7 @@ mod here {
         let programs = programs(ambient)?;
         let tier = ProcessHost::from_path_ambient(&programs.launcher, ambient)
             .and_then(|host| examine_ambient(&host, ambient))
-            .map_err(|error| Stop::Usage(error.to_string()))?;
+            .map_err(|error| cannot(&error.to_string()))?;
         let attempts = if tier.tier == Tier::Full { process_attempts() } else { Vec::new() };
         let mut todo = everything(&attempts, false);
         todo.extend(
@@ -88,7 +98,7 @@ mod here {
                 attempts: rows,
             })?,
             Format::Human => {
-                say(&rows, &trials, begun)?;
+                say(&attempts, &rows, &trials, begun)?;
                 if tier.tier != Tier::Full {
                     write!(
                         anstream::stdout(),
@@ -142,9 +152,9 @@ mod here {
                 );
                 let built = build_ambient(&checkout, ambient);
                 bar.finish_and_clear();
-                built.map_err(Stop::Usage)
+                built.map_err(|error| cannot(&error))
             }
-            Found::Missing(what) => Err(Stop::Usage(what)),
+            Found::Missing(what) => Err(cannot(&what)),
         }
     }
 
@@ -168,11 +178,11 @@ mod here {
                 failed,
             }
         };
-        let process =
-            attempts.iter().filter(|attempt| attempt.who.includes(rustix_is_root())).map(|attempt| {
-                let layers = attempt.layers().into_iter().map(str::to_owned).collect();
-                row(attempt.id, attempt.tries, layers, stop_words(attempt.stop))
-            });
+        let tried = |attempt: &&Attempt| attempt.who.includes(rustix_is_root()) && untried(attempt).is_none();
+        let process = attempts.iter().filter(tried).map(|attempt| {
+            let layers = attempt.layers().into_iter().map(str::to_owned).collect();
+            row(attempt.id, attempt.tries, layers, stop_words(attempt.stop))
+        });
         let wasm = WASM_ATTEMPTS
             .iter()
             .filter(|one| matches!(one.held, Held::Here(_)))
@@ -180,7 +190,12 @@ mod here {
         process.chain(wasm).collect()
     }
 
-    fn say(rows: &[AttemptDocument], trials: &[Trial], begun: Instant) -> Result<(), Stop> {
+    fn say(
+        attempts: &[Attempt],
+        rows: &[AttemptDocument],
+        trials: &[Trial],
+        begun: Instant,
+    ) -> Result<(), Stop> {
         let mut out = anstream::stdout();
         for row in rows {
             let mark = if row.passed { "ok" } else { "FAILED" };
@@ -198,7 +213,12 @@ mod here {
             rows.len(),
             begun.elapsed().as_secs()
         )?;
-        for absent in ABSENT {
+        for attempt in attempts {
+            if let Some(why) = untried(attempt) {
+                writeln!(out, "not tried: {} {}: {why}", attempt.id, attempt.tries)?;
+            }
+        }
+        for absent in ABSENT.iter().filter(|absent| absent.who.includes(rustix_is_root())) {
             writeln!(out, "not tried: {} {}: {}", absent.number, absent.tries, absent.reason)?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! `why`: how a crate, or the code behind an edge, gets to a capability: the way, place by place.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -58,8 +59,8 @@ struct Answer {
     way: Option<Way>,
 }
 
-fn answers(code: &Code, states: &States<'_>, subject: Subject, word: &str) -> Vec<Answer> {
-    let found = match subject {
+fn reached(states: &States<'_>, subject: Subject) -> BTreeMap<Capability, State> {
+    match subject {
         // A crate reaches what its own code does, and what its edges bring.
         Subject::Package(package) => {
             let mut all = states.own(package);
@@ -72,8 +73,11 @@ fn answers(code: &Code, states: &States<'_>, subject: Subject, word: &str) -> Ve
             all
         }
         Subject::Edge(from, to) => states.over(from, to),
-    };
-    let wanted = found.into_iter().filter(|(capability, _)| means(word, capability));
+    }
+}
+
+fn answers(code: &Code, states: &States<'_>, subject: Subject, word: &str) -> Vec<Answer> {
+    let wanted = reached(states, subject).into_iter().filter(|(capability, _)| means(word, capability));
     wanted
         .map(|(capability, state)| {
             let way = match subject {
@@ -137,17 +141,21 @@ fn text(
     }
     if answers.is_empty() {
         let _ = writeln!(text, "{title} does not reach {word}, in any state");
-        let others = match subject {
-            Subject::Package(package) => states.own(package),
-            Subject::Edge(from, to) => states.over(from, to),
-        };
-        let others: Vec<String> = others
-            .iter()
-            .filter(|(capability, state)| **state == State::Used && !capability.granted_by_default())
-            .map(|(capability, _)| capability.to_string())
-            .collect();
-        let others = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
-        let _ = writeln!(text, "it reaches {others}");
+        let mut others = reached(states, subject);
+        others.retain(|capability, _| !capability.granted_by_default());
+        for state in [State::Used, State::Compiled, State::OtherCfg] {
+            let names: Vec<String> = others
+                .iter()
+                .filter(|(_, found)| **found == state)
+                .map(|(capability, _)| capability.to_string())
+                .collect();
+            if !names.is_empty() {
+                let _ = writeln!(text, "it reaches {}, {}", names.join(", "), state.meaning());
+            }
+        }
+        if others.is_empty() {
+            let _ = writeln!(text, "it reaches nothing that needs a grant");
+        }
     }
     text
 }

@@ -12,11 +12,19 @@ use cofferdam::manifest::resolve;
 use cofferdam::process::{CallError, ProcessCompartment, ProcessHost};
 use cofferdam::{AuditLog, load_file_ambient, plan};
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> ExitCode {
     // This program is its own launcher: nothing else has to be built or found.
     if let Some(code) = cofferdam::process::run_as_launcher() {
-        return Ok(code);
+        return code;
     }
+    run().unwrap_or_else(|error| {
+        // A standard error that is gone leaves nobody to tell.
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
     let ambient = ambient_authority();
     let guest = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: hostile GUEST")?);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));

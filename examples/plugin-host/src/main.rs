@@ -3,11 +3,16 @@
 //! `plugin-host [MANIFEST]` runs them all under the manifest, by default the one beside this example.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "what the plugins do is what this program shows")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what the plugins do is what this program shows"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use ambient_authority::ambient_authority;
 use cofferdam::client::{CallError, Edge, StartError};
@@ -16,7 +21,17 @@ use cofferdam::{AuditLog, Runtime, edge};
 
 cofferdam::client!({ path: "wit", world: "text-filter" });
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("capabilities.toml");
     let manifest = std::env::args_os().nth(1).map_or(beside, PathBuf::from);
     let service = start_service()?;
@@ -40,6 +55,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     attempt(fetch, &format!("{service}/fox"))?;
     attempt(fetch, "127.0.0.1:22/fox")?;
 
+    println!(
+        "\n(no folder is granted to `hostile`: its paths lead nowhere, and nobody is asked. `filesystem = {{ read = [\"FOLDER\"] }}` on its edge,"
+    );
+    println!("and in `[holds]`, would give it one.)");
     for trick in [
         "read a key",
         "read the environment",

@@ -8,6 +8,9 @@ use toml_edit::{DocumentMut, Item, value};
 
 use crate::arguments::Arguments;
 
+/// This program's own crate in its manifest.
+const OWN: &str = "thumbnailer";
+
 /// A manifest's text.
 pub(crate) struct Manifest {
     name: String,
@@ -36,16 +39,31 @@ impl Manifest {
 
     fn move_part(&mut self, name: &str, backend: &str) -> Result<(), Box<dyn Error>> {
         let crates = self.crates()?;
-        let Some(compartment) = crates.get_mut(name).and_then(|part| part.get_mut("compartment")) else {
-            let known =
-                crates.iter().filter(|(_, part)| part.get("compartment").is_some()).map(|(name, _)| name);
-            let known = known.collect::<Vec<_>>().join(", ");
-            return Err(format!("--backend: there is no part `{name}`; there are {known}").into());
+        // Asked first: a mutable look-up makes the key that it does not find.
+        let is_part = |part: &Item| part.get("compartment").is_some();
+        let Some(compartment) =
+            crates.get_mut(name).filter(|part| is_part(part)).and_then(|part| part.get_mut("compartment"))
+        else {
+            let known: Vec<&str> =
+                crates.iter().filter(|(_, part)| is_part(part)).map(|(name, _)| name).collect();
+            let known = known.join(", ");
+            let what = match name {
+                OWN => format!("`{name}` is this program itself, which no compartment has"),
+                _ if crates.contains_key(name) => {
+                    format!("`{name}` is linked into the part that uses it, and moves with that")
+                }
+                _ => format!("there is no part `{name}`"),
+            };
+            return Err(format!("--backend: {what}; there are {known}").into());
         };
         if !["wasm", "process", "inline"].contains(&backend) {
             return Err(format!("--backend: `{backend}` is none of wasm, process, inline").into());
         }
         let was = compartment["backend"].as_str().unwrap_or_default().to_owned();
+        if was == backend {
+            eprintln!("development: {name} runs as `{backend}`, as its manifest says");
+            return Ok(());
+        }
         eprintln!("development: {name} runs as `{backend}`, where its manifest says `{was}`");
         if backend == "inline" {
             eprintln!("development: {name} has all of this program's authority");
@@ -60,9 +78,10 @@ impl Manifest {
         let mut part = crates.remove("png-decode").ok_or("there is no part `png-decode`")?;
         part["compartment"]["limits"]["call-deadline"] = value("1s");
         crates.insert("evil-decode", part);
-        let dependencies = crates.get_mut("thumbnailer").and_then(|own| own.get_mut("dependencies"));
-        let dependencies =
-            dependencies.and_then(Item::as_array_mut).ok_or("`thumbnailer` has no dependencies")?;
+        let dependencies = crates.get_mut(OWN).and_then(|own| own.get_mut("dependencies"));
+        let dependencies = dependencies
+            .and_then(Item::as_array_mut)
+            .ok_or_else(|| format!("`{OWN}` has no dependencies"))?;
         dependencies.retain(|name| name.as_str() != Some("png-decode"));
         dependencies.push("evil-decode");
         Ok(())

@@ -2,7 +2,7 @@
 //! compartment, with what the manifest grants it.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for people")]
+#![expect(clippy::print_stderr, reason = "this is a program for people")]
 
 mod arguments;
 mod development;
@@ -15,6 +15,7 @@ mod sheet;
 mod table;
 
 use std::error::Error;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -44,8 +45,20 @@ fn main() -> ExitCode {
 }
 
 /// Whether two paths lead to one folder.
-fn same(one: &Path, other: &Path) -> std::io::Result<bool> {
-    Ok(std::fs::canonicalize(one)? == std::fs::canonicalize(other)?)
+fn same(one: &Path, other: &Path) -> Result<bool, Box<dyn Error>> {
+    let real =
+        |path: &Path| std::fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()));
+    Ok(real(one)? == real(other)?)
+}
+
+/// Prints a line. Whoever reads it may stop reading, as `head` does: the pictures are made all the same.
+fn say(line: &str) -> Result<(), Box<dyn Error>> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -54,7 +67,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Before anything is compiled: what cannot be read, or would be written over, is said at once.
     let mut files = pipeline::files(&arguments.photos)?;
-    std::fs::create_dir_all(&arguments.out)?;
+    std::fs::create_dir_all(&arguments.out)
+        .map_err(|error| format!("--out {}: {error}", arguments.out.display()))?;
     if same(&arguments.photos, &arguments.out)? {
         let out = arguments.out.display();
         return Err(
@@ -65,14 +79,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let builder = Runtime::from_project(&manifest.project()?, folder)?;
     let guests = guests::prepare_ambient(builder.plan(), folder, ambient)?;
     let log = arguments.out.join("audit.jsonl");
+    let log_file = std::fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let runtime = builder
         .components_in(&guests.components)
         .cache(CodeCache::open_ambient(&guests.compiled, ambient)?)
-        .audit(AuditLog::to_writer(std::fs::File::create(&log)?))
+        .audit(AuditLog::to_writer(log_file))
         .start_ambient(ambient)?;
 
     let service = Service::start(&folder.join("network"))?;
-    let orders = arguments.evil.then(|| Orders::write(&arguments.out.join("evil"))).transpose()?;
+    let evil = arguments.out.join("evil");
+    let orders = arguments.evil.then(|| Orders::write(&evil)).transpose();
+    let orders = orders.map_err(|error| format!("{}: {error}", evil.display()))?;
     files.extend(orders.iter().flat_map(|orders| orders.pictures.clone()));
     let meter = Meter::default();
     let parts = Parts::open(&runtime, &meter, arguments.evil)?;
@@ -81,19 +98,20 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for outcome in &outcomes {
         match outcome {
             Outcome::Card { name, picture, .. } => {
-                sheet::write(&arguments.out.join(format!("{name}.png")), picture)?;
+                let mut file = name.clone();
+                file.push(".png");
+                sheet::write(&arguments.out.join(file), picture)?;
             }
-            Outcome::Failed { name, why } => println!("{name}: no thumbnail: {why}"),
+            Outcome::Failed { name, why } => say(&format!("{name}: no thumbnail: {why}"))?,
         }
     }
     let sheet = arguments.out.join("contact-sheet.png");
     let cards: Vec<_> = outcomes.iter().filter_map(Outcome::card).collect();
     sheet::write(&sheet, &sheet::compose(&cards))?;
     if let Some(orders) = &orders {
-        println!("\n{}", orders.report()?);
+        say(&format!("\n{}", orders.report()?))?;
     }
-    println!("\n{}", table::draw(&runtime, &meter));
-    println!("{} of {} pictures are on {}", cards.len(), outcomes.len(), sheet.display());
-    println!("what was granted, refused and stopped is in {}", log.display());
-    Ok(())
+    say(&format!("\n{}", table::draw(&runtime, &meter)))?;
+    say(&format!("{} of {} pictures are on {}", cards.len(), outcomes.len(), sheet.display()))?;
+    say(&format!("what was granted, refused and stopped is in {}", log.display()))
 }

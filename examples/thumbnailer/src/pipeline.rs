@@ -1,6 +1,7 @@
 //! From a file to a card on the contact sheet. Nothing here knows where any part runs.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
@@ -30,14 +31,14 @@ pub(crate) struct Picture {
 pub(crate) enum Outcome {
     /// It is on the contact sheet.
     Card {
-        /// The file's name.
-        name: String,
+        /// The file's name, as it is: what is shown of two names can be the same.
+        name: OsString,
         /// The thumbnail with its text.
         picture: Picture,
     },
     /// It is not.
     Failed {
-        /// The file's name.
+        /// The file's name, as it is shown.
         name: String,
         /// Why.
         why: String,
@@ -65,6 +66,18 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     files.retain(is_picture);
     files.sort();
     Ok(files)
+}
+
+/// The bytes of a file, or of what a link leads to. Reading anything else could wait for ever, as for a pipe that nobody writes to.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let kind = std::fs::metadata(path).map_err(|error| error.to_string())?.file_type();
+    if kind.is_dir() {
+        return Err("skipped, because it is a folder".to_owned());
+    }
+    if !kind.is_file() {
+        return Err("skipped, because it is no regular file".to_owned());
+    }
+    std::fs::read(path).map_err(|error| error.to_string())
 }
 
 type Decode<'p> = Box<dyn Fn(&[u8]) -> Result<Result<Picture, String>, CallError> + 'p>;
@@ -127,11 +140,12 @@ impl<'p> Parts<'p> {
         let bar = progress(files.len() + addresses.len());
         let mut outcomes = Vec::with_capacity(files.len() + addresses.len());
         for path in files {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("a file").to_owned();
-            bar.set_message(name.clone());
-            outcomes.push(match std::fs::read(path) {
-                Ok(file) => self.outcome(name, &file),
-                Err(error) => Outcome::Failed { name, why: error.to_string() },
+            let name = path.file_name().unwrap_or_default().to_owned();
+            let shown = name.to_string_lossy().into_owned();
+            bar.set_message(shown.clone());
+            outcomes.push(match read(path) {
+                Ok(file) => self.outcome(name, shown, &file),
+                Err(why) => Outcome::Failed { name: shown, why },
             });
             bar.inc(1);
         }
@@ -144,7 +158,7 @@ impl<'p> Parts<'p> {
                 _ => 0,
             });
             outcomes.push(match got {
-                Ok(Ok(file)) => self.outcome(name, &file),
+                Ok(Ok(file)) => self.outcome(OsString::from(&name), name, &file),
                 Ok(Err(why)) => Outcome::Failed { name, why },
                 Err(error) => Outcome::Failed { name, why: error.to_string() },
             });
@@ -154,10 +168,10 @@ impl<'p> Parts<'p> {
         outcomes
     }
 
-    fn outcome(&self, name: String, file: &[u8]) -> Outcome {
-        match self.card(&name, file) {
+    fn outcome(&self, name: OsString, shown: String, file: &[u8]) -> Outcome {
+        match self.card(&shown, file) {
             Ok(picture) => Outcome::Card { name, picture },
-            Err(why) => Outcome::Failed { name, why },
+            Err(why) => Outcome::Failed { name: shown, why },
         }
     }
 

@@ -4,6 +4,7 @@
 //! guest or another, would get what it leads to. So no such link is followed: neither now nor by whoever opens what was found here.
 
 use std::ffi::OsString;
+#[cfg(feature = "wasm")]
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,6 +39,7 @@ impl Written {
     }
 
     /// Takes in what one more compartment may write, and gives it the same list.
+    #[cfg(feature = "wasm")]
     pub(crate) fn admit(&self, compartment: &mut CompartmentPlan) {
         self.add(compartment);
         compartment.written = self.clone();
@@ -86,7 +88,7 @@ pub(crate) fn follow(plan: &CompartmentPlan, mount: &MountPlan, folder: &Path) -
 ///
 /// # Errors
 /// When it cannot be opened, or is elsewhere.
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "wasm", target_os = "linux"))]
 pub(crate) fn hold(path: &Path) -> Result<(File, PathBuf), String> {
     use std::os::fd::AsRawFd;
     let held = File::open(path).map_err(|error| error.to_string())?;
@@ -99,7 +101,7 @@ pub(crate) fn hold(path: &Path) -> Result<(File, PathBuf), String> {
 }
 
 /// The same where the system does not say where an open folder is: the path is looked at again, which leaves a moment in between.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(feature = "wasm", not(target_os = "linux")))]
 pub(crate) fn hold(path: &Path) -> Result<(File, PathBuf), String> {
     let held = File::open(path).map_err(|error| error.to_string())?;
     match walk(path) {
@@ -137,7 +139,7 @@ fn walk(path: &Path) -> std::io::Result<(PathBuf, Vec<PathBuf>)> {
     Ok((at, folders))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, unix, feature = "wasm"))]
 mod tests {
     use std::os::unix::fs::symlink;
 

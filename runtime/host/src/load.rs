@@ -3,11 +3,13 @@
 //! Only manifests are read: those of the workspace's members, and those of dependencies that say something about
 //! capabilities. Nothing of what they say is trusted here; parsing and judging is `capability-manifest`'s.
 
+mod file;
 #[cfg(feature = "wasm")]
 pub(crate) mod plugin;
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use ambient_authority::AmbientAuthority;
@@ -106,7 +108,18 @@ impl Reading {
 
     /// Reads and parses one file. `None` when something is wrong with it; the diagnostics say what.
     fn manifest(&mut self, path: &Path, name: &str, form: Form) -> Result<Option<Manifest>, LoadError> {
-        let bytes = read_bounded(path)?;
+        self.manifest_in(file::open(path), path, name, form)
+    }
+
+    fn manifest_in(
+        &mut self,
+        opened: io::Result<File>,
+        path: &Path,
+        name: &str,
+        form: Form,
+    ) -> Result<Option<Manifest>, LoadError> {
+        let bytes = opened.and_then(read_bounded);
+        let bytes = bytes.map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         let text = match ManifestText::from_bytes(name, bytes) {
             Ok(text) => text,
             Err(error) => {
@@ -144,13 +157,10 @@ impl Reading {
 }
 
 /// A file's bytes, and no more of them than would be refused anyway.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
-    use io::Read as _;
-    let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = capability_manifest::limits::MANIFEST_BYTES_MAX as u64 + 1;
-    file.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -165,7 +175,7 @@ pub fn load_file_ambient(path: &Path, _: AmbientAuthority) -> Result<Loaded, Loa
     let mut reading = Reading::default();
     let name = path.display().to_string();
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let manifest = reading.manifest(path, &name, Form::Standalone)?;
+    let manifest = reading.manifest_in(file::open_named(path), path, &name, Form::Standalone)?;
     #[cfg(feature = "wasm")]
     let manifest = match manifest {
         Some(mut manifest) => {
@@ -197,6 +207,11 @@ pub fn load_workspace_ambient(options: &LoadOptions, _: AmbientAuthority) -> Res
     // Cargo's own progress and warnings go to the terminal, as they do when a user runs Cargo.
     command.verbose(true).other_options(options.cargo_arguments.clone());
     if let Some(path) = &options.manifest_path {
+        // Cargo would wait for who writes to a pipe; what is not there, it says itself.
+        if let Ok(found) = std::fs::metadata(path) {
+            let refused = file::refuse_special(&found);
+            refused.map_err(|source| LoadError::Read { path: path.clone(), source })?;
+        }
         command.manifest_path(path);
     }
     let metadata = command.exec().map_err(CargoFailure)?;

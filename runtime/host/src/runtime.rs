@@ -7,7 +7,7 @@ mod plugin;
 mod stale;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ambient_authority::AmbientAuthority;
@@ -475,7 +475,7 @@ impl Runtime {
         let plan = &entry.plan;
         let edge = plan.edge();
         let name = plan.krate.split('@').next().unwrap_or(&plan.krate);
-        let unreadable = |path: &std::path::Path, error: &dyn std::fmt::Display| StartError::NoComponent {
+        let unreadable = |path: &Path, error: &dyn std::fmt::Display| StartError::NoComponent {
             edge: plan.edge(),
             krate: plan.krate.clone(),
             hint: format!("`{}`: {error}", path.display()),
@@ -489,8 +489,13 @@ impl Runtime {
                 read(&path).map_err(|error| unreadable(&path, &error))?
             }
             (None, None, Some(folder)) => {
-                let path = built(folder, name, &plan.version, plan.backend == Backend::Process.name());
                 let how = &self.0.how_to_build;
+                let found = built(folder, name, &plan.version, plan.backend == Backend::Process.name());
+                let path = found.map_err(|missing| StartError::NoComponent {
+                    edge: plan.edge(),
+                    krate: plan.krate.clone(),
+                    hint: missing.hint(how),
+                })?;
                 let bytes =
                     read(&path).map_err(|error| unreadable(&path, &format!("{error}; {how} makes it")))?;
                 let known = self.0.sources.get(&(name.to_owned(), plan.version.clone())).cloned();
@@ -528,13 +533,31 @@ impl Runtime {
 const COMPONENT: &str = ".wasm";
 const PROGRAM: &str = ".elf";
 
+/// Why no file is the one that was built of a crate whose version nobody gave.
+struct NotBuilt {
+    /// The file that would be, with `VERSION` in place of its version.
+    wanted: PathBuf,
+    /// Those that could be; none, or several.
+    found: Vec<String>,
+}
+
+impl NotBuilt {
+    fn hint(&self, how: &str) -> String {
+        let wanted = self.wanted.display();
+        if self.found.is_empty() {
+            return format!("there is no `{wanted}`, of any version; {how} makes it");
+        }
+        format!("`{wanted}` could be `{}`; remove what is not meant", self.found.join("` or `"))
+    }
+}
+
 /// The file that `cofferdam build` made of a crate. A `capabilities.toml` need not give versions: then it is the only one of that
 /// name.
-fn built(folder: &std::path::Path, name: &str, version: &str, process: bool) -> PathBuf {
+fn built(folder: &Path, name: &str, version: &str, process: bool) -> Result<PathBuf, NotBuilt> {
     let ending = if process { PROGRAM } else { COMPONENT };
     let exact = folder.join(format!("{name}-{version}{ending}"));
     if version != "0.0.0" || exact.exists() {
-        return exact;
+        return Ok(exact);
     }
     let is_version = |file: &str| {
         let rest = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
@@ -542,10 +565,12 @@ fn built(folder: &std::path::Path, name: &str, version: &str, process: bool) -> 
             .is_some_and(|rest| semver::Version::parse(rest).is_ok())
     };
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found = files.filter(|file| file.file_name().to_str().is_some_and(is_version));
-    match (found.next(), found.next()) {
-        (Some(only), None) => only.path(),
-        _ => exact,
+    let mut found: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    found.retain(|file| is_version(file));
+    found.sort_unstable();
+    match found.as_slice() {
+        [only] => Ok(folder.join(only)),
+        _ => Err(NotBuilt { wanted: folder.join(format!("{name}-VERSION{ending}")), found }),
     }
 }
 
@@ -606,4 +631,26 @@ macro_rules! edge {
     ($krate:expr) => {
         $crate::EdgeName { consumer: ::core::env!("CARGO_PKG_NAME"), krate: $krate }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_without_a_version_is_the_only_file_of_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hint = || built(folder.path(), "words", "0.0.0", false).map_err(|missing| missing.hint("HOW"));
+        let at = |file: &str| folder.path().join(file);
+        let wanted = at("words-VERSION.wasm").display().to_string();
+        assert_eq!(hint(), Err(format!("there is no `{wanted}`, of any version; HOW makes it")));
+        std::fs::write(at("words-0.1.0.wasm"), "").expect("writable");
+        std::fs::write(at("words-list-0.1.0.wasm"), "").expect("writable");
+        assert_eq!(hint(), Ok(at("words-0.1.0.wasm")));
+        std::fs::write(at("words-0.2.0.wasm"), "").expect("writable");
+        let several = "could be `words-0.1.0.wasm` or `words-0.2.0.wasm`; remove what is not meant";
+        assert_eq!(hint(), Err(format!("`{wanted}` {several}")));
+        let exact = built(folder.path(), "words", "0.3.0", false).map_err(|missing| missing.hint("HOW"));
+        assert_eq!(exact, Ok(at("words-0.3.0.wasm")), "a version that is given is looked for alone");
+    }
 }

@@ -54,12 +54,26 @@ pub fn find_ambient(_: AmbientAuthority) -> Found {
             Found::All(Programs { launcher, guest, mutant: None })
         }
         (_, _, Some(checkout)) => Found::Checkout(checkout),
-        (None, _, None) => Found::Missing(format!("no `{LAUNCHER}`; `cargo install {LAUNCHER}` installs it")),
-        (_, None, None) => Found::Missing(format!(
-            "no `{GUEST}`; this installs it: RUSTFLAGS=\"-C target-feature=+crt-static\" cargo install {GUEST} --target \
-             x86_64-unknown-linux-gnu; or name it in {GUEST_VARIABLE}"
+        (None, _, None) => Found::Missing(missing(
+            LAUNCHER,
+            "COFFERDAM_LAUNCHER",
+            "`cargo install --locked --path runtime/launcher`",
+        )),
+        (_, None, None) => Found::Missing(missing(
+            GUEST,
+            GUEST_VARIABLE,
+            "`RUSTFLAGS=\"-C target-feature=+crt-static\" cargo install --locked --path tests/escape/guest --target \
+             x86_64-unknown-linux-gnu`",
         )),
     }
+}
+
+/// What is not there, where it is looked for, and what gets it. Nothing is published, so a clone of the sources has to be there.
+fn missing(name: &str, variable: &str, install: &str) -> String {
+    format!(
+        "no `{name}`, which the suite needs; in a clone of the sources, {install} builds and installs it; it is looked for where \
+         `{variable}` says, and if that is not set beside this program, in `../libexec` from there, and in Cargo's `bin` folder"
+    )
 }
 
 /// The checkout in whose own build folder a program is.

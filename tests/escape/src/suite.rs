@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::attempt::{Attempt, Part};
+use crate::attempt::{Act, Attempt, Part};
 use crate::trial::{Trial, parts};
+use crate::world::NICENESS_MOST;
 
 /// Longest that one trial may take. The longest waits ten seconds for a greeting; the rest is for busy machines.
 const TRIAL_MAX: Duration = Duration::from_mins(2);
@@ -36,10 +37,19 @@ pub fn line(trial: &Trial) -> String {
     format!("{LINE}{}", serde_json::to_string(trial).unwrap_or_default())
 }
 
-/// All parts of those attempts that this user can try.
+/// Why an attempt cannot be tried from where this program began, if it cannot.
+pub fn untried(attempt: &Attempt) -> Option<&'static str> {
+    let niceness = || rustix::process::getpriority_process(None).unwrap_or_default();
+    let slows_down = attempt.act == Act::Attempt("priority");
+    (slows_down && niceness() >= NICENESS_MOST).then_some(
+        "this runs at niceness 19, and so does all that it starts: nothing can be slowed down further",
+    )
+}
+
+/// All parts of those attempts that this user can try from here.
 pub fn everything(attempts: &[Attempt], mutated: bool) -> Vec<(&'static str, Part)> {
     let root = rustix::process::geteuid().is_root();
-    let possible = attempts.iter().filter(|attempt| attempt.who.includes(root));
+    let possible = attempts.iter().filter(|attempt| attempt.who.includes(root) && untried(attempt).is_none());
     possible.flat_map(|attempt| parts(attempt, mutated).into_iter().map(|part| (attempt.id, part))).collect()
 }
 

@@ -5,13 +5,15 @@
 //! plugin is given stands in its host's manifest alone.
 
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use ambient_authority::AmbientAuthority;
 use capability_manifest::manifest::{Compartment, CrateSpec, CrateTables};
 use capability_manifest::{Backend, Code, Diagnostic, Form, Located, Location, Manifest};
 
-use super::{LoadError, Reading};
+use super::{LoadError, Reading, file};
 
 /// The custom section of a component that holds its manifest.
 pub const MANIFEST_SECTION: &str = "cofferdam:capabilities";
@@ -21,14 +23,43 @@ pub const COMPONENT_BYTES_MAX: u64 = 256 << 20;
 
 /// A component's bytes, as long as they are not too many.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    bounded(file::open(path), path, COMPONENT_BYTES_MAX)
+}
+
+fn bounded(opened: io::Result<File>, path: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-        return Err(failed(std::io::Error::other(format!("larger than {COMPONENT_BYTES_MAX} bytes"))));
+    opened.and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(failed(io::Error::other(format!("larger than {bytes_max} bytes"))));
     }
     Ok(bytes)
+}
+
+/// The bytes of a component that the user names.
+///
+/// # Errors
+/// When it cannot be read, is no file, or is larger than [`COMPONENT_BYTES_MAX`].
+///
+/// # Authority
+/// Reads that one file.
+pub fn read_component_ambient(path: &Path, _: AmbientAuthority) -> Result<Vec<u8>, LoadError> {
+    bounded(file::open_named(path), path, COMPONENT_BYTES_MAX)
+}
+
+/// What a component says of itself, in its section [`MANIFEST_SECTION`]; `None` when it says nothing. These are claims, which give it
+/// nothing.
+///
+/// # Errors
+/// When the section is no manifest that a plugin can have, or is larger than one may be.
+pub fn component_claims(name: &str, bytes: &[u8]) -> Result<Option<CrateTables>, LoadError> {
+    let mut reading = Reading::default();
+    let own = inside(&mut reading, Path::new(name), bytes);
+    let own = own.and_then(|own| single(&mut reading, own, Path::new(name)));
+    if reading.diagnostics.is_empty() {
+        return Ok(own);
+    }
+    Err(LoadError::Invalid { files: reading.files, diagnostics: reading.diagnostics })
 }
 
 /// Reads every component that a manifest names, with what it says of itself. Returns their digests by crate.
@@ -97,16 +128,20 @@ fn own_manifest(reading: &mut Reading, path: &Path, bytes: &[u8]) -> Result<Opti
     if beside.exists() {
         return reading.manifest(&beside, &beside.display().to_string(), Form::Standalone);
     }
+    Ok(inside(reading, path, bytes))
+}
+
+fn inside(reading: &mut Reading, path: &Path, bytes: &[u8]) -> Option<Manifest> {
     match section(bytes) {
-        Ok(None) => Ok(None),
+        Ok(None) => None,
         Ok(Some(text)) => {
             let name = format!("{} (section `{MANIFEST_SECTION}`)", path.display());
-            Ok(reading.text(&name, text.to_vec(), Form::Standalone))
+            reading.text(&name, text.to_vec(), Form::Standalone)
         }
         Err(message) => {
             let message = format!("the component `{}` cannot be read: {message}", path.display());
             reading.diagnostics.push(Diagnostic::new(Code::Unreadable, message));
-            Ok(None)
+            None
         }
     }
 }
@@ -177,6 +212,39 @@ fn merge(tables: &mut CrateTables, own: CrateTables) -> Option<(Located<CrateSpe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_component_as_large_as_allowed_is_read_and_a_larger_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.wasm");
+        std::fs::write(&path, "four").expect("writable");
+        let read = |most| bounded(file::open(&path), &path, most);
+        assert_eq!(read(4).expect("small"), b"four");
+        let error = read(3).expect_err("large").to_string();
+        assert!(error.ends_with("larger than 3 bytes"), "{error}");
+    }
+
+    #[test]
+    fn claims_are_read_from_a_component_and_nothing_that_is_none() {
+        let claims = |section: &str| {
+            let bytes = wat::parse_str(format!("(component (@custom \"{MANIFEST_SECTION}\" {section:?}))"));
+            component_claims("x.wasm", &bytes.expect("text"))
+        };
+        let own = claims("crates.x.consumes = { clock = 'stamps' }").expect("a manifest").expect("is there");
+        assert_eq!(own.consumes.len(), 1);
+        assert_eq!(own.consumes[0].reason, "stamps");
+        assert!(
+            component_claims("x.wasm", &wat::parse_str("(component)").expect("text"))
+                .expect("none")
+                .is_none()
+        );
+        for wrong in ["crates", "holds.clock = true", "", "crates.x.grants.y.clock = true"] {
+            assert!(matches!(claims(wrong), Err(LoadError::Invalid { .. })), "{wrong}");
+        }
+        assert!(matches!(component_claims("x.wasm", b"no component"), Err(LoadError::Invalid { .. })));
+        let large = " ".repeat(capability_manifest::limits::MANIFEST_BYTES_MAX + 1);
+        assert!(matches!(claims(&large), Err(LoadError::Invalid { .. })));
+    }
 
     #[test]
     fn a_manifest_inside_a_component_is_found_in_the_outermost_one_only() {

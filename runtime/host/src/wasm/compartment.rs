@@ -345,6 +345,18 @@ impl WasmCompartment {
         }
     }
 
+    /// A function's parameters and result as WIT text, such as `func(text: string) -> u32`.
+    ///
+    /// # Errors
+    /// When there is no such function.
+    pub fn signature(&self, function: &str) -> Result<String, CallError> {
+        let settled = self.settled();
+        match find(&settled, function) {
+            Some((ComponentItem::ComponentFunc(ty), _)) => Ok(signature::function(&ty, self.0.host.engine())),
+            _ => Err(self.unknown(function)),
+        }
+    }
+
     fn unknown(&self, function: &str) -> CallError {
         let (edge, known) = (self.0.edge.clone(), self.exports());
         CallError::UnknownFunction { edge, function: function.to_owned(), known }

@@ -65,7 +65,7 @@ pub use limits::{
 pub use limits::{HTTP_FIELD_BYTES_MAX, HTTP_WAIT_MAX};
 pub use standing::Refusal;
 pub use stream::{Input, Output};
-pub use wasmtime::component::Val;
+pub use wasmtime::component::{Type, Val};
 
 pub(crate) use compartment::{Start, may_wait};
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]

@@ -106,7 +106,7 @@ pub(crate) const ALL: &[(&str, Attempt)] = &[
         let limit = [99_u64, 99];
         call(302, &[victim(facts), 7, at(&limit), 0])
     }),
-    ("priority", |facts| call(141, &[0, victim(facts), 5])),
+    ("priority", |facts| call(141, &[0, victim(facts), facts.number("niceness")])),
     ("affinity", |facts| {
         let first = [1_u64; 1];
         call(203, &[victim(facts), 8, at(&first)])

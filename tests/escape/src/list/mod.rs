@@ -8,7 +8,7 @@ pub(crate) mod others;
 pub(crate) mod resources;
 pub(crate) mod surface;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Who};
 
 /// Every attempt on process compartments, in the order of their numbers.
 pub fn process_attempts() -> Vec<Attempt> {
@@ -24,6 +24,8 @@ pub struct Absent {
     pub tries: &'static str,
     /// Why it is not tried, and what stands for it.
     pub reason: &'static str,
+    /// Whom the reason is true for.
+    pub who: Who,
 }
 
 /// Numbers of the list without an attempt.
@@ -32,22 +34,26 @@ pub const ABSENT: &[Absent] = &[
         number: 31,
         tries: "outlive the host's end of a session (under root)",
         reason: "as root `process.spawn` is refused at the start, so there is no child to outlive anything; tried as an ordinary user",
+        who: Who::Root,
     },
     Absent {
         number: 33,
         tries: "be confused with another process after the number was used again",
         reason: "no guest can bring it about: the host signals only its own child, before it has waited for it; \
                  what it reads of a guest's process counts only if the call still waits (`is_waiting`)",
+        who: Who::Everybody,
     },
     Absent {
         number: 48,
         tries: "write a file that the host or a tool runs later",
         reason: "nothing stops it: who grants a folder for writing must not run what is in it; the threat model says so",
+        who: Who::Everybody,
     },
     Absent {
         number: 80,
         tries: "starve the host of processor time while it waits",
         reason: "bounded by the call's deadline alone; there is no weight of processor time without a delegated cgroup",
+        who: Who::Everybody,
     },
 ];
 
@@ -92,6 +98,13 @@ mod tests {
         let all: BTreeSet<u32> = tried.union(&absent).copied().collect();
         assert_eq!(all, (1..=85).collect());
         assert!(tried.len() >= 75, "{}", tried.len());
+    }
+
+    #[test]
+    fn an_ordinary_user_is_not_told_what_is_roots() {
+        let told = |root: bool| ABSENT.iter().filter(move |absent| absent.who.includes(root));
+        assert!(told(false).all(|absent| !absent.reason.starts_with("as root")));
+        assert_eq!(told(true).count(), ABSENT.len());
     }
 
     #[test]
