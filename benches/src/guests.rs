@@ -58,11 +58,21 @@ pub const LIMITS: &str = "call-deadline = \"1h\", memory = \"256MiB\"";
 impl App {
     /// With a guest of the workspace, which is compiled where it is missing.
     pub fn new(krate: &str, backend: &str, limits: &str) -> Self {
+        Self::with(krate, backend, limits, "")
+    }
+
+    /// The same without the controls over what its processor guesses.
+    pub fn speculating(krate: &str, limits: &str) -> Self {
+        let more = format!("[compartments.{krate}]\nweakenings = {{ speculation = \"it is measured\" }}\n");
+        Self::with(krate, "process", limits, &more)
+    }
+
+    fn with(krate: &str, backend: &str, limits: &str, more: &str) -> Self {
         let guest = if backend == "inline" { Vec::new() } else { built(krate, backend) };
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
             "[crates.bench]\ndependencies = [\"{krate}\"]\n[crates.{krate}.compartment]\nbackend = \"{backend}\"\n\
-             limits = {{ {limits} }}\nworld = \"{}\"\n",
+             limits = {{ {limits} }}\nworld = \"{}\"\n{more}",
             if krate == "measured" { "measured.wit#measured" } else { "pictures.wit#decode" },
         );
         let path = folder.path().join("capabilities.toml");
@@ -90,18 +100,25 @@ pub fn api(edge: Edge) -> measured::api::Api {
 
 /// A launcher, static as it is installed.
 pub fn launcher() -> PathBuf {
+    static_program("cofferdam-launcher", "cofferdam-launcher", &[])
+}
+
+/// A program of the workspace, static.
+pub fn static_program(package: &str, program: &str, more: &[&str]) -> PathBuf {
     let folder = root().join("target/bench/launcher");
     let status = std::process::Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--locked", "--release", "--target", "x86_64-unknown-linux-gnu"])
-        .args(["-p", "cofferdam-launcher", "--target-dir"])
+        .args(["-p", package, "--bin", program])
+        .args(more)
+        .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .current_dir(root())
         .status()
         .expect("cargo runs the benches");
-    assert!(status.success(), "the launcher is compiled");
-    folder.join("x86_64-unknown-linux-gnu/release/cofferdam-launcher")
+    assert!(status.success(), "{program} is compiled");
+    folder.join("x86_64-unknown-linux-gnu/release").join(program)
 }
 
 /// Whether a program can be started by its name.
