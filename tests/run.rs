@@ -42,6 +42,11 @@ fn a_program_runs_with_what_its_root_holds() {
     assert_eq!(run.code, Some(0), "{run}");
     let run = cofferdam(&[&["run"], &graph[..]].concat());
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), "Hello from a program!\n"), "{run}");
+    // Where the time went is said beside it, not in its output.
+    let profiled = cofferdam(&[&["run", "--profile"], &graph[..]].concat());
+    assert_eq!((profiled.code, profiled.stdout.as_str()), (Some(0), "Hello from a program!\n"), "{profiled}");
+    let row = profiled.stderr.lines().find(|line| line.starts_with("command-line -> hello")).expect("a row");
+    assert_eq!(row.split_whitespace().nth(3), Some("1"), "{profiled}");
     // Without a voice it says nothing; it runs all the same.
     write("clock = true");
     let run = cofferdam(&[&["run"], &graph[..]].concat());

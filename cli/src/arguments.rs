@@ -192,6 +192,9 @@ pub(crate) struct Run {
     /// Append the audit log to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
+    /// Say when it has ended where the time went: each edge, by the edges that led to it
+    #[arg(long)]
+    pub profile: bool,
     /// The program's arguments
     #[arg(last = true)]
     pub arguments: Vec<String>,

@@ -29,6 +29,7 @@ mod init;
 mod inspect;
 mod new;
 mod plan;
+mod profile;
 mod progress;
 mod reach;
 mod record;

@@ -12,6 +12,7 @@ use cofferdam_toolchain::{Settings, target_folder_ambient};
 
 use crate::arguments::{Format, Run};
 use crate::exit::Exit;
+use crate::profile::Profile;
 use crate::{Stop, cache, call, render};
 
 /// Who calls the root: whoever typed the command.
@@ -87,7 +88,11 @@ pub(crate) fn run(arguments: &Run, ambient: AmbientAuthority) -> Result<Exit, St
             "`{name}` is no program: its component does not export `wasi:cli/run`; `cofferdam call` tries its functions"
         )));
     };
+    let profile = arguments.profile.then(Profile::begin).transpose()?;
     let outcome = edge.call_untyped(&function, &[]);
+    if let Some(profile) = profile {
+        anstream::eprint!("{}", profile.table());
+    }
     for refusal in edge.take_refusals() {
         let text = render::printable(&format!("{edge}: {refusal}", edge = edge.name()));
         anstream::eprintln!("refused: {text}");

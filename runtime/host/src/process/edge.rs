@@ -304,8 +304,7 @@ impl ProcessEdge {
         params: &F::Params<'_>,
         cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
-        let span = tracing::debug_span!("call", edge = %self.0.edge, function = F::NAME, backend = "process");
-        let _entered = span.enter();
+        let _entered = self.span(F::NAME).entered();
         let mut bytes = ARGUMENTS.take();
         cofferdam_wire::value::encode_into(params, &mut bytes)
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
@@ -321,6 +320,11 @@ impl ProcessEdge {
             ARGUMENTS.set(bytes);
         }
         outcome
+    }
+
+    /// One call, as those see it who trace the program.
+    fn span(&self, function: &str) -> tracing::Span {
+        tracing::debug_span!("cofferdam.call", edge = %self.0.edge, function, backend = "process")
     }
 
     /// The place of a function with that name and those types.
@@ -343,6 +347,7 @@ impl ProcessEdge {
         cancellation: Option<Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
         let around = Around { until, depth, cancellation };
+        let _entered = self.span(&self.0.offers[slot].name).entered();
         let subject = Subject::At(slot, &self.0.offers[slot]);
         Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok((bytes.to_vec(), 0)))?.0)
     }
@@ -357,6 +362,8 @@ impl ProcessEdge {
         cancellation: Option<Cancellation>,
     ) -> Result<Vec<u8>, CallError> {
         let around = Around { until: Some(until), depth, cancellation };
+        let name = if let Subject::At(_, offer) = &subject { offer.name.as_str() } else { "" };
+        let _entered = self.span(name).entered();
         Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok((bytes.to_vec(), 0)))?.0)
     }
 
