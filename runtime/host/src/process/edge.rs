@@ -46,6 +46,7 @@ struct Shared {
     id: u64,
     edge: String,
     host: Arc<ProcessHost>,
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only futures ask for them"))]
     threads: WasmHost,
     folder: PathBuf,
     log: AuditLog,
