@@ -1,16 +1,17 @@
 //! `init`: writes the least that makes `check` pass: what the workspace holds, what each edge grants, what each member
 //! consumes. What is there already stays as it is; only what is missing is added.
 
+mod within;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
-use cofferdam::manifest::manifest::Clause;
 use cofferdam::manifest::scope::{Bounded, Extent, NamePattern, NormalPath, PathPattern, PatternSet, Scope};
 use cofferdam::manifest::{
-    Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Location, Project, Resolution,
-    UnitIndex, example_scope, resolve,
+    Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex,
+    example_scope, resolve,
 };
 use cofferdam_audit::{Atom, Audit, PackageIndex, Reading, Way};
 use toml_edit::{DocumentMut, InlineTable, Item, Value};
@@ -23,6 +24,7 @@ use crate::exit::Exit;
 use crate::reach::table_of;
 use crate::record::Record;
 use crate::{Stop, fix, record, render};
+use within::Narrowed;
 
 /// Capabilities with the parameters that the code was seen to use.
 type Grants = BTreeMap<Capability, Scope>;
@@ -112,18 +114,6 @@ struct Draft<'a> {
     consumes: BTreeMap<CrateIndex, BTreeMap<Capability, bool>>,
     /// What lines that were there before do not allow.
     narrowed: Vec<Narrowed>,
-}
-
-/// What code over an edge reaches and its consumer was not given: only a person can say which of the two is wrong.
-struct Narrowed {
-    edge: EdgeIndex,
-    capability: Capability,
-    /// `None` where the source does not name it.
-    wanted: Option<Scope>,
-    /// What is granted in its place.
-    granted: Option<Scope>,
-    /// The lines that decide.
-    lines: Vec<Location>,
 }
 
 /// A crate is linked into programs, into the build, or both.
@@ -245,87 +235,6 @@ impl<'a> Draft<'a> {
         merge(self.edges.entry(*closest.unwrap_or(first)).or_default(), &missing);
     }
 
-    /// A line that is there already stays, so what is new below it is no more than it gives.
-    fn keep_within(&mut self) {
-        let project = &self.loaded.project;
-        let units = &self.units();
-        let mut arriving: HashMap<CrateIndex, Vec<EdgeIndex>> = HashMap::new();
-        for edge in project.edges() {
-            arriving.entry(project.edge(edge).to).or_default().push(edge);
-        }
-        for index in project.in_order() {
-            let here = units.get(index).copied().unwrap_or_default();
-            let arriving = arriving.get(index).map_or(&[][..], Vec::as_slice);
-            let into = |build: bool| {
-                arriving.iter().copied().filter(move |edge| {
-                    let consumer = units.get(&project.edge(*edge).from).copied().unwrap_or_default();
-                    let build_edge = project.is_build_edge(*edge);
-                    if build { build_edge || consumer.build } else { !build_edge && consumer.run }
-                })
-            };
-            for edge in project.edges_from(*index) {
-                let drafted = self.edges.get(&edge).into_iter().flatten();
-                let fresh: Vec<(Capability, Scope)> = drafted
-                    .filter(|(name, _)| written(project, edge, name).is_none())
-                    .map(|(name, scope)| (name.clone(), scope.clone()))
-                    .collect();
-                for (capability, wanted) in fresh {
-                    let mut lines = Vec::new();
-                    let mut held = Vec::new();
-                    if here.run {
-                        held.extend(self.held(*index, &capability, into(false), &mut lines));
-                    }
-                    if here.build {
-                        held.extend(self.held(*index, &capability.at_build(), into(true), &mut lines));
-                    }
-                    if held.iter().all(|held| held.covers(&wanted)) {
-                        continue;
-                    }
-                    // Where the source names nothing, what is there is as good as the example.
-                    let free = wanted.covers(&example_scope(&capability));
-                    let of_all = |with: Option<Scope>| {
-                        let mut held = held.iter().cloned();
-                        with.or_else(|| held.next())
-                            .and_then(|first| held.try_fold(first, |met, one| met.meet(&one)))
-                    };
-                    let granted = of_all(Some(wanted.clone())).or_else(|| of_all(None).filter(|_| free));
-                    let grants = self.edges.entry(edge).or_default();
-                    match &granted {
-                        Some(scope) => grants.insert(capability.clone(), scope.clone()),
-                        None => grants.remove(&capability),
-                    };
-                    let wanted = (!free).then_some(wanted);
-                    self.narrowed.push(Narrowed { edge, capability, wanted, granted, lines });
-                }
-            }
-        }
-    }
-
-    /// What a crate will have of a capability, all that brings it joined, and the lines that were there before.
-    fn held(
-        &self,
-        index: CrateIndex,
-        capability: &Capability,
-        arriving: impl Iterator<Item = EdgeIndex>,
-        lines: &mut Vec<Location>,
-    ) -> Option<Scope> {
-        let project = &self.loaded.project;
-        let mut held: Vec<Scope> = Vec::new();
-        if project.roots().contains(&index) {
-            let clauses = project.workspace().holds.iter().flat_map(|holds| &holds.value);
-            let before = of_clauses(clauses, capability);
-            lines.extend(before.iter().map(|(_, line)| *line));
-            held.extend(before.map(|(scope, _)| scope).or_else(|| self.holds.get(capability).cloned()));
-        }
-        for edge in arriving {
-            let before = written(project, edge, capability);
-            lines.extend(before.iter().map(|(_, line)| *line));
-            let drafted = || self.edges.get(&edge)?.get(capability).cloned();
-            held.extend(before.map(|(scope, _)| scope).or_else(drafted));
-        }
-        held.into_iter().reduce(|all, one| all.join(&one))
-    }
-
     /// What each member's own code uses. Over an edge that does not need it, the member works without.
     fn claim(&mut self) {
         let project = &self.loaded.project;
@@ -349,32 +258,6 @@ impl<'a> Draft<'a> {
             }
             self.consumes.insert(index, claims);
         }
-    }
-
-    /// Says what lines that were there before do not allow, and names them.
-    fn say_narrowed(&self) -> Result<(), Stop> {
-        let project = &self.loaded.project;
-        let mut out = anstream::stderr();
-        for Narrowed { edge, capability, wanted, granted, lines } in &self.narrowed {
-            let ends = project.edge(*edge);
-            let (from, to) = (project.name(ends.from), project.name(ends.to));
-            let (from, to) = (render::printable(&from), render::printable(&to));
-            let (granted, then) = match granted {
-                Some(granted) => (format!("is granted only {granted}"), "widen it and the edge's own line"),
-                None => ("is granted nothing of it".to_owned(), "widen it and run `init` again"),
-            };
-            let wanted =
-                wanted.as_ref().map_or_else(|| "that its source does not name".to_owned(), Scope::to_string);
-            writeln!(
-                out,
-                "warning: `{from} -> {to}` reaches {capability} {wanted} and {granted}, because `{from}` has no more"
-            )?;
-            let lines: BTreeSet<String> = lines.iter().map(|line| project.files().describe(*line)).collect();
-            for line in lines {
-                writeln!(out, "  {} decides: if more is meant, {then}", render::printable(&line))?;
-            }
-        }
-        Ok(())
     }
 
     /// The new text of each file.
@@ -545,24 +428,6 @@ impl Edits<'_> {
 
 fn is_build(capability: &Capability) -> bool {
     *capability == capability.at_build()
-}
-
-/// What the tables about an edge say of a capability, and the line that says it.
-fn written(project: &Project, edge: EdgeIndex, capability: &Capability) -> Option<(Scope, Location)> {
-    let tables = project.grants(edge).filter_map(|table| of_clauses(table.clauses.iter(), capability));
-    tables.reduce(|(all, line), (one, other)| {
-        let narrower = if one.covers(&all) { line } else { other };
-        (all.meet(&one).unwrap_or(all), narrower)
-    })
-}
-
-fn of_clauses<'a>(
-    clauses: impl Iterator<Item = &'a Clause>,
-    capability: &Capability,
-) -> Option<(Scope, Location)> {
-    let said = clauses.filter(|clause| clause.capability.value == *capability);
-    said.map(|clause| (clause.scope.value.clone(), clause.scope.at))
-        .reduce(|(all, line), (one, _)| (all.join(&one), line))
 }
 
 fn merge(into: &mut Grants, from: &Grants) {

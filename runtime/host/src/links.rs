@@ -91,7 +91,8 @@ pub(crate) fn follow(plan: &CompartmentPlan, mount: &MountPlan, folder: &Path) -
 #[cfg(all(feature = "wasm", target_os = "linux"))]
 pub(crate) fn hold(path: &Path) -> Result<(File, PathBuf), String> {
     use std::os::fd::AsRawFd;
-    let held = File::open(path).map_err(|error| error.to_string())?;
+    // With a dot behind it only a folder is opened: a pipe in its place would keep the host waiting.
+    let held = File::open(path.join(".")).map_err(|error| error.to_string())?;
     let open = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
     match std::fs::read_link(&open) {
         Ok(found) if found == path => Ok((held, open)),
@@ -103,7 +104,7 @@ pub(crate) fn hold(path: &Path) -> Result<(File, PathBuf), String> {
 /// The same where the system does not say where an open folder is: the path is looked at again, which leaves a moment in between.
 #[cfg(all(feature = "wasm", not(target_os = "linux")))]
 pub(crate) fn hold(path: &Path) -> Result<(File, PathBuf), String> {
-    let held = File::open(path).map_err(|error| error.to_string())?;
+    let held = File::open(path.join(".")).map_err(|error| error.to_string())?;
     match walk(path) {
         Ok((_, links)) if links.is_empty() => Ok((held, path.to_owned())),
         Ok(_) => Err("it was exchanged".to_owned()),
@@ -143,6 +144,8 @@ fn walk(path: &Path) -> std::io::Result<(PathBuf, Vec<PathBuf>)> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use capability_manifest::{Files, Form, ManifestText, ProjectBuilder, parse, resolve};
+
     use super::*;
 
     #[test]
@@ -171,5 +174,34 @@ mod tests {
         std::fs::remove_dir(root.join("a")).expect("it is there");
         symlink("/etc", root.join("a")).expect("a link");
         assert!(hold(&root.join("a")).expect_err("elsewhere").contains("exchanged"));
+        std::fs::remove_file(root.join("a")).expect("it is there");
+        std::fs::write(root.join("a"), "").expect("writable");
+        assert!(hold(&root.join("a")).is_err(), "only a folder is held");
+    }
+
+    /// `cofferdam run` puts a plan together from two.
+    #[test]
+    fn a_runtime_has_one_list_for_all_of_its_plan() {
+        let planned = |krate: &str, grants: &str| {
+            let text = format!(
+                "[holds]\n{grants}\n[crates.app]\ndependencies = [\"{krate}\"]\n[crates.app.grants.{krate}]\n{grants}\n\
+                 [crates.{krate}.compartment]\nbackend = \"wasm\"\n"
+            );
+            let mut files = Files::default();
+            let file =
+                files.add(ManifestText::from_bytes("capabilities.toml", text.into_bytes()).expect("small"));
+            let manifest = parse(file, files.get(file), Form::Standalone).expect("a manifest");
+            let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
+            let graph = resolve(&project).granted(&project).expect("granted");
+            crate::plan(&project, &graph).expect("the pages are right").compartments.remove(0)
+        };
+        let one = planned("writer", "filesystem = { write = [\"data\"] }");
+        let other = planned("reader", "filesystem = { read = [\"data/left\"] }");
+        assert_eq!(*other.written.0.read().expect("no panic"), Vec::<String>::new(), "by itself");
+        let plan = crate::Plan { compartments: vec![one, other], linked: Vec::new() };
+        let builder = crate::Runtime::from_plan(plan, "");
+        for compartment in &builder.plan().compartments {
+            assert_eq!(*compartment.written.0.read().expect("no panic"), ["data"], "{}", compartment.krate);
+        }
     }
 }

@@ -183,7 +183,6 @@ pub struct Reader {
     /// What the writer knows of that.
     freed: u32,
     /// Whether something was not there yet, since this was last asked.
-    #[cfg_attr(loom, allow(dead_code, reason = "the model has no channel"))]
     waited: bool,
     spin: Spin,
 }

@@ -12,6 +12,7 @@ use super::plugin::HostManifest;
 use super::{Entry, Inner, Runtime, RuntimeError};
 use crate::audit::AuditLog;
 use crate::client::Provided;
+use crate::links::Written;
 use crate::load::{LoadOptions, Loaded, load_file_ambient, load_workspace_ambient};
 use crate::plan::{Plan, plan, verify_paths_ambient};
 use crate::process::{ProcessHost, StartOptions};
@@ -132,7 +133,9 @@ impl Runtime {
     }
 
     /// From a plan.
-    pub fn from_plan(plan: Plan, folder: impl Into<PathBuf>) -> RuntimeBuilder {
+    pub fn from_plan(mut plan: Plan, folder: impl Into<PathBuf>) -> RuntimeBuilder {
+        // It may have been put together from several, whose guests write each other's folders.
+        Written::share(&mut plan.compartments);
         RuntimeBuilder {
             plan,
             folder: folder.into(),
