@@ -1,16 +1,16 @@
 //! The guest's side of the conversation.
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cofferdam_wire::channel::{Channel, ChannelError};
-use cofferdam_wire::frame::FrameKind;
+use cofferdam_wire::frame::{Frame, FrameKind};
 use cofferdam_wire::handshake::{DROP, Hello, Offer, Welcome};
 use cofferdam_wire::limits::FAULT_TEXT_BYTES_MAX;
 use cofferdam_wire::memory::Memory;
 use cofferdam_wire::packet;
 use cofferdam_wire::ring::Wait;
-use cofferdam_wire::value::Resource;
+use cofferdam_wire::value::{Resource, Source, decode_from, sink};
 use cofferdam_wire::{Decode, DecodeError, Encode, TooLarge};
 
 use crate::sys;
@@ -28,8 +28,78 @@ enum Refusal {
     Stale,
 }
 
-/// Puts its result in place of what is in the vector.
-type Function = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Refusal>>;
+/// Answers a call; or gives why there is no answer, and then the rest of the arguments is taken all the same.
+type Function = Box<dyn FnMut(Call<'_>) -> Result<(), NoAnswer>>;
+
+/// A call whose function is known.
+struct Call<'c> {
+    frame: Frame,
+    /// The arguments, unless they are long: then they are still to come.
+    arguments: Option<&'c [u8]>,
+    /// Memory for the result.
+    buffer: &'c mut Vec<u8>,
+    conversation: &'c Mutex<Conversation>,
+}
+
+/// Why a call has no answer.
+enum NoAnswer {
+    /// Its caller is told.
+    Refused(Refusal),
+    /// There is nobody to tell.
+    Broken(ChannelError),
+}
+
+impl<E: Into<Refusal>> From<E> for NoAnswer {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl Call<'_> {
+    /// The arguments, all of them.
+    fn take<A: Decode>(&self) -> Result<A, NoAnswer> {
+        if let Some(arguments) = self.arguments {
+            return Ok(cofferdam_wire::decode(arguments)?);
+        }
+        let mut conversation = lock(self.conversation);
+        let mut body = conversation.channel.body(self.frame, Wait::default());
+        let taken = decode_from(&mut Source::streaming(self.frame.length as usize, &mut body));
+        // The next call begins behind what was not wanted.
+        body.pass_over().map_err(|error| NoAnswer::Broken(error.into()))?;
+        Ok(taken?.0)
+    }
+
+    fn answer(self, result: &impl Encode) -> Result<(), NoAnswer> {
+        let message = sink(result, std::mem::take(self.buffer))?;
+        let channel = &mut lock(self.conversation).channel;
+        let sent = message.with_pieces(|pieces| {
+            channel.send(FrameKind::Reply, self.frame.call, 0, pieces, Wait::default())
+        });
+        *self.buffer = message.into_buffer();
+        sent.map_err(NoAnswer::Broken)
+    }
+
+    /// Drops resources; one that is not there is an error after the others.
+    fn drop_resources(self, drop: fn(Resource) -> bool) -> Result<(), NoAnswer> {
+        let (resources,): (Vec<Resource>,) = self.take()?;
+        let missing = resources.into_iter().filter(|resource| !drop(*resource)).count();
+        if missing == 0 { self.answer(&()) } else { Err(Refusal::Stale.into()) }
+    }
+
+    /// The arguments of a function that is not there.
+    fn pass_over(&self) -> Result<(), NoAnswer> {
+        if self.arguments.is_some() {
+            return Ok(());
+        }
+        let mut conversation = lock(self.conversation);
+        let body = conversation.channel.body(self.frame, Wait::default());
+        body.pass_over().map_err(|error| NoAnswer::Broken(error.into()))
+    }
+}
+
+fn lock(conversation: &Mutex<Conversation>) -> MutexGuard<'_, Conversation> {
+    conversation.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The functions that a guest offers.
 #[derive(Default)]
@@ -87,9 +157,9 @@ impl Guest {
             self.functions.iter().all(|(other, _)| other.name != name),
             "two functions are named `{name}`"
         );
-        let function = move |bytes: &[u8], out: &mut Vec<u8>| {
-            let result = function(cofferdam_wire::decode(bytes)?).ok_or(Refusal::Stale)?;
-            Ok(cofferdam_wire::value::encode_into(&result, out)?)
+        let function = move |call: Call<'_>| {
+            let result = function(call.take()?).ok_or(Refusal::Stale)?;
+            call.answer(&result)
         };
         self.functions.push((Offer { name: name.to_owned(), shape }, Box::new(function)));
         self
@@ -146,38 +216,36 @@ impl Guest {
                     *buffer = Vec::new();
                 }
             }
-            let frame = {
-                let mut conversation = conversation.lock().unwrap_or_else(PoisonError::into_inner);
-                let frame = conversation.channel.receive(&mut arguments, Wait::default())?;
-                conversation.call = frame.call;
-                frame
+            let (frame, whole) = {
+                let mut conversation = lock(conversation);
+                let begun = conversation.channel.receive_or_begin(
+                    FrameKind::Call,
+                    &mut arguments,
+                    Wait::default(),
+                )?;
+                conversation.call = begun.0.call;
+                begun
             };
+            let arguments = whole.then_some(arguments.as_slice());
+            let call = Call { frame, arguments, buffer: &mut result, conversation };
             let outcome = match (frame.subject, self.resources) {
-                (DROP, Some(drop)) => dropped(&arguments, drop).map(|()| result.clear()),
+                (DROP, Some(drop)) => call.drop_resources(drop),
                 (subject, _) => match self.functions.get_mut(subject as usize) {
-                    Some((_, function)) => function(&arguments, &mut result),
-                    None => Err(Refusal::Unknown(subject)),
+                    Some((_, function)) => function(call),
+                    None => call.pass_over().and(Err(Refusal::Unknown(subject).into())),
                 },
             };
-            let mut conversation = conversation.lock().unwrap_or_else(PoisonError::into_inner);
-            let send = |channel: &mut Channel, kind, bytes: &[u8]| {
-                channel.send(kind, frame.call, 0, bytes, Wait::default())
-            };
             match outcome {
-                Ok(()) => send(&mut conversation.channel, FrameKind::Reply, &result)?,
-                Err(refusal) => {
-                    send(&mut conversation.channel, FrameKind::Refusal, refusal.to_string().as_bytes())?;
+                Ok(()) => {}
+                Err(NoAnswer::Broken(error)) => return Err(error.into()),
+                Err(NoAnswer::Refused(refusal)) => {
+                    let why = refusal.to_string();
+                    let channel = &mut lock(conversation).channel;
+                    channel.send(FrameKind::Refusal, frame.call, 0, &[why.as_bytes()], Wait::default())?;
                 }
             }
         }
     }
-}
-
-/// Drops resources; one that is not there is an error after the others.
-fn dropped(arguments: &[u8], drop: fn(Resource) -> bool) -> Result<(), Refusal> {
-    let (resources,): (Vec<Resource>,) = cofferdam_wire::decode(arguments)?;
-    let missing = resources.into_iter().filter(|resource| !drop(*resource)).count();
-    if missing == 0 { Ok(()) } else { Err(Refusal::Stale) }
 }
 
 /// Calls a function of the host's, by its number among [`Guest::imports`], from within a call. For generated code.
@@ -187,13 +255,17 @@ fn dropped(arguments: &[u8], drop: fn(Resource) -> bool) -> Result<(), Refusal> 
 /// told why.
 pub fn call_host<R: Decode>(import: u32, arguments: &impl Encode) -> R {
     let called = || -> Result<R, String> {
-        let bytes = cofferdam_wire::encode(arguments).map_err(|error| error.to_string())?;
+        let message = sink(arguments, Vec::new()).map_err(|error| error.to_string())?;
         let conversation = CONVERSATION.get().ok_or("there is no host to call")?;
-        let mut conversation = conversation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut conversation = lock(conversation);
         let call = conversation.call;
         let mut result = Vec::new();
         let failed = |error: ChannelError| error.to_string();
-        conversation.channel.send(FrameKind::Call, call, import, &bytes, Wait::default()).map_err(failed)?;
+        message
+            .with_pieces(|pieces| {
+                conversation.channel.send(FrameKind::Call, call, import, pieces, Wait::default())
+            })
+            .map_err(failed)?;
         let frame = conversation.channel.receive(&mut result, Wait::default()).map_err(failed)?;
         match frame.kind {
             FrameKind::Reply => cofferdam_wire::decode(&result).map_err(|error| error.to_string()),
@@ -210,7 +282,7 @@ fn report_panic(message: &str) {
     let Some(Ok(mut conversation)) = CONVERSATION.get().map(Mutex::try_lock) else { return };
     let call = conversation.call;
     let bytes = &message.as_bytes()[..message.len().min(FAULT_TEXT_BYTES_MAX)];
-    if conversation.channel.send(FrameKind::Fault, call, 0, bytes, Wait::default()).is_ok() {
+    if conversation.channel.send(FrameKind::Fault, call, 0, &[bytes], Wait::default()).is_ok() {
         loop {
             std::thread::park();
         }

@@ -23,6 +23,14 @@ pub const HEADER_BYTES: usize = 4096;
 /// The whole shared memory, bytes.
 pub const MEMORY_BYTES: usize = HEADER_BYTES + 2 * LANE_BYTES;
 
+/// A run of so many bytes, of text or of a list of bytes, is not copied into a message but borrowed, bytes. Shorter ones are not worth
+/// the list that says where they are.
+pub const BORROWED_BYTES_MIN: usize = 2 << 10;
+
+/// A message up to this size is taken out of the ring at once, and a longer one while it is decoded, through a window of so many bytes.
+/// What is longer than the window goes to its place without coming through it.
+pub const WINDOW_BYTES: usize = 4 << 10;
+
 /// Largest packet on the socket, bytes. Packets carry the handshake, not data.
 pub const PACKET_BYTES_MAX: usize = 64 << 10;
 

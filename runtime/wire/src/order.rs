@@ -4,7 +4,7 @@
 //! carries it out.
 
 use crate::record;
-use crate::value::{Decode, DecodeError, Encode, Source};
+use crate::value::{Decode, DecodeError, Encode, Sink, Source};
 
 record! {
     /// How to confine one guest.
@@ -138,8 +138,8 @@ impl Layer {
 }
 
 impl Encode for Layer {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(*self as u8);
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.put(&[*self as u8]);
     }
 }
 
@@ -167,8 +167,8 @@ pub enum Outcome {
 }
 
 impl Encode for Outcome {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(*self as u8);
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.put(&[*self as u8]);
     }
 }
 

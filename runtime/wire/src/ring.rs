@@ -19,8 +19,10 @@ use std::sync::{Arc, atomic};
 use atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use atomic::{AtomicBool, AtomicU32, AtomicU64};
 
+use crate::limits::WINDOW_BYTES;
 use crate::memory::{self, Control, Lane, Memory};
 use crate::placing::Elsewhere;
+use crate::value::{Broken, Stream};
 
 /// Why bytes do not move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +145,7 @@ fn spins(pauses: u32, ready: impl Fn() -> bool) -> bool {
 
 /// Looks at the clock now and then while bytes move: whoever gives them one by one, each just before a spin ends, is never waited for and
 /// would never be late.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Turns(u32);
 
 impl Turns {
@@ -195,48 +197,78 @@ impl Writer {
         Self { memory, lane, written, read, mirrors: true, woke: false, spin }
     }
 
-    /// Puts each part in, filled up to whole words.
-    pub fn write(&mut self, parts: &[&[u8]], wait: Wait<'_>) -> Result<(), RingError> {
-        let all: usize = parts.iter().map(|part| part.len().div_ceil(8)).sum();
-        if all <= self.memory.mirror(self.lane).len() && self.room(all, wait)? >= all {
-            self.mirror(parts, all);
+    /// Puts a header of whole words in, and the pieces of a body behind it and behind each other, filled up to whole words.
+    pub fn write(&mut self, header: &[u8], body: &[&[u8]], wait: Wait<'_>) -> Result<(), RingError> {
+        debug_assert!(header.len().is_multiple_of(8), "the reader takes it by itself");
+        let bytes: usize = body.iter().map(|piece| piece.len()).sum();
+        let all = header.len() / 8 + bytes.div_ceil(8);
+        if all <= self.memory.mirror(self.lane).len()
+            && let [] | [_] = body
+            && self.room(all, wait)? >= all
+        {
+            self.mirror(header, body.first().unwrap_or(&&[][..]), all);
         } else if self.mirrors {
             // What is there now would be right again when the counter has gone round.
             self.memory.mirrored(self.lane).store(0, Relaxed);
             self.mirrors = false;
         }
         let mut turns = Turns::default();
-        for part in parts {
-            let mut rest = *part;
-            while !rest.is_empty() {
-                turns.next(wait)?;
-                let wanted = rest.len().div_ceil(8).min(batch(&self.memory, self.lane));
-                let words = self.room(wanted, wait)?.min(wanted);
-                let (now, later) = rest.split_at(rest.len().min(words * 8));
-                store(self.memory.data(self.lane), self.written, now);
-                self.written = self.written.wrapping_add(count(words));
-                rest = later;
-                if !rest.is_empty() {
-                    self.publish();
+        self.put(header, &mut turns, wait)?;
+        // The word that one piece ends in and the next begins in.
+        let (mut shared, mut filled) = ([0; 8], 0);
+        let mut left = bytes;
+        for piece in body {
+            let mut rest = *piece;
+            if filled > 0 {
+                let (now, later) = rest.split_at(rest.len().min(8 - filled));
+                shared[filled..filled + now.len()].copy_from_slice(now);
+                (filled, rest) = (filled + now.len(), later);
+                left -= now.len();
+                if filled < 8 && left > 0 {
+                    continue;
                 }
+                self.put(&shared[..filled], &mut turns, wait)?;
             }
+            // The last piece takes its own end with it.
+            let end = if left == rest.len() { rest.len() } else { rest.len() / 8 * 8 };
+            let (now, later) = rest.split_at(end);
+            self.put(now, &mut turns, wait)?;
+            shared[..later.len()].copy_from_slice(later);
+            filled = later.len();
+            left -= rest.len();
         }
         self.publish();
         Ok(())
     }
 
-    /// Puts the parts, which are so many words, into the mirror too. They are seen with the counter behind them.
-    fn mirror(&mut self, parts: &[&[u8]], all: usize) {
+    /// Puts bytes in, filled up to whole words.
+    fn put(&mut self, bytes: &[u8], turns: &mut Turns, wait: Wait<'_>) -> Result<(), RingError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            turns.next(wait)?;
+            let wanted = rest.len().div_ceil(8).min(batch(&self.memory, self.lane));
+            let words = self.room(wanted, wait)?.min(wanted);
+            let (now, later) = rest.split_at(rest.len().min(words * 8));
+            store(self.memory.data(self.lane), self.written, now);
+            self.written = self.written.wrapping_add(count(words));
+            rest = later;
+            if !rest.is_empty() {
+                self.publish();
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a message, which is so many words, into the mirror too. They are seen with the counter behind them.
+    fn mirror(&mut self, header: &[u8], body: &[u8], all: usize) {
         self.mirrors = true;
         let tag = self.memory.mirrored(self.lane);
         // A reader that still looks at what was there finds this word changed, if it saw anything of what comes.
         tag.store(0, Relaxed);
         atomic::fence(Release);
-        let mut words = self.memory.mirror(self.lane);
-        for part in parts {
-            memory::store(words, part);
-            words = &words[part.len().div_ceil(8)..];
-        }
+        let (first, second) = self.memory.mirror(self.lane).split_at(header.len() / 8);
+        memory::store(first, header);
+        memory::store(second, body);
         tag.store(mirror_tag(self.written.wrapping_add(count(all)), all), Relaxed);
     }
 
@@ -287,10 +319,20 @@ impl Reader {
         Self { memory, lane, read, freed: read, waited: false, spin }
     }
 
-    /// Takes `bytes` bytes, which were put in as one part, and appends them. Takes memory only as they arrive.
+    /// Takes `bytes` bytes and appends them. Takes memory only as they arrive. What is between them and the next whole word is passed over.
     pub fn read(&mut self, bytes: usize, out: &mut Vec<u8>, wait: Wait<'_>) -> Result<(), RingError> {
+        self.read_on(bytes, out, &mut Turns::default(), wait)
+    }
+
+    /// The same in the middle of a message.
+    fn read_on(
+        &mut self,
+        bytes: usize,
+        out: &mut Vec<u8>,
+        turns: &mut Turns,
+        wait: Wait<'_>,
+    ) -> Result<(), RingError> {
         let mut left = bytes;
-        let mut turns = Turns::default();
         while left > 0 {
             turns.next(wait)?;
             let written = self.written(Wait { at_work: wait.at_work || left < bytes, ..wait })?;
@@ -359,6 +401,79 @@ impl Reader {
         let word = self.memory.control(self.lane, Control::Read);
         let sleeps = self.memory.control(self.lane, Control::WriterSleeps);
         publish(&self.memory, word, sleeps, self.read);
+    }
+}
+
+/// A body of so many bytes that is taken from a lane as it is needed.
+#[derive(Debug)]
+pub struct Body<'r> {
+    reader: &'r mut Reader,
+    left: usize,
+    /// The end of the last word that was taken, of which less was needed.
+    held: Vec<u8>,
+    turns: Turns,
+    wait: Wait<'r>,
+    failed: Option<RingError>,
+}
+
+impl<'r> Body<'r> {
+    /// Of so many bytes, which are the next in the lane.
+    pub fn new(reader: &'r mut Reader, bytes: usize, wait: Wait<'r>) -> Self {
+        Self { reader, left: bytes, held: Vec::with_capacity(8), turns: Turns::default(), wait, failed: None }
+    }
+
+    /// Why it did not come, if it did not.
+    pub fn failed(&self) -> Option<RingError> {
+        self.failed
+    }
+
+    /// Takes what is left of it and keeps nothing.
+    ///
+    /// # Errors
+    /// When it does not come, now or before.
+    pub fn pass_over(mut self) -> Result<(), RingError> {
+        let mut passed = Vec::new();
+        while self.failed.is_none() && self.held.len() + self.left > 0 {
+            let now = (self.held.len() + self.left).min(WINDOW_BYTES);
+            passed.clear();
+            let _ = self.read(now, &mut passed);
+        }
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn take(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), RingError> {
+        self.left -= bytes;
+        self.reader.read_on(bytes, out, &mut self.turns, self.wait)
+    }
+
+    fn try_read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), RingError> {
+        let held = bytes.min(self.held.len());
+        out.extend(self.held.drain(..held));
+        let bytes = bytes - held;
+        // Whole words, or to the end.
+        let whole = if bytes == self.left { bytes } else { bytes / 8 * 8 };
+        self.take(whole, out)?;
+        let rest = bytes - whole;
+        if rest > 0 {
+            let mut word = std::mem::take(&mut self.held);
+            let taken = self.take(self.left.min(8), &mut word);
+            out.extend(word.drain(..rest.min(word.len())));
+            self.held = word;
+            taken?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream for Body<'_> {
+    fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if self.failed.is_none() && bytes > self.held.len() + self.left {
+            self.failed = Some(RingError::Counter);
+        }
+        if self.failed.is_none() {
+            self.failed = self.try_read(bytes, out).err();
+        }
+        self.failed.map_or(Ok(()), |_| Err(Broken))
     }
 }
 
@@ -521,16 +636,103 @@ mod tests {
     }
 
     #[test]
-    fn parts_arrive_in_order_with_every_length() {
+    fn pieces_arrive_behind_each_other_with_every_length() {
         let (_memory, mut writer, mut reader) = ends(0);
         for length in 0..100_u8 {
-            let part: Vec<u8> = (0..length).collect();
-            writer.write(&[&part, b"end"], Wait::default()).expect("room");
-            let mut out = Vec::new();
-            reader.read(part.len(), &mut out, Wait::default()).expect("there");
-            reader.read(3, &mut out, Wait::default()).expect("there");
-            assert_eq!(out, [part.as_slice(), b"end"].concat());
+            let piece: Vec<u8> = (0..length).collect();
+            let [header, end] = [b"a header", b"the end."];
+            for pieces in [
+                &[piece.as_slice()] as &[&[u8]],
+                &[&piece, b"end"],
+                &[b"begin", &piece],
+                &[b"", &piece, b"", b"x", b"", &piece, end, b"y"],
+                &[],
+            ] {
+                writer.write(header, pieces, Wait::default()).expect("room");
+                let mut out = Vec::new();
+                reader.read(8, &mut out, Wait::default()).expect("there");
+                assert_eq!(out, header);
+                out.clear();
+                let expected = pieces.concat();
+                reader.read(expected.len(), &mut out, Wait::default()).expect("there");
+                assert_eq!(out, expected, "{pieces:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_body_is_taken_in_any_portions() {
+        let (_memory, mut writer, mut reader) = ends(0);
+        let bytes: Vec<u8> = (0..5000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        for portions in
+            [&[1_usize, 2, 3, 8, 9, 16, 17] as &[usize], &[8], &[7], &[4999, 1], &[4096], &[0, 5000]]
+        {
+            for length in [0, 1, 7, 8, 9, 4097, 5000] {
+                writer.write(b"a header", &[&bytes[..length]], Wait::default()).expect("room");
+                reader.read(8, &mut Vec::new(), Wait::default()).expect("there");
+                let mut body = Body::new(&mut reader, length, Wait::default());
+                let mut out = Vec::new();
+                for portion in portions.iter().cycle() {
+                    let now = (*portion).min(length - out.len());
+                    assert_eq!(body.read(now, &mut out), Ok(()));
+                    if out.len() == length {
+                        break;
+                    }
+                }
+                assert_eq!(out, bytes[..length], "{portions:?}");
+                assert_eq!(body.failed(), None);
+                assert_eq!(body.pass_over(), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_of_a_body_is_passed_over() {
+        let (_memory, mut writer, mut reader) = ends(0);
+        for taken in [0, 1, 8, 4095, 20_000, 20_001] {
+            writer.write(b"a header", &[&[7; 20_001]], Wait::default()).expect("room");
+            writer.write(b"the next", &[], Wait::default()).expect("room");
+            let mut out = Vec::new();
+            reader.read(8, &mut out, Wait::default()).expect("there");
+            let mut body = Body::new(&mut reader, 20_001, Wait::default());
+            body.read(taken, &mut Vec::new()).expect("there");
+            body.pass_over().expect("there");
+            reader.read(8, &mut out, Wait::default()).expect("there");
+            assert_eq!(out, b"a headerthe next");
+        }
+        // More than there is of it is nobody's.
+        writer.write(b"a header", &[b"body"], Wait::default()).expect("room");
+        reader.read(8, &mut Vec::new(), Wait::default()).expect("there");
+        let mut body = Body::new(&mut reader, 4, Wait::default());
+        assert_eq!(body.read(5, &mut Vec::new()), Err(Broken));
+        assert_eq!(body.pass_over(), Err(RingError::Counter));
+    }
+
+    /// Each portion comes before anybody sleeps, so that a clock which is only read before sleeping would never be.
+    #[test]
+    fn a_body_that_trickles_is_late() {
+        let (_memory, mut writer, mut reader) = ends(u32::MAX);
+        let done = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&done);
+        let sender = std::thread::spawn(move || {
+            while !stop.load(SeqCst) {
+                if writer.write(b"8 bytes.", &[], soon()).is_err() {
+                    break;
+                }
+            }
+        });
+        let deadline = Deadline::after(Duration::from_millis(50));
+        let wait = Wait { deadline: Some(&deadline), ..Wait::default() };
+        let mut body = Body::new(&mut reader, usize::MAX / 2, wait);
+        let mut out = Vec::new();
+        let mut portions: u64 = 0;
+        while body.read(8, &mut out).is_ok() {
+            out.clear();
+            portions += 1;
+        }
+        assert_eq!(body.failed(), Some(RingError::Timeout), "after {portions}");
+        done.store(true, SeqCst);
+        sender.join().expect("no panic");
     }
 
     #[test]
@@ -538,7 +740,7 @@ mod tests {
         let (memory, mut writer, mut reader) = ends(0);
         let words = [1_u64, 2, 3].map(u64::to_le_bytes).concat();
         let mut read = |memory: &Memory, tag: u32| {
-            writer.write(&[&words], Wait::default()).expect("room");
+            writer.write(&[], &[&words], Wait::default()).expect("room");
             memory.mirror(Lane::ToGuest)[0].store(9, SeqCst);
             let honest = memory.mirrored(Lane::ToGuest).load(SeqCst);
             memory.mirrored(Lane::ToGuest).store(honest.wrapping_add(tag), SeqCst);
@@ -557,24 +759,24 @@ mod tests {
     #[test]
     fn many_small_messages_need_no_answer_but_room() {
         let (_memory, mut writer, mut reader) = ends(0);
-        let most = LANE_BYTES / 8 / 3;
+        let most = (LANE_BYTES / 8 - 1) / 2;
         let mut round = |messages: usize, full: bool| {
             for index in 0..messages {
-                writer.write(&[&index.to_le_bytes(), b"x", b"end"], soon()).expect("room");
+                writer.write(&index.to_le_bytes(), &[b"x", b"end"], soon()).expect("room");
             }
             if full {
-                assert_eq!(writer.write(&[[0; 24].as_slice()], soon()), Err(RingError::Timeout));
+                assert_eq!(writer.write(&[], &[[0; 24].as_slice()], soon()), Err(RingError::Timeout));
             }
             for index in 0..messages {
                 let mut out = Vec::new();
-                for length in [8, 1, 3] {
+                for length in [8, 4] {
                     reader.read(length, &mut out, Wait::default()).expect("there");
                 }
                 assert_eq!(out, [&index.to_le_bytes()[..], b"xend"].concat());
             }
             if full {
                 // What went in before the lane was full.
-                reader.read((LANE_BYTES / 8 - messages * 3) * 8, &mut Vec::new(), soon()).expect("there");
+                reader.read((LANE_BYTES / 8 - messages * 2) * 8, &mut Vec::new(), soon()).expect("there");
             }
         };
         round(most, true);
@@ -590,7 +792,7 @@ mod tests {
             let (_memory, mut writer, mut reader) = ends(spin);
             let message: Vec<u8> = (0..=250).cycle().take(LANE_BYTES * 5 + 3).collect();
             let expected = message.clone();
-            let sender = std::thread::spawn(move || writer.write(&[&message], Wait::default()));
+            let sender = std::thread::spawn(move || writer.write(&[], &[&message], Wait::default()));
             let mut out = Vec::new();
             reader.read(expected.len(), &mut out, Wait::default()).expect("all of it");
             sender.join().expect("no panic").expect("all of it");
@@ -602,8 +804,8 @@ mod tests {
     fn a_full_lane_and_an_empty_one_time_out() {
         let (_memory, mut writer, mut reader) = ends(10);
         assert_eq!(reader.read(1, &mut Vec::new(), soon()), Err(RingError::Timeout));
-        assert_eq!(writer.write(&[&vec![0; LANE_BYTES]], soon()), Ok(()));
-        assert_eq!(writer.write(&[b"x"], soon()), Err(RingError::Timeout));
+        assert_eq!(writer.write(&[], &[&vec![0; LANE_BYTES]], soon()), Ok(()));
+        assert_eq!(writer.write(&[], &[b"x"], soon()), Err(RingError::Timeout));
     }
 
     #[test]
@@ -636,10 +838,10 @@ mod tests {
             };
             prop_assert!(right, "{:?}", outcome);
             // A writer looks at the reader's counter when it seems to have no room.
-            writer.write(&[&vec![0; LANE_BYTES]], Wait::default()).expect("room");
+            writer.write(&[], &[&vec![0; LANE_BYTES]], Wait::default()).expect("room");
             memory.control(Lane::ToGuest, Control::Read).store(read, SeqCst);
             let used = count(LANE_BYTES / 8).wrapping_sub(read) as usize;
-            let outcome = writer.write(&[b"12345678"], soon());
+            let outcome = writer.write(&[], &[b"12345678"], soon());
             prop_assert_eq!(outcome.is_ok(), used < LANE_BYTES / 8);
             prop_assert_eq!(outcome == Err(RingError::Counter), used > LANE_BYTES / 8);
         }
@@ -662,7 +864,7 @@ mod model {
             let mut reader = Reader::new(memory, Lane::ToHost, Spin::new(0));
             let sender = loom::thread::spawn(move || {
                 for word in 1..=4_u64 {
-                    writer.write(&[&word.to_le_bytes()], Wait::default()).expect("room");
+                    writer.write(&[], &[&word.to_le_bytes()], Wait::default()).expect("room");
                 }
             });
             for word in 1..=4_u64 {
@@ -685,9 +887,9 @@ mod model {
             let mut reader = Reader::new(memory, Lane::ToHost, Spin::new(0));
             let word = |word: u64| word.to_le_bytes();
             let sender = loom::thread::spawn(move || {
-                writer.write(&[&word(1)], Wait::default()).expect("room");
-                writer.write(&[&word(2), &word(3)], Wait::default()).expect("room");
-                writer.write(&[&word(4)], Wait::default()).expect("room");
+                writer.write(&[], &[&word(1)], Wait::default()).expect("room");
+                writer.write(&word(2), &[&word(3)], Wait::default()).expect("room");
+                writer.write(&[], &[&word(4)], Wait::default()).expect("room");
             });
             for expected in 1..=4_u64 {
                 let mut out = Vec::new();

@@ -16,7 +16,11 @@
 //! | flags | 1, 2 or 4 bytes, as few as have a bit for each name; other bits are 0 |
 //! | handles | 8; see [`Resource`] |
 
-use crate::limits::{DECODED_BYTES_MAX, DEPTH_MAX, LIST_ELEMENTS_MAX, MESSAGE_BYTES_MAX};
+use std::borrow::Cow;
+
+use crate::limits::{
+    BORROWED_BYTES_MIN, DECODED_BYTES_MAX, DEPTH_MAX, LIST_ELEMENTS_MAX, MESSAGE_BYTES_MAX, WINDOW_BYTES,
+};
 
 /// Why bytes are not the value that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,9 @@ pub enum DecodeError {
     /// Nested too deep.
     #[error("values are nested deeper than {DEPTH_MAX}")]
     Deep,
+    /// The rest of the message did not come.
+    #[error("the rest of the message did not come")]
+    Broken,
 }
 
 /// A value is too large to send.
@@ -54,13 +61,91 @@ pub struct TooLarge {
     pub bytes: usize,
 }
 
+/// A message that is being put together. Long runs of bytes are not copied into it, but borrowed from the value that is sent.
+#[derive(Debug, Default)]
+pub struct Sink<'v> {
+    bytes: Vec<u8>,
+    /// Each with how many of `bytes` come before it.
+    borrowed: Vec<(usize, &'v [u8])>,
+    borrowed_bytes: usize,
+}
+
+impl<'v> Sink<'v> {
+    /// Takes a buffer's memory, not what is in it.
+    pub fn reusing(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { bytes: buffer, borrowed: Vec::new(), borrowed_bytes: 0 }
+    }
+
+    /// Appends bytes.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends bytes that are there for as long as the message. They are borrowed from [`BORROWED_BYTES_MIN`] on.
+    pub fn put_borrowed(&mut self, bytes: &'v [u8]) {
+        if bytes.len() < BORROWED_BYTES_MIN {
+            return self.put(bytes);
+        }
+        self.borrowed.push((self.bytes.len(), bytes));
+        self.borrowed_bytes += bytes.len();
+    }
+
+    /// Appends the number of a case of an enum or variant that has so many.
+    pub fn case(&mut self, case: u32, cases: u32) {
+        put_case(case, cases, &mut self.bytes);
+    }
+
+    /// Appends the bits of flags that have so many names.
+    pub fn bits(&mut self, bits: u32, names: u32) {
+        put_bits(bits, names, &mut self.bytes);
+    }
+
+    /// What does not fit in 32 bits is far above [`MESSAGE_BYTES_MAX`], and is refused after this.
+    fn length(&mut self, count: usize) {
+        self.put(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+    }
+
+    /// Bytes of the whole message.
+    fn len(&self) -> usize {
+        self.bytes.len().saturating_add(self.borrowed_bytes)
+    }
+
+    /// These behind each other are the message.
+    fn pieces(&self) -> Vec<&[u8]> {
+        let mut pieces = Vec::with_capacity(2 * self.borrowed.len() + 1);
+        let mut from = 0;
+        for (at, borrowed) in &self.borrowed {
+            pieces.extend([&self.bytes[from..*at], borrowed]);
+            from = *at;
+        }
+        pieces.push(&self.bytes[from..]);
+        pieces
+    }
+
+    /// Hands the message on in pieces that follow each other.
+    pub fn with_pieces<T>(&self, send: impl FnOnce(&[&[u8]]) -> T) -> T {
+        if self.borrowed.is_empty() { send(&[&self.bytes]) } else { send(&self.pieces()) }
+    }
+
+    /// The buffer, with anything in it, for the next message.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// The message in one piece.
+    fn into_bytes(self) -> Vec<u8> {
+        if self.borrowed.is_empty() { self.bytes } else { self.pieces().concat() }
+    }
+}
+
 /// A type that can be sent.
 pub trait Encode {
     /// Appends its bytes.
-    fn encode(&self, out: &mut Vec<u8>);
+    fn encode<'v>(&'v self, out: &mut Sink<'v>);
 
     /// Appends the bytes of several, without their count.
-    fn encode_all(all: &[Self], out: &mut Vec<u8>)
+    fn encode_all<'v>(all: &'v [Self], out: &mut Sink<'v>)
     where
         Self: Sized,
     {
@@ -88,20 +173,58 @@ pub trait Decode: Sized {
     }
 }
 
+/// What is to come of a message whose beginning is there.
+pub trait Stream {
+    /// Appends the next bytes, which are so many. The caller asks for no more than there are.
+    ///
+    /// # Errors
+    /// When they do not come; whoever made the stream knows why.
+    fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), Broken>;
+}
+
+/// The rest of a message did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
 /// Bytes that are being decoded, with what may still be spent on them.
-#[derive(Debug)]
 pub struct Source<'a> {
-    bytes: &'a [u8],
+    /// What is here of the message.
+    window: Cow<'a, [u8]>,
+    /// How much of that was taken.
     at: usize,
+    /// Where in the message it begins.
+    begins: usize,
+    /// Bytes that are still to come, and from where.
+    behind: usize,
+    stream: Option<&'a mut dyn Stream>,
     budget: usize,
     depth: u32,
     resources: u64,
 }
 
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("at", &self.place())
+            .field("left", &self.left())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Source<'a> {
     /// The whole of a message.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, budget: DECODED_BYTES_MAX, depth: 0, resources: 0 }
+        Self::over(Cow::Borrowed(bytes), 0, None)
+    }
+
+    /// A message of so many bytes, none of which is here yet. What is long goes from the stream to its place.
+    pub fn streaming(bytes: usize, stream: &'a mut dyn Stream) -> Self {
+        Self::over(Cow::Borrowed(&[]), bytes, Some(stream))
+    }
+
+    fn over(window: Cow<'a, [u8]>, behind: usize, stream: Option<&'a mut dyn Stream>) -> Self {
+        let (at, begins, depth, resources) = (0, 0, 0, 0);
+        Self { window, at, begins, behind, stream, budget: DECODED_BYTES_MAX, depth, resources }
     }
 
     /// How many resources were taken so far.
@@ -118,22 +241,96 @@ impl<'a> Source<'a> {
     }
 
     fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        self.window.len() - self.at + self.behind
     }
 
-    /// The next `count` bytes.
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let Some(missing) = count.checked_sub(self.left()).filter(|missing| *missing > 0) else {
-            let taken = &self.bytes[self.at..self.at + count];
+    /// The place in the message of what is taken next.
+    fn place(&self) -> usize {
+        self.begins + self.at
+    }
+
+    /// Refuses to take more than is left.
+    fn enough(&self, count: usize) -> Result<(), DecodeError> {
+        match count.checked_sub(self.left()) {
+            None | Some(0) => Ok(()),
+            Some(missing) => Err(DecodeError::Short { at: self.place() + self.left(), missing }),
+        }
+    }
+
+    /// Sees to it that so many bytes are here, or says that the message has fewer.
+    #[inline]
+    fn have(&mut self, count: usize) -> Result<(), DecodeError> {
+        if count <= self.window.len() - self.at { Ok(()) } else { self.fetch(count) }
+    }
+
+    #[cold]
+    fn fetch(&mut self, count: usize) -> Result<(), DecodeError> {
+        self.enough(count)?;
+        let more = self.behind.min(WINDOW_BYTES.max(count) - (self.window.len() - self.at));
+        let window = self.window.to_mut();
+        window.drain(..self.at);
+        self.begins += self.at;
+        self.at = 0;
+        self.behind -= more;
+        let stream = self.stream.as_mut().ok_or(DecodeError::Broken)?;
+        stream.read(more, window).map_err(|Broken| DecodeError::Broken)
+    }
+
+    /// The next `count` bytes, for which the budget has been charged.
+    fn bytes(&mut self, count: usize) -> Result<Vec<u8>, DecodeError> {
+        self.enough(count)?;
+        let mut taken = Vec::with_capacity(count);
+        self.bytes_into(count, &mut taken).map(|()| taken)
+    }
+
+    fn bytes_into(&mut self, count: usize, taken: &mut Vec<u8>) -> Result<(), DecodeError> {
+        self.enough(count)?;
+        let here = count.min(self.window.len() - self.at);
+        if count - here < WINDOW_BYTES {
+            self.have(count)?;
+            taken.extend_from_slice(&self.window[self.at..self.at + count]);
             self.at += count;
-            return Ok(taken);
-        };
-        Err(DecodeError::Short { at: self.bytes.len(), missing })
+            return Ok(());
+        }
+        taken.extend_from_slice(&self.window[self.at..self.at + here]);
+        self.at += here;
+        // What did not come through the window.
+        self.begins += count - here;
+        self.behind -= count - here;
+        let stream = self.stream.as_mut().ok_or(DecodeError::Broken)?;
+        stream.read(count - here, taken).map_err(|Broken| DecodeError::Broken)
+    }
+
+    /// All that is left of the message, which is appended.
+    pub fn rest_into(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let left = self.left();
+        self.budget = self.budget.checked_sub(left).ok_or(DecodeError::LargeValue)?;
+        self.bytes_into(left, out)
+    }
+
+    /// The same by itself.
+    pub fn rest(&mut self) -> Result<Vec<u8>, DecodeError> {
+        let mut rest = Vec::with_capacity(self.left());
+        self.rest_into(&mut rest).map(|()| rest)
+    }
+
+    /// Passes over bytes.
+    pub fn skip(&mut self, count: usize) -> Result<(), DecodeError> {
+        self.enough(count)?;
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(WINDOW_BYTES);
+            self.have(now)?;
+            self.at += now;
+            left -= now;
+        }
+        Ok(())
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
+        self.have(N)?;
+        let array = self.window[self.at..].first_chunk().copied().ok_or(DecodeError::Broken)?;
+        self.at += N;
         Ok(array)
     }
 
@@ -143,19 +340,19 @@ impl<'a> Source<'a> {
         if tag < end {
             return Ok(tag);
         }
-        Err(DecodeError::Invalid { at: self.at - 1, value: tag.into(), what })
+        Err(DecodeError::Invalid { at: self.place() - 1, value: tag.into(), what })
     }
 
     /// The number of a case of an enum or variant that has so many.
     pub fn case(&mut self, cases: u32, what: &'static str) -> Result<u32, DecodeError> {
-        let at = self.at;
+        let at = self.place();
         let value = self.number(case_bytes(cases))?;
         if value < cases { Ok(value) } else { Err(DecodeError::Invalid { at, value, what }) }
     }
 
     /// The bits of flags that have so many names, at most 32.
     pub fn bits(&mut self, names: u32, what: &'static str) -> Result<u32, DecodeError> {
-        let at = self.at;
+        let at = self.place();
         let value = self.number(bits_bytes(names))?;
         if u64::from(value) < 1_u64 << names.min(32) {
             Ok(value)
@@ -164,16 +361,18 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A text, where it stands in the message.
-    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+    /// A text.
+    pub fn text(&mut self) -> Result<String, DecodeError> {
         let count = self.count(1, 1)?;
-        let at = self.at;
-        std::str::from_utf8(self.take(count)?).map_err(|_| DecodeError::NotText { at })
+        let at = self.place();
+        String::from_utf8(self.bytes(count)?).map_err(|_| DecodeError::NotText { at })
     }
 
     fn number(&mut self, bytes: usize) -> Result<u32, DecodeError> {
+        self.have(bytes)?;
         let mut number = [0; 4];
-        number[..bytes].copy_from_slice(self.take(bytes)?);
+        number[..bytes].copy_from_slice(&self.window[self.at..self.at + bytes]);
+        self.at += bytes;
         Ok(u32::from_le_bytes(number))
     }
 
@@ -194,16 +393,13 @@ impl<'a> Source<'a> {
     /// A list's count, after memory for it has been charged: each element has at least `bytes_min` bytes in the message, and takes
     /// `size` in memory.
     pub fn count(&mut self, bytes_min: usize, size: usize) -> Result<usize, DecodeError> {
-        let at = self.at;
+        let at = self.place();
         let count = u32::from_le_bytes(self.array()?);
         if count > LIST_ELEMENTS_MAX {
             return Err(DecodeError::LongList { at, count });
         }
         let elements = count as usize;
-        let needed = elements.saturating_mul(bytes_min);
-        if let Some(missing) = needed.checked_sub(self.left()).filter(|missing| *missing > 0) {
-            return Err(DecodeError::Short { at: self.bytes.len(), missing });
-        }
+        self.enough(elements.saturating_mul(bytes_min))?;
         // An element without bytes still costs its decoder a step.
         let cost = elements.saturating_mul(size.max(1));
         self.budget = self.budget.checked_sub(cost).ok_or(DecodeError::LargeValue)?;
@@ -245,7 +441,7 @@ pub fn put_bits(bits: u32, names: u32, out: &mut Vec<u8>) {
 pub struct Resource(pub u64);
 
 impl Encode for Resource {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         self.0.encode(out);
     }
 }
@@ -269,39 +465,35 @@ pub fn shape(written: &str) -> u64 {
 
 /// A value's bytes, if they are few enough to send.
 pub fn encode<T: Encode + ?Sized>(value: &T) -> Result<Vec<u8>, TooLarge> {
-    let mut out = Vec::new();
-    encode_into(value, &mut out).map(|()| out)
+    sink(value, Vec::new()).map(Sink::into_bytes)
 }
 
-/// The same in place of what is in `out`, which takes no new memory where it has enough.
-pub fn encode_into<T: Encode + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), TooLarge> {
-    out.clear();
-    value.encode(out);
+/// A value's message, if it is short enough to send. It takes no new memory where the buffer has enough.
+pub fn sink<T: Encode + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Sink<'_>, TooLarge> {
+    let mut out = Sink::reusing(buffer);
+    value.encode(&mut out);
     if out.len() > MESSAGE_BYTES_MAX as usize {
         return Err(TooLarge { bytes: out.len() });
     }
-    Ok(())
+    Ok(out)
 }
 
 /// The value that `bytes` are, all of them.
 pub fn decode<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let mut source = Source::new(bytes);
-    let value = T::decode(&mut source)?;
-    source.finish().map(|()| value)
+    decode_from(&mut Source::new(bytes)).map(|(value, _)| value)
 }
 
-/// The same, and how many resources are in it.
-pub fn decode_counting<T: Decode>(bytes: &[u8]) -> Result<(T, u64), DecodeError> {
-    let mut source = Source::new(bytes);
-    let value = T::decode(&mut source)?;
+/// The value that a message is, all of it, and how many resources are in it.
+pub fn decode_from<T: Decode>(source: &mut Source<'_>) -> Result<(T, u64), DecodeError> {
+    let value = T::decode(source)?;
     source.finish().map(|()| (value, source.resources))
 }
 
 macro_rules! numbers {
     ($($number:ty)*) => { $(
         impl Encode for $number {
-            fn encode(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+                out.put(&self.to_le_bytes());
             }
         }
         impl Decode for $number {
@@ -316,12 +508,12 @@ macro_rules! numbers {
 numbers! { i8 u16 i16 u32 i32 u64 i64 f32 f64 }
 
 impl Encode for u8 {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(*self);
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.put(&[*self]);
     }
 
-    fn encode_all(all: &[Self], out: &mut Vec<u8>) {
-        out.extend_from_slice(all);
+    fn encode_all<'v>(all: &'v [Self], out: &mut Sink<'v>) {
+        out.put_borrowed(all);
     }
 }
 
@@ -334,13 +526,13 @@ impl Decode for u8 {
     }
 
     fn decode_all(count: usize, from: &mut Source<'_>) -> Result<Vec<Self>, DecodeError> {
-        Ok(from.take(count)?.to_vec())
+        from.bytes(count)
     }
 }
 
 impl Encode for bool {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(*self));
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.put(&[u8::from(*self)]);
     }
 }
 
@@ -353,8 +545,8 @@ impl Decode for bool {
 }
 
 impl Encode for char {
-    fn encode(&self, out: &mut Vec<u8>) {
-        u32::from(*self).encode(out);
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.put(&u32::from(*self).to_le_bytes());
     }
 }
 
@@ -362,21 +554,21 @@ impl Decode for char {
     const BYTES_MIN: usize = 4;
 
     fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
-        let at = from.at;
+        let at = from.place();
         let value = u32::decode(from)?;
         Self::from_u32(value).ok_or(DecodeError::Invalid { at, value, what: "char" })
     }
 }
 
 impl Encode for str {
-    fn encode(&self, out: &mut Vec<u8>) {
-        length(self.len(), out);
-        out.extend_from_slice(self.as_bytes());
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.length(self.len());
+        out.put_borrowed(self.as_bytes());
     }
 }
 
 impl Encode for String {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         self.as_str().encode(out);
     }
 }
@@ -385,24 +577,19 @@ impl Decode for String {
     const BYTES_MIN: usize = 4;
 
     fn decode(from: &mut Source<'_>) -> Result<Self, DecodeError> {
-        from.text().map(str::to_owned)
+        from.text()
     }
 }
 
-/// What does not fit in 32 bits is far above [`MESSAGE_BYTES_MAX`], and [`encode`] refuses it after this.
-fn length(count: usize, out: &mut Vec<u8>) {
-    u32::try_from(count).unwrap_or(u32::MAX).encode(out);
-}
-
 impl<T: Encode> Encode for [T] {
-    fn encode(&self, out: &mut Vec<u8>) {
-        length(self.len(), out);
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
+        out.length(self.len());
         T::encode_all(self, out);
     }
 }
 
 impl<T: Encode> Encode for Vec<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         self.as_slice().encode(out);
     }
 }
@@ -417,11 +604,11 @@ impl<T: Decode> Decode for Vec<T> {
 }
 
 impl<T: Encode> Encode for Option<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         match self {
-            None => out.push(0),
+            None => out.put(&[0]),
             Some(value) => {
-                out.push(1);
+                out.put(&[1]);
                 value.encode(out);
             }
         }
@@ -440,14 +627,14 @@ impl<T: Decode> Decode for Option<T> {
 }
 
 impl<T: Encode, E: Encode> Encode for Result<T, E> {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         match self {
             Ok(value) => {
-                out.push(0);
+                out.put(&[0]);
                 value.encode(out);
             }
             Err(error) => {
-                out.push(1);
+                out.put(&[1]);
                 error.encode(out);
             }
         }
@@ -466,7 +653,7 @@ impl<T: Decode, E: Decode> Decode for Result<T, E> {
 }
 
 impl<T: Encode + ?Sized> Encode for &T {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         (**self).encode(out);
     }
 }
@@ -476,7 +663,7 @@ macro_rules! tuples {
         impl<$($name: Encode),*> Encode for ($($name,)*) {
             #[expect(non_snake_case, reason = "the macro names values after their types")]
             #[allow(unused_variables, reason = "the empty tuple has no bytes")]
-            fn encode(&self, out: &mut Vec<u8>) {
+            fn encode<'v>(&'v self, out: &mut Sink<'v>) {
                 let ($($name,)*) = self;
                 $($name.encode(out);)*
             }
@@ -492,7 +679,7 @@ macro_rules! tuples {
 }
 
 impl Encode for () {
-    fn encode(&self, _: &mut Vec<u8>) {}
+    fn encode<'v>(&'v self, _: &mut Sink<'v>) {}
 }
 
 impl Decode for () {
@@ -520,7 +707,7 @@ macro_rules! record {
             $($(#[$field_attribute])* $field_visible $field: $kind,)*
         }
         impl $crate::value::Encode for $name {
-            fn encode(&self, out: &mut Vec<u8>) {
+            fn encode<'v>(&'v self, out: &mut $crate::value::Sink<'v>) {
                 $($crate::value::Encode::encode(&self.$field, out);)*
             }
         }
@@ -626,8 +813,7 @@ mod tests {
         // Each empty text takes 4 bytes here and 24 in memory.
         let fits = DECODED_BYTES_MAX / size_of::<String>();
         let message = |count: usize| {
-            let mut bytes = Vec::new();
-            length(count, &mut bytes);
+            let mut bytes = u32::try_from(count).expect("fewer").to_le_bytes().to_vec();
             bytes.resize(4 + 4 * count, 0);
             bytes
         };
@@ -652,7 +838,83 @@ mod tests {
         assert_eq!(encode(&vec![0_u8; most + 1]), Err(TooLarge { bytes: most + 5 }));
     }
 
+    /// Bytes that come when they are asked for.
+    struct Coming<'a>(&'a [u8]);
+
+    impl Stream for Coming<'_> {
+        fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
+            let (now, later) = self.0.split_at_checked(bytes).ok_or(Broken)?;
+            out.extend_from_slice(now);
+            self.0 = later;
+            Ok(())
+        }
+    }
+
+    fn decode_streamed<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
+        let mut coming = Coming(bytes);
+        decode_from(&mut Source::streaming(bytes.len(), &mut coming)).map(|(value, _)| value)
+    }
+
+    type Long = (u8, Vec<u8>, String, Vec<(u16, Vec<u8>)>, Vec<u32>, Option<Vec<u8>>);
+
+    /// Values with runs on both sides of every bound.
+    fn long() -> impl Strategy<Value = Long> {
+        let run = || {
+            let bounds =
+                prop_oneof![0..4_usize, 2040..2060_usize, 4090..4110_usize, 8180..8210_usize, Just(20_000)];
+            (bounds, any::<u8>()).prop_map(|(count, byte)| vec![byte; count])
+        };
+        let text = run().prop_map(|bytes| "x".repeat(bytes.len()));
+        let several = prop::collection::vec((any::<u16>(), run()), 0..3);
+        let words = run().prop_map(|bytes| bytes.into_iter().map(u32::from).collect());
+        (any::<u8>(), run(), text, several, words, prop::option::of(run()))
+    }
+
+    #[test]
+    fn a_message_that_stops_coming_is_broken() {
+        let bytes = encode(&(vec![7_u8; 50_000],)).expect("small");
+        let mut coming = Coming(&bytes[..30_000]);
+        let decoded = decode_from::<(Vec<u8>,)>(&mut Source::streaming(bytes.len(), &mut coming));
+        assert_eq!(decoded, Err(DecodeError::Broken));
+        assert_eq!(
+            decode_streamed::<(Vec<u8>, u8)>(&bytes),
+            Err(DecodeError::Short { at: 50_004, missing: 1 })
+        );
+        assert_eq!(decode_streamed::<(u16,)>(&bytes), Err(DecodeError::Trailing { left: 50_002 }));
+    }
+
+    #[test]
+    fn what_is_passed_over_and_what_is_left_is_as_long_as_it_is() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        for skipped in [0, 1, 4096, 4097, 99_999, 100_000] {
+            let mut coming = Coming(&bytes);
+            let mut source = Source::streaming(bytes.len(), &mut coming);
+            assert_eq!(source.skip(skipped), Ok(()));
+            assert!(source.skip(100_001 - skipped).is_err());
+            assert_eq!(source.rest().as_deref(), Ok(&bytes[skipped..]), "{skipped}");
+            assert_eq!(source.finish(), Ok(()));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_message_in_pieces_is_the_message(value in long()) {
+            let bytes = encode(&value).expect("small");
+            let sink = sink(&value, vec![1, 2, 3]).expect("small");
+            prop_assert_eq!(sink.with_pieces(|pieces| pieces.concat()), bytes.clone());
+            prop_assert_eq!(sink.borrowed.is_empty(), sink.bytes.len() == bytes.len());
+            prop_assert_eq!(decode::<Long>(&bytes).expect("our own bytes"), value.clone());
+            prop_assert_eq!(decode_streamed::<Long>(&bytes).expect("our own bytes"), value);
+        }
+
+        #[test]
+        fn hostile_bytes_are_the_same_whether_they_are_here_or_come(value in long(), at: proptest::sample::Index, byte: u8) {
+            let mut bytes = encode(&value).expect("small");
+            let at = at.index(bytes.len().min(64));
+            bytes[at] = byte;
+            prop_assert_eq!(decode::<Long>(&bytes), decode_streamed::<Long>(&bytes));
+        }
+
         #[test]
         fn what_is_sent_is_received(value: Nest) {
             let bytes = encode(&value).expect("small");

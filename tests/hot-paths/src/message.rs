@@ -28,9 +28,9 @@ fn exchanged(bytes: usize) -> Box<dyn FnMut()> {
     let mut call = 0_u32;
     Box::new(move || {
         call = call.wrapping_add(1);
-        host.send(FrameKind::Call, call, 0, &data, Wait::default()).expect("room");
+        host.send(FrameKind::Call, call, 0, &[&data], Wait::default()).expect("room");
         guest.receive(&mut buffer, Wait::default()).expect("there");
-        guest.send(FrameKind::Reply, call, 0, &buffer, Wait::default()).expect("room");
+        guest.send(FrameKind::Reply, call, 0, &[&buffer], Wait::default()).expect("room");
         let frame = host.receive(&mut buffer, Wait::default()).expect("there");
         assert!(frame.call == call && buffer.len() == data.len());
     })

@@ -16,7 +16,7 @@ pub(crate) fn record(
 ) -> TokenStream {
     quote! {
         impl #wire::Encode for #name {
-            fn encode(&self, out: &mut ::std::vec::Vec<u8>) {
+            fn encode<'v>(&'v self, out: &mut #wire::value::Sink<'v>) {
                 #(#wire::Encode::encode(&self.#fields, out);)*
             }
         }
@@ -43,7 +43,7 @@ pub(crate) fn cases(wire: &TokenStream, name: &Ident, wit: &str, cases: &[(Ident
         } else {
             (TokenStream::new(), TokenStream::new())
         };
-        quote!(Self::#case #pattern => { #wire::value::put_case(#number, #count, out); #rest })
+        quote!(Self::#case #pattern => { out.case(#number, #count); #rest })
     });
     let decoded = cases.iter().zip(&numbers).map(|((case, payload), number)| {
         let payload = payload.then(|| quote!((#wire::Decode::decode(from)?)));
@@ -51,7 +51,7 @@ pub(crate) fn cases(wire: &TokenStream, name: &Ident, wit: &str, cases: &[(Ident
     });
     quote! {
         impl #wire::Encode for #name {
-            fn encode(&self, out: &mut ::std::vec::Vec<u8>) {
+            fn encode<'v>(&'v self, out: &mut #wire::value::Sink<'v>) {
                 match self { #(#encoded)* }
             }
         }
@@ -76,10 +76,10 @@ pub(crate) fn flags(wire: &TokenStream, name: &Ident, wit: &str, flags: &[Ident]
     let bits: Vec<_> = (0..count).map(|at| 1_u32 << at).collect();
     quote! {
         impl #wire::Encode for #name {
-            fn encode(&self, out: &mut ::std::vec::Vec<u8>) {
+            fn encode<'v>(&'v self, out: &mut #wire::value::Sink<'v>) {
                 let mut bits = 0_u32;
                 #(if self.contains(Self::#flags) { bits |= #bits; })*
-                #wire::value::put_bits(bits, #count, out);
+                out.bits(bits, #count);
             }
         }
         impl #wire::Decode for #name {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cofferdam_wire::value::{Resource, Source};
+use cofferdam_wire::value::{Resource, Sink, Source};
 use cofferdam_wire::{Decode, DecodeError, Encode};
 use wasmtime::component::ResourceAny;
 
@@ -22,11 +22,11 @@ pub enum AnyResource {
 }
 
 impl Encode for AnyResource {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         match self {
             Self::Process(resource) => resource.encode(out),
             // Never given out; no handle of another backend is passed to a process.
-            Self::Wasm(_) | Self::Linked(_) => Resource(0).encode(out),
+            Self::Wasm(_) | Self::Linked(_) => out.put(&0_u64.to_le_bytes()),
         }
     }
 }

@@ -16,16 +16,15 @@ use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use cofferdam_wire::memory::Memory;
 use cofferdam_wire::order::{Layer, LayerReport, Order};
 use cofferdam_wire::ring::{Deadline, RingError, Wait};
-use cofferdam_wire::{Decode, Encode};
+use cofferdam_wire::value::{Source as Message, decode_from, sink};
+use cofferdam_wire::{Decode, DecodeError, Encode};
 
 use super::control::{Cause, Control, End, lock};
 use super::error::{CallError, FaultKind, StartError};
 use super::groups::Groups;
 use super::host::ProcessHost;
 use super::launch::{Launch, Started};
-#[cfg(feature = "wasm")]
-use super::limits::BUFFER_BYTES_MAX;
-use super::limits::CALL_DEADLINE_DEFAULT;
+use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
 use super::lower::{Lowered, lower};
 use super::output::readable;
 use super::program::Program;
@@ -83,7 +82,7 @@ pub struct ProcessCompartment {
     layers: Vec<LayerReport>,
     taken: Stdio,
     ender: Ender,
-    #[cfg(feature = "wasm")]
+    /// For what the guest sends, kept from call to call.
     buffer: Vec<u8>,
     /// Most memory of guests that were ended.
     memory_of_ended: u64,
@@ -104,6 +103,9 @@ impl Ender {
         }
     }
 }
+
+/// Takes a result, whole, as it comes.
+pub(super) type Take<'t> = dyn FnMut(&mut Message<'_>) -> Result<(), DecodeError> + 't;
 
 /// Everything that guests of one compartment have in common.
 #[derive(Debug)]
@@ -351,7 +353,6 @@ impl ProcessCompartment {
             layers: Vec::new(),
             taken: Stdio::default(),
             ender: Ender::default(),
-            #[cfg(feature = "wasm")]
             buffer: Vec::new(),
             memory_of_ended: 0,
         })
@@ -370,7 +371,6 @@ impl ProcessCompartment {
             layers: Vec::new(),
             taken: Stdio::default(),
             ender: Ender::default(),
-            #[cfg(feature = "wasm")]
             buffer: Vec::new(),
             memory_of_ended: 0,
         }
@@ -379,11 +379,6 @@ impl ProcessCompartment {
     /// Starts a guest in a template.
     pub(super) fn another(mut self) -> Result<Self, CallError> {
         self.run_again().map(|()| self)
-    }
-
-    /// Ends the guest for what its caller found out about it.
-    pub(super) fn end_for(&mut self, kind: FaultKind) -> CallError {
-        self.stop(Cause::Fault(kind))
     }
 
     /// Ends the guest for having needed more than a limit allows.
@@ -482,20 +477,6 @@ impl ProcessCompartment {
         self.ender.clone()
     }
 
-    /// Memory for a result, kept from call to call.
-    #[cfg(feature = "wasm")]
-    pub(super) fn buffer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
-    }
-
-    /// Gives it back.
-    #[cfg(feature = "wasm")]
-    pub(super) fn keep_buffer(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() <= BUFFER_BYTES_MAX {
-            self.buffer = buffer;
-        }
-    }
-
     /// What was written to the granted streams since the last time.
     pub fn take_stdio(&mut self) -> Stdio {
         if let Some(running) = &self.running {
@@ -549,11 +530,28 @@ impl ProcessCompartment {
         function: &str,
         arguments: &A,
     ) -> Result<R, CallError> {
+        self.call_typed_within(function, arguments, self.deadline)
+    }
+
+    /// The same in less time than the compartment's own deadline.
+    pub(super) fn call_typed_within<A: Encode, R: Decode>(
+        &mut self,
+        function: &str,
+        arguments: &A,
+        deadline: Duration,
+    ) -> Result<R, CallError> {
         let edge = || self.source.lowered.edge.clone();
-        let bytes = cofferdam_wire::encode(arguments)
+        let message = sink(arguments, Vec::new())
             .map_err(|error| CallError::Usage { edge: edge(), message: error.to_string() })?;
-        let result = self.call(function, &bytes)?;
-        cofferdam_wire::decode(&result).map_err(|error| self.end_for(FaultKind::Protocol(error.to_string())))
+        let mut result = None;
+        let mut take = |from: &mut Message<'_>| {
+            result = Some(decode_from(from)?.0);
+            Ok(())
+        };
+        self.ensure_running()?;
+        let subject = Subject::Named(function);
+        message.with_pieces(|pieces| self.call_for(subject, pieces, &mut take, deadline, &mut NoImports))?;
+        Ok(result.expect("a call that succeeds has taken its result"))
     }
 
     /// Calls a function by name; its result replaces what is in `result`, and takes no new memory where that has enough.
@@ -578,7 +576,9 @@ impl ProcessCompartment {
         deadline: Duration,
     ) -> Result<(), CallError> {
         self.ensure_running()?;
-        self.call_for(Subject::Named(function), arguments, result, deadline, &mut NoImports)
+        result.clear();
+        let mut take = |from: &mut Message<'_>| from.rest_into(result);
+        self.call_for(Subject::Named(function), &[arguments], &mut take, deadline, &mut NoImports)
     }
 
     /// Makes a call on the guest that runs; the caller saw to it that there is one. `within` is a deadline beside the
@@ -587,30 +587,34 @@ impl ProcessCompartment {
     pub(super) fn call_subject(
         &mut self,
         subject: Subject<'_>,
-        arguments: &[u8],
-        result: &mut Vec<u8>,
+        arguments: &[&[u8]],
+        take: &mut Take<'_>,
         within: Option<Instant>,
         imports: &mut dyn Imports,
     ) -> Result<(), CallError> {
         let left = within.map_or(Duration::MAX, |within| within.saturating_duration_since(Instant::now()));
-        self.call_for(subject, arguments, result, left, imports)
+        self.call_for(subject, arguments, take, left, imports)
     }
 
     fn call_for(
         &mut self,
         subject: Subject<'_>,
-        arguments: &[u8],
-        result: &mut Vec<u8>,
+        arguments: &[&[u8]],
+        take: &mut Take<'_>,
         most: Duration,
         imports: &mut dyn Imports,
     ) -> Result<(), CallError> {
-        if arguments.len() > MESSAGE_BYTES_MAX as usize {
+        if arguments.iter().map(|piece| piece.len()).sum::<usize>() > MESSAGE_BYTES_MAX as usize {
             let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
             return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
         let begun = self.cpu_left.is_some().then(Instant::now);
         let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline)).min(most);
-        let outcome = self.exchange(subject, arguments, result, &Deadline::after(deadline), imports);
+        let outcome = self.exchange(subject, arguments, take, &Deadline::after(deadline), imports);
+        // What one large call took is not kept for ever.
+        if self.buffer.capacity() > BUFFER_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
         if let (Some(left), Some(begun)) = (&mut self.cpu_left, begun) {
             *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));
         }
@@ -633,12 +637,13 @@ impl ProcessCompartment {
     fn exchange(
         &mut self,
         subject: Subject<'_>,
-        arguments: &[u8],
-        result: &mut Vec<u8>,
+        arguments: &[&[u8]],
+        take: &mut Take<'_>,
         deadline: &Deadline,
         imports: &mut dyn Imports,
     ) -> Result<(), Outcome> {
         let edge = || self.source.lowered.edge.clone();
+        let buffer = &mut self.buffer;
         let Some(running) = self.running.as_mut() else {
             return Err(Outcome::Kept(CallError::NotRestarted { edge: edge() }));
         };
@@ -665,14 +670,15 @@ impl ProcessCompartment {
             .map_err(Outcome::Failed)?;
         let protocol = |text: String| Outcome::Ends(FaultKind::Protocol(text));
         let call = running.calls;
-        let receive = |channel: &mut Channel, result: &mut Vec<u8>| -> Result<Frame, Outcome> {
-            let frame = channel.receive(result, wait).map_err(Outcome::Failed)?;
+        let receive = |channel: &mut Channel, buffer: &mut Vec<u8>| -> Result<(Frame, bool), Outcome> {
+            let (frame, whole) =
+                channel.receive_or_begin(FrameKind::Reply, buffer, wait).map_err(Outcome::Failed)?;
             if frame.call == call {
-                return Ok(frame);
+                return Ok((frame, whole));
             }
             Err(protocol(format!("it answers call {} instead of {call}", frame.call)))
         };
-        let mut frame = receive(&mut running.channel, result)?;
+        let (mut frame, mut whole) = receive(&mut running.channel, buffer)?;
         while frame.kind == FrameKind::Call {
             let Some(import) = running.imports.get(frame.subject as usize) else {
                 return Err(protocol(format!(
@@ -685,20 +691,37 @@ impl ProcessCompartment {
             if deadline.is_over() {
                 return Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout)));
             }
-            let (kind, bytes) = match imports.call(import, result, deadline.at()) {
+            let (kind, bytes) = match imports.call(import, buffer, deadline.at()) {
                 Ok(bytes) => (FrameKind::Reply, bytes),
                 Err(text) => (FrameKind::Refusal, text.into_bytes()),
             };
-            running.channel.send(kind, call, frame.subject, &bytes, wait).map_err(Outcome::Failed)?;
-            frame = receive(&mut running.channel, result)?;
+            running.channel.send(kind, call, frame.subject, &[&bytes], wait).map_err(Outcome::Failed)?;
+            (frame, whole) = receive(&mut running.channel, buffer)?;
         }
         let text = |bytes: &[u8]| readable(&bytes[..bytes.len().min(FAULT_TEXT_BYTES_MAX)]);
         match frame.kind {
-            FrameKind::Reply => Ok(()),
-            FrameKind::Refusal => {
-                Err(Outcome::Kept(CallError::Refused { edge: edge(), message: text(result) }))
+            FrameKind::Reply => {
+                let mut all = |mut from: Message<'_>| {
+                    take(&mut from)?;
+                    from.finish()
+                };
+                let taken = if whole {
+                    all(Message::new(buffer))
+                } else {
+                    let mut body = running.channel.body(frame, wait);
+                    let taken = all(Message::streaming(frame.length as usize, &mut body));
+                    // Then what was taken says nothing.
+                    if let Some(error) = body.failed() {
+                        return Err(Outcome::Failed(error.into()));
+                    }
+                    taken
+                };
+                taken.map_err(|error| protocol(error.to_string()))
             }
-            FrameKind::Fault => Err(Outcome::Ends(FaultKind::Panic(text(result)))),
+            FrameKind::Refusal => {
+                Err(Outcome::Kept(CallError::Refused { edge: edge(), message: text(buffer) }))
+            }
+            FrameKind::Fault => Err(Outcome::Ends(FaultKind::Panic(text(buffer)))),
             FrameKind::Call => unreachable!("answered above"),
         }
     }

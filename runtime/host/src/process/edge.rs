@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use capability_manifest::Capability;
+use cofferdam_wire::DecodeError;
 use cofferdam_wire::handshake::Offer;
-use cofferdam_wire::value::Resource;
+use cofferdam_wire::value::{Resource, Source, decode_from, sink};
 
 use super::bridge::{Bridge, Import, connect};
 use super::compartment::{Ender, ProcessCompartment, StartOptions, Subject};
@@ -306,17 +307,18 @@ impl ProcessEdge {
         cancellation: Option<&Cancellation>,
     ) -> Result<(F::Results, u64), CallError> {
         let _entered = self.span(F::NAME).entered();
-        let mut bytes = ARGUMENTS.take();
-        cofferdam_wire::value::encode_into(params, &mut bytes)
+        let message = sink(params, ARGUMENTS.take())
             .map_err(|error| CallError::Usage { edge: self.0.edge.clone(), message: error.to_string() })?;
         if let Some(Pinned { serial, giving }) = pinned {
             self.forget_resources(serial, giving);
         }
         let offer = &self.0.offers[slot];
         let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
-        let decode = cofferdam_wire::value::decode_counting;
         let pinned = pinned.map(|pinned| pinned.serial);
-        let outcome = self.call_bytes(Subject::At(slot, offer), pinned, &bytes, around, decode);
+        let outcome = message.with_pieces(|pieces| {
+            self.call_bytes(Subject::At(slot, offer), pinned, pieces, around, decode_from)
+        });
+        let bytes = message.into_buffer();
         if bytes.capacity() <= BUFFER_BYTES_MAX {
             ARGUMENTS.set(bytes);
         }
@@ -350,7 +352,7 @@ impl ProcessEdge {
         let around = Around { until, depth, cancellation };
         let _entered = self.span(&self.0.offers[slot].name).entered();
         let subject = Subject::At(slot, &self.0.offers[slot]);
-        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok((bytes.to_vec(), 0)))?.0)
+        Ok(self.call_bytes(subject, None, &[arguments], around, |from| Ok((from.rest()?, 0)))?.0)
     }
 
     /// The same for another process.
@@ -365,7 +367,7 @@ impl ProcessEdge {
         let around = Around { until: Some(until), depth, cancellation };
         let name = if let Subject::At(_, offer) = &subject { offer.name.as_str() } else { "" };
         let _entered = self.span(name).entered();
-        Ok(self.call_bytes(subject, None, arguments, around, |bytes| Ok((bytes.to_vec(), 0)))?.0)
+        Ok(self.call_bytes(subject, None, &[arguments], around, |from| Ok((from.rest()?, 0)))?.0)
     }
 
     /// Lets a resource of a guest go. A guest that is gone has none.
@@ -373,7 +375,8 @@ impl ProcessEdge {
         self.forget_resources(serial, 1);
         let Ok(bytes) = cofferdam_wire::encode(&(vec![resource],)) else { return };
         // The audit log has what goes wrong; a destructor has no caller who could be told.
-        let _ = self.call_bytes(Subject::Drop, Some(serial), &bytes, Around::default(), |_| Ok(((), 0)));
+        let nothing = |_: &mut Source<'_>| Ok(((), 0));
+        let _ = self.call_bytes(Subject::Drop, Some(serial), &[&bytes], Around::default(), nothing);
     }
 
     /// So many resources of a guest are held no more: they were let go, or are being given back.
@@ -405,9 +408,9 @@ impl ProcessEdge {
         &self,
         subject: Subject<'_>,
         pinned: Option<u64>,
-        arguments: &[u8],
+        arguments: &[&[u8]],
         around: Around,
-        decode: impl FnOnce(&[u8]) -> Result<(T, u64), cofferdam_wire::DecodeError>,
+        decode: impl FnMut(&mut Source<'_>) -> Result<(T, u64), DecodeError>,
     ) -> Result<(T, u64), CallError> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let outcome = self.attempt(subject, pinned, arguments, around, decode);
@@ -421,9 +424,9 @@ impl ProcessEdge {
         &self,
         subject: Subject<'_>,
         pinned: Option<u64>,
-        arguments: &[u8],
+        arguments: &[&[u8]],
         around: Around,
-        decode: impl FnOnce(&[u8]) -> Result<(T, u64), cofferdam_wire::DecodeError>,
+        mut decode: impl FnMut(&mut Source<'_>) -> Result<(T, u64), DecodeError>,
     ) -> Result<(T, u64), CallError> {
         if around.depth > CALL_DEPTH_MAX {
             let edge = self.0.edge.clone();
@@ -441,7 +444,6 @@ impl ProcessEdge {
                 (self.take(pinned, until, cancellation.as_ref())?, Some(until))
             }
         };
-        let mut result = taken.guest().buffer();
         let ending = cancellation.as_ref().map(|cancellation| {
             let ender = taken.guest().ender();
             cancellation.ending(move || ender.end())
@@ -453,10 +455,12 @@ impl ProcessEdge {
             taken.give(true);
             return Err(self.recorded(CallError::Cancelled { edge: self.0.edge.clone() }));
         }
-        let outcome = taken
-            .guest()
-            .call_subject(subject, arguments, &mut result, until, &mut bridge)
-            .map(|()| decode(&result));
+        let mut result = None;
+        let mut take = |from: &mut Source<'_>| {
+            result = Some(decode(from)?);
+            Ok(())
+        };
+        let outcome = taken.guest().call_subject(subject, arguments, &mut take, until, &mut bridge);
         // The guest may be another caller's from now on.
         drop(ending);
         let serial = taken.guest().serial().unwrap_or_default();
@@ -465,14 +469,12 @@ impl ProcessEdge {
             taken.guest().end();
         }
         let outcome = match outcome {
-            Ok(Ok((_, given))) if given > 0 && !self.hold_resources(serial, given) => {
-                Err(taken.guest().end_for_limit("handles"))
-            }
-            Ok(Ok((value, _))) => {
-                taken.guest().keep_buffer(result);
-                Ok((value, serial))
-            }
-            Ok(Err(error)) => Err(taken.guest().end_for(OwnFault::Protocol(error.to_string()))),
+            Ok(()) => match result.expect("a call that succeeds has taken its result") {
+                (_, given) if given > 0 && !self.hold_resources(serial, given) => {
+                    Err(taken.guest().end_for_limit("handles"))
+                }
+                (value, _) => Ok((value, serial)),
+            },
             Err(error) => Err(error),
         };
         let closed = taken.give(outcome.is_ok());

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use capability_manifest::HostCapability;
 use cofferdam_wire::handshake::{Handing, handed};
+use cofferdam_wire::value::Sink;
 use cofferdam_wire::{Encode, packet};
 use rustix::fs::{FileType, OFlags};
 use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
@@ -58,7 +59,7 @@ pub enum TakenBack {
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Encode for Handed {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode<'v>(&'v self, out: &mut Sink<'v>) {
         self.number.encode(out);
     }
 }

@@ -9,7 +9,7 @@ use cofferdam_wire::{Decode, Encode};
 
 use super::compartment::{ProcessCompartment, StartOptions, Stdio};
 use super::control::lock;
-use super::error::{CallError, FaultKind, StartError};
+use super::error::{CallError, StartError};
 use super::host::ProcessHost;
 use super::limits::INSTANCES_MAX;
 use crate::audit::AuditLog;
@@ -119,14 +119,7 @@ impl ProcessPool {
     /// # Errors
     /// See [`CallError`]. A result that is not of the type is a fault.
     pub fn call_typed<A: Encode, R: Decode>(&self, function: &str, arguments: &A) -> Result<R, CallError> {
-        let bytes = cofferdam_wire::encode(arguments)
-            .map_err(|error| CallError::Usage { edge: self.edge.clone(), message: error.to_string() })?;
-        self.with_guest(|guest, left| {
-            let mut result = Vec::new();
-            guest.call_within(function, &bytes, &mut result, left)?;
-            cofferdam_wire::decode(&result)
-                .map_err(|error| guest.end_for(FaultKind::Protocol(error.to_string())))
-        })
+        self.with_guest(|guest, left| guest.call_typed_within(function, arguments, left))
     }
 
     /// What guests that are idle or gone wrote to the granted streams since the last time.

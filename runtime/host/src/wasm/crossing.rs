@@ -199,14 +199,14 @@ impl Shape {
     /// Takes a value from the front.
     fn skip(&self, from: &mut Source<'_>) -> Result<(), DecodeError> {
         match self {
-            Self::Plain(bytes) => from.take(*bytes).map(|_| ()),
+            Self::Plain(bytes) => from.skip(*bytes),
             Self::Bool => bool::decode(from).map(|_| ()),
             Self::Char => char::decode(from).map(|_| ()),
             Self::Text => from.text().map(|_| ()),
             Self::List(element) => {
                 let count = from.count(element.bytes_min(), element.bytes_min())?;
                 match &**element {
-                    Self::Plain(bytes) => from.take(count * bytes).map(|_| ()),
+                    Self::Plain(bytes) => from.skip(count * bytes),
                     element => from.nested(|from| (0..count).try_for_each(|_| element.skip(from))),
                 }
             }

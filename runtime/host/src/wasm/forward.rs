@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use cofferdam_wire::Encode as _;
 use cofferdam_wire::value::put_case;
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -303,7 +302,7 @@ impl Excuse {
             }
         };
         if text {
-            error.to_string().encode(&mut message);
+            message.extend(cofferdam_wire::encode(&error.to_string()).expect("a sentence"));
         }
         message
     }

@@ -38,7 +38,7 @@ pub(crate) fn serve() -> ExitCode {
     loop {
         let Ok(frame) = channel.receive(&mut arguments, Wait::default()) else { return ExitCode::FAILURE };
         let reply = |channel: &mut Channel, bytes: &[u8]| {
-            channel.send(FrameKind::Reply, frame.call, 0, bytes, Wait::default()).is_ok()
+            channel.send(FrameKind::Reply, frame.call, 0, &[bytes], Wait::default()).is_ok()
         };
         let sent = match FUNCTIONS.get(frame.subject as usize) {
             Some(&"attempt") => match cofferdam_wire::decode::<(String, Vec<String>)>(&arguments) {
@@ -143,7 +143,7 @@ struct Liar<'a> {
 
 impl Liar<'_> {
     fn send(&mut self, kind: FrameKind, call: u32, bytes: &[u8]) -> bool {
-        self.channel.send(kind, call, 0, bytes, Wait::default()).is_ok()
+        self.channel.send(kind, call, 0, &[bytes], Wait::default()).is_ok()
     }
 
     fn reply(&mut self, bytes: &[u8]) -> bool {
@@ -153,7 +153,7 @@ impl Liar<'_> {
     /// Goes on where the honest answers ended.
     fn raw(&self, parts: &[&[u8]]) -> bool {
         let mut writer = Writer::new(Arc::clone(self.memory), Lane::ToHost, Spin::new(0));
-        writer.write(parts, Wait::default()).is_ok()
+        writer.write(&[], parts, Wait::default()).is_ok()
     }
 
     fn header(&self, length: u32) -> [u8; Frame::BYTES] {

@@ -13,7 +13,7 @@ use cofferdam_wire::memory::{Control, Lane, Memory};
 use cofferdam_wire::packet;
 use cofferdam_wire::ring::{Spin, Wait, Writer};
 
-const WAYS: [&str; 12] = [
+const WAYS: [&str; 15] = [
     "honest",
     "other-call",
     "no-kind",
@@ -26,6 +26,9 @@ const WAYS: [&str; 12] = [
     "floods",
     "two-answers",
     "terminal-escapes",
+    "half-a-long-frame",
+    "dies-in-a-long-reply",
+    "long-nonsense",
 ];
 
 #[expect(unsafe_code, reason = "descriptors by number")]
@@ -56,36 +59,46 @@ fn main() -> ExitCode {
         let mut raw = Writer::new(Arc::clone(&memory), Lane::ToHost, Spin::new(0));
         let header =
             |length| Frame { kind: FrameKind::Reply, call: frame.call, subject: 0, length }.to_bytes();
+        // The beginning of a list of bytes.
+        let long = [&header(1 << 20)[..], &((1_u32 << 20) - 4).to_le_bytes()].concat();
         let sent = match WAYS[frame.subject as usize] {
-            "other-call" => channel.send(FrameKind::Reply, frame.call + 7, 0, &one, wait).is_ok(),
-            "no-kind" => raw.write(&[&[0xFF; Frame::BYTES]], wait).is_ok(),
-            "too-long" => raw.write(&[&header(MESSAGE_BYTES_MAX + 1)], wait).is_ok(),
-            "half-a-frame" => raw.write(&[&header(1000), &[0; 10]], wait).is_ok(),
+            "other-call" => channel.send(FrameKind::Reply, frame.call + 7, 0, &[&one], wait).is_ok(),
+            "no-kind" => raw.write(&[], &[&[0xFF; Frame::BYTES]], wait).is_ok(),
+            "too-long" => raw.write(&[], &[&header(MESSAGE_BYTES_MAX + 1)], wait).is_ok(),
+            "half-a-long-frame" => raw.write(&[], &[&long, &[0; 9_999]], wait).is_ok(),
+            "half-a-frame" => raw.write(&[], &[&header(1000), &[0; 10]], wait).is_ok(),
             "counter" => {
                 let word = memory.control(Lane::ToHost, Control::Written);
                 word.store(0x8000_0000, Ordering::SeqCst);
                 cofferdam_wire::ring::wake_all(&memory);
                 true
             }
-            "calls-its-host" => channel.send(FrameKind::Call, frame.call, 0, &one, wait).is_ok(),
-            "not-a-number" => channel.send(FrameKind::Reply, frame.call, 0, &one[..3], wait).is_ok(),
+            "calls-its-host" => channel.send(FrameKind::Call, frame.call, 0, &[&one], wait).is_ok(),
+            "not-a-number" => channel.send(FrameKind::Reply, frame.call, 0, &[&one[..3]], wait).is_ok(),
             "dies-in-a-reply" => {
-                let _ = raw.write(&[&header(1000), &[0; 10]], wait);
+                let _ = raw.write(&[], &[&header(1000), &[0; 10]], wait);
                 return ExitCode::from(7);
             }
+            "dies-in-a-long-reply" => {
+                let _ = raw.write(&[], &[&long, &vec![0; 99_999]], wait);
+                return ExitCode::from(7);
+            }
+            "long-nonsense" => {
+                channel.send(FrameKind::Reply, frame.call, 0, &[&vec![7; 99_999]], wait).is_ok()
+            }
             "floods" => loop {
-                if raw.write(&[&[0xAA; 4096]], wait).is_err() {
+                if raw.write(&[], &[&[0xAA; 4096]], wait).is_err() {
                     break false;
                 }
             },
             "two-answers" => {
-                channel.send(FrameKind::Reply, frame.call, 0, &one, wait).is_ok()
-                    && channel.send(FrameKind::Reply, frame.call, 0, &one, wait).is_ok()
+                channel.send(FrameKind::Reply, frame.call, 0, &[&one], wait).is_ok()
+                    && channel.send(FrameKind::Reply, frame.call, 0, &[&one], wait).is_ok()
             }
             "terminal-escapes" => {
-                channel.send(FrameKind::Fault, frame.call, 0, b"\x1b[2J\nfaked: all is well", wait).is_ok()
+                channel.send(FrameKind::Fault, frame.call, 0, &[b"\x1b[2J\nfaked: all is well"], wait).is_ok()
             }
-            _ => channel.send(FrameKind::Reply, frame.call, 0, &one, wait).is_ok(),
+            _ => channel.send(FrameKind::Reply, frame.call, 0, &[&one], wait).is_ok(),
         };
         if !sent {
             return ExitCode::FAILURE;
