@@ -266,6 +266,8 @@ fn init_then_check_passes_and_a_new_reach_fails() {
     assert_eq!(run(&workspace, &["check", "--no-code"]).code, Some(0));
     let accepted = run(&workspace, &["init"]);
     assert_eq!(accepted.code, Some(0), "{accepted}");
+    // The host that the source names, and no example.
+    assert!(workspace.read("Cargo.toml").contains("network = { connect = [\"evil.example:80\"] }"));
     assert_eq!(run(&workspace, &["check"]).code, Some(0));
 }
 

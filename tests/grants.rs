@@ -448,6 +448,63 @@ fn prefixed_output_cannot_pass_for_anything_else() {
     );
 }
 
+/// A guest's library gives up by itself where no folder begins a path; the host hears of it all the same.
+#[test]
+fn what_is_refused_at_a_path_is_heard_of_with_the_line_that_would_allow_it() {
+    let file = |capability: &str, path: &str| {
+        let verb = capability.rsplit('.').next().expect("two words");
+        (capability.to_owned(), format!("filesystem = {{ {verb} = [{{ file = \"{path}\" }}] }}"))
+    };
+    let folder =
+        |path: &str| ("filesystem.write".to_owned(), format!("filesystem = {{ write = [\"{path}\"] }}"));
+    let heard = |guest: &Reach| -> Vec<(String, String)> {
+        let refusals = guest.edge.take_refusals();
+        refusals.into_iter().map(|refusal| (refusal.capability.to_string(), refusal.line)).collect()
+    };
+
+    // With no folder at all, where the guest's calls have no stack of their own.
+    let guest = reach("");
+    for path in ["/etc/passwd", "data/words", "data/words"] {
+        assert!(guest.read(path).is_err());
+    }
+    let expected = [file("filesystem.read", "/etc/passwd"), file("filesystem.read", "data/words")];
+    assert_eq!(heard(&guest), expected, "each path once");
+    assert!(guest.write("data/new", "x").is_err());
+    assert_eq!(heard(&guest), [folder("data")]);
+    assert!(guest.ask("names", &[text("/")]).is_err(), "what a system has in its root stays unknown");
+    assert_eq!(guest.log().matches(r#""event":"refusal""#).count(), 4, "{}", guest.log());
+    assert!(guest.log().contains("read `/etc/passwd`"), "{}", guest.log());
+
+    // Beside a folder that is only read, and a link in it that leads out.
+    let guest = reach("filesystem = { read = [\"data\"] }");
+    std::os::unix::fs::symlink("../private/key", guest.folder.path().join("data/link")).expect("made");
+    assert_eq!(guest.read("data/words"), Ok("data/words".to_owned()));
+    assert!(guest.read("data/nothing").is_err(), "not there, which nobody refused");
+    assert_eq!(heard(&guest), []);
+    assert!(guest.read("private/key").is_err());
+    assert_eq!(heard(&guest), [file("filesystem.read", "private/key")]);
+    assert!(guest.write("data/words", "changed").is_err());
+    assert_eq!(heard(&guest), [file("filesystem.write", "data/words")]);
+    assert!(guest.write("data/new", "x").is_err());
+    assert_eq!(heard(&guest), [folder("data")]);
+    assert!(guest.read("data/link").is_err());
+    let refusals = guest.edge.take_refusals();
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert_eq!(refusals[0].attempt, "read `data/link`, which leads out of what is granted");
+
+    // A file alone in its folder, under another name.
+    let guest = reach("filesystem = { read = [{ file = \"data/words\" }], at = \"/inside/list\" }");
+    assert!(guest.read("/inside/more").is_err());
+    assert_eq!(heard(&guest), [file("filesystem.read", "data/more")]);
+
+    // And the lines do allow it.
+    let guest = reach(&file("filesystem.read", "data/words").1);
+    assert_eq!(guest.read("data/words"), Ok("data/words".to_owned()));
+    let guest = reach(&folder("data").1);
+    assert!(guest.write("data/new", "x").is_ok());
+    assert_eq!(heard(&guest), []);
+}
+
 #[test]
 fn a_folder_revoked_between_calls_is_gone_for_the_next() {
     let guest = reach("filesystem = { read = [\"data\"] }");

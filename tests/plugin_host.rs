@@ -81,6 +81,9 @@ fn the_plugin_host_runs_and_each_forbidden_attempt_names_the_line_that_would_all
          would allow it: clock = true",
         "fox: a word of 3 letters",
         "this line would allow it: network = { connect = [\"127.0.0.1:22\"] }",
+        "read `/root/.ssh/id_rsa`: the edge does not grant `filesystem.read`; this line would allow it: \
+         filesystem = { read = [{ file = \"/root/.ssh/id_rsa\" }] }",
+        "this line would allow it: filesystem = { write = [\"/tmp\"] }",
         "there is not one variable",
         "the edge does not grant `process.exit`",
         "no answer within 500ms",

@@ -68,8 +68,16 @@ fn a_wrong_name_or_wrong_arguments_leave_the_guest_alone() {
         matches!(&error, CallError::UnknownFunction { known, .. } if known.contains(&"add".to_owned())),
         "{error}"
     );
-    let error = guest.compartment.call("add", &[1, 2]).expect_err("too short");
-    assert!(matches!(&error, CallError::Refused { message, .. } if message.contains("arguments")), "{error}");
+    let long = vec![0xFF; 300_001];
+    for wrong in [&[1_u8, 2][..], &long] {
+        let error = guest.compartment.call("add", wrong).expect_err("of another type");
+        assert!(
+            matches!(&error, CallError::Refused { message, .. } if message.contains("arguments")),
+            "{error}"
+        );
+        // Whatever was not wanted of them is not taken for the next call.
+        assert_eq!(guest.compartment.call_typed::<_, u32>("add", &(1_u32, 2_u32)).expect("a sum"), 3);
+    }
     // A result of another type than the caller expects ends it.
     let error = guest.compartment.call_typed::<_, String>("add", &(0xFFFF_u32, 0_u32)).expect_err("a number");
     assert!(matches!(error, CallError::Fault { kind: FaultKind::Protocol(_), .. }), "{error}");
@@ -189,8 +197,16 @@ fn a_liar_is_caught_and_the_next_call_works() {
         ("dies-in-a-reply", "exit"),
         ("floods", "protocol"),
         ("terminal-escapes", "panic"),
+        // Of a reply that is decoded while it comes.
+        ("half-a-long-frame", "deadline"),
+        ("dies-in-a-long-reply", "exit"),
+        ("long-nonsense", "protocol"),
     ] {
-        let error = guest.compartment.call_typed::<_, u32>(way, &()).expect_err(way);
+        let error = if way.contains("long-") {
+            guest.compartment.call_typed::<_, Vec<u8>>(way, &()).expect_err(way)
+        } else {
+            guest.compartment.call_typed::<_, u32>(way, &()).expect_err(way)
+        };
         let last = guest.log.events("fault").pop().expect("recorded");
         assert_eq!(last["kind"], expected, "{way}: {error}");
         assert!(!error.to_string().contains('\x1b'), "{error:?}");
@@ -532,10 +548,15 @@ fn a_granted_folder_is_read_and_nothing_else() {
             guest.compartment.call_typed("exists", &(path,)).expect("an answer");
         assert_eq!(exists, Err("2".to_owned()), "{path}");
     }
-    // Writing is answered like on a read-only folder.
-    let written: Result<(), String> =
-        guest.compartment.call_typed("write", &("/data/file", b"x".to_vec())).expect("an answer");
-    assert_eq!(written, Err("13".to_owned()));
+    // Writing is answered like on a read-only folder, and heard of once for each path.
+    for path in ["/data/file", "/data/file", "/data/new"] {
+        let written: Result<(), String> =
+            guest.compartment.call_typed("write", &(path, b"x".to_vec())).expect("an answer");
+        assert_eq!(written, Err("13".to_owned()));
+    }
+    let refused: Vec<_> = guest.log.events("refusal").iter().map(|event| event["line"].clone()).collect();
+    let line = |path: &str| format!("filesystem = {{ write = [{{ file = \"{path}\" }}] }}");
+    assert_eq!(refused, [line("data/file"), line("data/new")]);
     let removed = guest.compartment.call_typed::<_, Result<(), String>>("remove", &("/data/file",));
     assert_eq!(violation(removed.expect_err("nothing allows it")).1.as_deref(), Some("filesystem.write"));
     assert_eq!(std::fs::read(guest.folder.path().join("data/file")).expect("there"), b"twenty bytes of text");

@@ -26,7 +26,7 @@ use crate::scan::Observation;
 use crate::summary::Summary;
 
 /// Changes when the form of the folder changes.
-const VERSION: &str = "cofferdam-source-7";
+const VERSION: &str = "cofferdam-source-8";
 
 /// The name of a file: a digest of what decides what is in it.
 pub(crate) type Key = [u8; 32];

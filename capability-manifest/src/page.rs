@@ -142,6 +142,8 @@ pub enum SyscallAction {
     Notify,
     /// The call fails with an error that libraries expect.
     Errno,
+    /// The same, after the host has recorded that it was tried.
+    Report,
 }
 
 /// `(argument & mask) == equals`, on the low 32 bits.
@@ -332,7 +334,7 @@ impl ProcessRules {
     /// Whether every rule is one that a filter or a Landlock rule set can express.
     fn is_lowerable(&self) -> bool {
         let syscalls = self.syscalls.iter().all(|rule| {
-            (rule.action == SyscallAction::Errno) == rule.errno.is_some()
+            matches!(rule.action, SyscallAction::Errno | SyscallAction::Report) == rule.errno.is_some()
                 && rule.when.iter().all(|when| when.argument < 6 && when.equals & !when.mask == 0)
         });
         syscalls && self.landlock.iter().all(|rule| LANDLOCK_RIGHTS.contains(&rule.right.as_str()))

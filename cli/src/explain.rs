@@ -249,7 +249,8 @@ fn everything(
 ) -> String {
     let trace = resolution.trace();
     let package = project.package(subject);
-    let mut text = format!("{} {} ({})\n", package.name, package.version, project.backend(subject));
+    let version = render::version(&package.version.to_string());
+    let mut text = format!("{}{version} ({})\n", package.name, project.backend(subject));
     match project.tables(subject) {
         None => text.push_str("  undeclared: it says nothing about its capabilities\n"),
         Some(tables) => {

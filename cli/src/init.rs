@@ -8,7 +8,9 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::Loaded;
-use cofferdam::manifest::scope::{Bounded, Extent, NamePattern, NormalPath, PathPattern, PatternSet, Scope};
+use cofferdam::manifest::scope::{
+    Bounded, Extent, HostPort, NamePattern, NormalPath, PathPattern, PatternSet, Scope,
+};
 use cofferdam::manifest::{
     Backend, Capability, CrateIndex, EdgeIndex, FileId, Fix, HostCapability, Resolution, UnitIndex,
     example_scope, resolve,
@@ -462,6 +464,9 @@ fn scope_of(capability: &Capability, argument: &str) -> Option<Scope> {
         {
             let pattern = PathPattern { path: NormalPath::parse(argument).ok()?, extent: Extent::Tree };
             Some(Scope::Paths(PatternSet::new([Bounded::free(pattern)])))
+        }
+        HostCapability::NetworkConnect | HostCapability::NetworkListen => {
+            Some(Scope::Hosts(PatternSet::new([HostPort::parse(argument).ok()?])))
         }
         _ => None,
     }

@@ -63,6 +63,11 @@ pub(crate) fn plain_error(message: &str) -> String {
     Renderer::styled().render(&[Group::with_title(Level::ERROR.primary_title(printable(message)))])
 }
 
+/// A version behind a name. A crate of a manifest that is a graph by itself has none, which is 0.0.0 there.
+pub(crate) fn version(version: &str) -> String {
+    if version == "0.0.0" { String::new() } else { format!(" {version}") }
+}
+
 /// Text that comes from manifests or guests; a terminal must not obey what is in it, and a reader not be deceived by it.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_deceptive(c) && c != '\n' { '\u{fffd}' } else { c }).collect()

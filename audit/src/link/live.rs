@@ -626,6 +626,9 @@ fn keeps(capability: HostCapability, argument: &str) -> bool {
             argument.starts_with('/') && capability_manifest::scope::NormalPath::parse(argument).is_ok()
         }
         HostCapability::ProcessSpawn => !argument.is_empty(),
+        HostCapability::NetworkConnect | HostCapability::NetworkListen => {
+            capability_manifest::scope::HostPort::parse(argument).is_ok() && !argument.contains('*')
+        }
         _ => false,
     }
 }

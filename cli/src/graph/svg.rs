@@ -6,6 +6,7 @@ use cofferdam::manifest::Backend;
 
 use super::layout::{LABEL_LINE, Layout, Wire};
 use super::model::Drawing;
+use crate::render;
 
 const LEGEND_HEIGHT: f64 = 44.0;
 const LEGEND_WIDTH: f64 = 780.0;
@@ -60,7 +61,7 @@ pub(super) fn draw(drawing: &Drawing, layout: &Layout) -> String {
             group.push_str(" undeclared");
         }
         classes.insert_str(0, "box ");
-        let mut tip = format!("{} {}", node.name, node.version);
+        let mut tip = format!("{}{}", node.name, render::version(&node.version));
         for holds in &node.holds {
             let _ = write!(tip, "\nholds {holds}");
         }
@@ -91,7 +92,7 @@ pub(super) fn draw(drawing: &Drawing, layout: &Layout) -> String {
 /// The second line of a box.
 fn what(node: &super::model::Node) -> String {
     let kind = if node.root { "root" } else { node.backend.name() };
-    if node.version == "0.0.0" { kind.to_owned() } else { format!("{} {kind}", node.version) }
+    format!("{} {kind}", render::version(&node.version)).trim_start().to_owned()
 }
 
 fn edge_group(out: &mut String, drawing: &Drawing, edge: usize, wire: &Wire) {

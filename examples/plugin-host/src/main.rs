@@ -55,10 +55,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     attempt(fetch, &format!("{service}/fox"))?;
     attempt(fetch, "127.0.0.1:22/fox")?;
 
-    println!(
-        "\n(no folder is granted to `hostile`: its paths lead nowhere, and nobody is asked. `filesystem = {{ read = [\"FOLDER\"] }}` on its edge,"
-    );
-    println!("and in `[holds]`, would give it one.)");
+    println!();
     for trick in [
         "read a key",
         "read the environment",

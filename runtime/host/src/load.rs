@@ -164,6 +164,13 @@ fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The bytes of a manifest.
+#[cfg(feature = "wasm")]
+pub(crate) fn read_manifest(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let bytes = file::open_named(path).and_then(read_bounded);
+    bytes.map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
 /// Loads one `capabilities.toml`, which holds its whole graph.
 ///
 /// # Errors

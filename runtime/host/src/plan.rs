@@ -202,7 +202,7 @@ pub struct WasmImportPlan {
 pub struct SyscallPlan {
     /// The call.
     pub name: String,
-    /// `allow`, `notify`, or `errno NAME`.
+    /// `allow`, `notify`, `report NAME`, or `errno NAME`.
     pub action: String,
     /// Conditions on arguments, such as `arg2 & 0x4 == 0x0`.
     pub when: Vec<String>,
@@ -343,6 +343,7 @@ fn lower_page(plan: &mut CompartmentPlan, host: HostCapability, backend: Backend
             SyscallPlan {
                 name: rule.name.clone(),
                 action: match (&rule.action, &rule.errno) {
+                    (capability_manifest::SyscallAction::Report, Some(errno)) => format!("report {errno}"),
                     (_, Some(errno)) => format!("errno {errno}"),
                     (capability_manifest::SyscallAction::Notify, None) => "notify".to_owned(),
                     (_, None) => "allow".to_owned(),

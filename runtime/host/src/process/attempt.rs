@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use capability_manifest::scope::Extent;
 use capability_manifest::{Capability, print};
-use cofferdam_wire::notification::Notification;
+use cofferdam_wire::notification::{Listener, Notification};
 
 use super::backtrace::backtrace;
 use super::error::Violation;
@@ -18,11 +18,7 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
     let Notification { arch, number, arguments, .. } = *notification;
     let call = call_name(arch, number);
     let capability = allowed_by(arch, number, &arguments).map(Capability::host);
-    let path = path_argument(&call).and_then(|index| {
-        let text = read_text(notification.pid, arguments[index])?;
-        // Read before it was known that the process is still the one that called; checked after.
-        guest.listener.is_waiting(notification).then_some(text)
-    });
+    let path = path_of(&guest.listener, notification, &call);
     let host = path.as_deref().map(|path| on_host(path, &launch.lowered.names));
     let named = host.as_deref().map(|path| (path, extent(&call, &arguments)));
     let line = capability.as_ref().map(|capability| print::suggestion(capability, named));
@@ -40,8 +36,15 @@ pub(super) fn describe(launch: &Launch, guest: &Guest, notification: &Notificati
     }
 }
 
+/// The path that a call names, as the guest has it in its memory at that moment.
+pub(super) fn path_of(listener: &Listener, notification: &Notification, call: &str) -> Option<String> {
+    let text = read_text(notification.pid, notification.arguments[path_argument(call)?])?;
+    // Read before it was known that the process is still the one that called; checked after.
+    listener.is_waiting(notification).then_some(text)
+}
+
 /// What a guest named, as its manifest would name it: a path below one that was granted under another name is below the granted one.
-fn on_host(path: &str, names: &[(String, String)]) -> String {
+pub(super) fn on_host(path: &str, names: &[(String, String)]) -> String {
     let plain = |path: &str| path.trim_start_matches('/').trim_end_matches('/').to_owned();
     let inside = plain(path);
     if inside.split('/').any(|part| part == "..") {

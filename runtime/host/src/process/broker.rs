@@ -1,19 +1,20 @@
 //! What the host does on a guest's behalf: it makes sockets and connects them, to the granted addresses and no others, and it sets
-//! modes and times of files that the guest has open for writing.
+//! modes and times of files that the guest has open for writing. What it refuses is recorded.
 //!
 //! A guest has no network of its own. Its call of `socket` gets a socket of the host's, made here and put into the guest's table;
 //! it is good for nothing until `connect`, which the guest cannot make either: the host copies the address out of the guest's
 //! memory, compares the copy with the grant, and connects to the copy. The guest's own call never runs.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use capability_manifest::HostCapability;
-use capability_manifest::scope::{HostPattern, HostPort, PatternSet};
+use capability_manifest::scope::{Extent, HostPattern, HostPort, PatternSet};
+use capability_manifest::{Capability, HostCapability, print};
 use cofferdam_wire::notification::{Listener, Notification};
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -21,8 +22,10 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_domain};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use super::attempt::{on_host, path_of};
 use super::control::{Cause, Control};
 use super::error::FaultKind;
+use super::filter::call_name;
 use super::launch::Launch;
 use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX, REFUSALS_MAX};
 use crate::audit::{AuditEvent, AuditLog};
@@ -50,6 +53,10 @@ struct Shared {
     edge: String,
     log: AuditLog,
     granted: PatternSet<HostPort>,
+    /// The granted paths: each one's name inside, and on the host.
+    names: Vec<(String, String)>,
+    /// Where writing was refused, since a guest may try again and again.
+    read_only: Mutex<HashSet<String>>,
     /// Connections that are being made.
     running: AtomicUsize,
     /// Refusals that may still be recorded.
@@ -58,9 +65,29 @@ struct Shared {
 }
 
 impl Shared {
-    /// Records that an address was refused, before the guest hears of it. A guest of whom that cannot be recorded, or that does it without
+    fn refused_address(&self, address: SocketAddr) -> bool {
+        let line = format!("network = {{ connect = [\"{address}\"] }}");
+        self.refused(HostCapability::NetworkConnect, format!("connect to {address}"), line)
+    }
+
+    /// Of a file that the guest may only read, or of one that is not there. Each path once.
+    fn refused_to_write(&self, path: Option<&str>) -> bool {
+        let named = path.map(|path| on_host(path, &self.names));
+        let attempt =
+            named.as_ref().map_or("write to a file".to_owned(), |path| format!("write to `{path}`"));
+        let mut known = self.read_only.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.insert(attempt.clone()) {
+            return true;
+        }
+        drop(known);
+        let capability = HostCapability::FilesystemWrite;
+        let path = named.as_deref().map(|path| (path, Extent::File));
+        self.refused(capability, attempt, print::suggestion(&Capability::host(capability), path))
+    }
+
+    /// Records that something was refused, before the guest hears of it. A guest of whom that cannot be recorded, or that does it without
     /// end, is ended and hears nothing: then it is false.
-    fn refused(&self, address: SocketAddr) -> bool {
+    fn refused(&self, capability: HostCapability, attempt: String, line: String) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
             self.control.end(Cause::Limit("refusals that are recorded"));
@@ -68,9 +95,9 @@ impl Shared {
         }
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
-            capability: HostCapability::NetworkConnect.name().to_owned(),
-            attempt: format!("connect to {address}"),
-            line: format!("network = {{ connect = [\"{address}\"] }}"),
+            capability: capability.name().to_owned(),
+            attempt,
+            line,
         };
         let recorded = self.log.record(&event).is_ok();
         if !recorded {
@@ -84,9 +111,21 @@ impl Shared {
 impl Broker {
     pub(super) fn new(launch: &Launch) -> Self {
         let (edge, granted) = (launch.lowered.edge.clone(), launch.lowered.hosts.clone());
+        let (names, read_only) = (launch.lowered.names.clone(), Mutex::default());
         let (log, control) = (launch.log.clone(), Arc::clone(&launch.control));
         let (running, refusals) = (AtomicUsize::new(0), AtomicU64::new(REFUSALS_MAX));
-        Self { shared: Arc::new(Shared { edge, log, granted, running, refusals, control }) }
+        let shared = Shared { edge, log, granted, names, read_only, running, refusals, control };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Records that writing was tried where nothing may be written, and answers with the error. There is no other call yet that pages have
+    /// reported.
+    pub(super) fn report(&self, listener: &Listener, notification: &Notification, error: Errno) {
+        let path = path_of(listener, notification, &call_name(notification.arch, notification.number));
+        if self.shared.refused_to_write(path.as_deref()) {
+            // The caller may be gone, and then nobody waits for the answer.
+            let _ = listener.refuse(notification, error);
+        }
     }
 
     /// Sees to one call. Never waits: what takes time is done on a thread of its own, at most [`CONNECTS_MAX`] at a time.
@@ -112,7 +151,7 @@ impl Broker {
                     std::thread::Builder::new().name("cofferdam-connect".to_owned()).spawn(move || {
                         let _ = match connect(&listener, &notification, &shared.granted) {
                             Ok(None) => listener.succeed(&notification),
-                            Ok(Some(address)) if shared.refused(address) => {
+                            Ok(Some(address)) if shared.refused_address(address) => {
                                 listener.refuse(&notification, Errno::ACCESS)
                             }
                             Ok(Some(_)) => Ok(()),

@@ -160,6 +160,9 @@ fn notified(launch: &Launch, guest: &mut Guest) {
             launch.control.end(Cause::Violation(Box::new(violation)));
         }
         Decision::Notify => guest.broker.answer(&guest.listener, notification),
+        Decision::Report(error) => {
+            guest.broker.report(&guest.listener, &notification, Errno::from_raw_os_error(error.into()));
+        }
         // The kernel answers these itself; one that comes here anyway is answered the same way, or fails.
         Decision::Errno(error) | Decision::ErrnoByHost(error) => {
             let _ = guest.listener.refuse(&notification, Errno::from_raw_os_error(error.into()));

@@ -75,8 +75,7 @@ pub(super) struct HostManifest {
 
 impl HostManifest {
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
-        let failed = |source| LoadError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(failed)?;
+        let bytes = crate::load::read_manifest(path)?;
         let mut manifest =
             Self { path: path.to_owned(), bytes, pins: HashMap::new(), others: HashSet::new() };
         let mut reading = Reading::default();

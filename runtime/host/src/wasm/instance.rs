@@ -16,7 +16,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::clock::Coarse;
 use super::error::StartError;
-use super::files::{FilePolicy, FolderRule, Quota};
+use super::files::{FilePolicy, FolderRule, MemberFiles, Quota};
 use super::limits::{EPOCH_TICK, HANDLES_DEFAULT, Limiter, MEMORY_BYTES_DEFAULT, OUTPUT_BYTES_DEFAULT};
 use super::member::Member;
 use super::names::NetworkPolicy;
@@ -123,7 +123,8 @@ impl Prepared {
         for (member, settled) in members.iter().zip(&settled.members) {
             let opened = open(member, settled, folder)?;
             reaches.push(opened.reach);
-            rules.push(opened.rules);
+            let has_root = settled.plan.mounts.iter().any(begins_every_path);
+            rules.push(MemberFiles { rules: opened.rules, has_root, standing: Arc::clone(&member.standing) });
             output.extend(opened.output);
         }
         let limits = &settled.plan().limits;
@@ -241,7 +242,19 @@ fn open_mount(
     let (_held, host) = links::hold(&host).map_err(&failed)?;
     builder.preopened_dir(&host, &at, perms).map_err(|error| failed(format!("{error:#}")))?;
     let quota = writes.then(|| quota_of(plan, mount, quotas)).flatten();
-    Ok(FolderRule { only, quota })
+    let host = match &only {
+        None => Some(mount.host.clone()),
+        Some(_) if begins_every_path(mount) => None,
+        Some(_) => Some(mount.host.rsplit_once('/').map_or(".", |(folder, _)| folder).to_owned()),
+    };
+    Ok(FolderRule { host, writes, outside: false, only, quota })
+}
+
+/// Whether a guest's library takes every path for one below the folder that a mount opens: it strips these beginnings.
+fn begins_every_path(mount: &MountPlan) -> bool {
+    let folder =
+        if mount.file { mount.at.rsplit_once('/').map_or("", |(folder, _)| folder) } else { &mount.at };
+    folder.split('/').all(|part| matches!(part, "" | "."))
 }
 
 /// The quota of a mounted path: the most generous of those that cover it, none when one of them has no bound.

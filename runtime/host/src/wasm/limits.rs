@@ -29,6 +29,9 @@ pub const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 /// Refusals of a compartment that are recorded in the audit log; its calls fail from the next one on.
 pub const DENIALS_MAX: u64 = 10_000;
 
+/// Of a path that a guest was refused, bytes in a report.
+pub(super) const REPORTED_PATH_BYTES_MAX: usize = 1 << 10;
+
 /// Refusals that are kept for the host until it takes them; all are in the audit log.
 pub const REFUSALS_KEPT_MAX: usize = 64;
 

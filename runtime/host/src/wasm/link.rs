@@ -5,7 +5,6 @@ use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, ResourceTable};
 use wasmtime_wasi::cli::WasiCli;
 use wasmtime_wasi::clocks::WasiClocks;
-use wasmtime_wasi::filesystem::WasiFilesystem;
 use wasmtime_wasi::p2::bindings;
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::sockets::WasiSockets;
@@ -229,7 +228,7 @@ fn add(
             filesystem::types::add_to_linker_instance::<S, files::Guarded>(l, place.guarded_files)?;
         }
         "wasi:filesystem/types" => {
-            sync::filesystem::types::add_to_linker_instance::<S, WasiFilesystem>(l, place.filesystem)?;
+            sync::filesystem::types::add_to_linker_instance::<S, files::Guarded>(l, place.guarded_files)?;
         }
         "wasi:random/random" => random::random::add_to_linker_instance::<S, WasiRandom>(l, place.random)?,
         "wasi:random/insecure" => random::insecure::add_to_linker_instance::<S, WasiRandom>(l, place.random)?,

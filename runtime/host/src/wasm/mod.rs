@@ -32,6 +32,7 @@ mod limits;
 mod link;
 mod member;
 mod names;
+mod outside;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 mod outward;
 mod passing;

@@ -3,7 +3,6 @@
 
 use wasmtime_wasi::cli::WasiCliCtxView;
 use wasmtime_wasi::clocks::WasiClocksCtxView;
-use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::random::WasiRandomCtx;
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
 
@@ -17,7 +16,6 @@ use super::state::State;
 pub(super) struct Place {
     pub(super) cli: for<'a> fn(&'a mut State) -> WasiCliCtxView<'a>,
     pub(super) clocks: for<'a> fn(&'a mut State) -> WasiClocksCtxView<'a>,
-    pub(super) filesystem: for<'a> fn(&'a mut State) -> WasiFilesystemCtxView<'a>,
     pub(super) guarded_files: for<'a> fn(&'a mut State) -> GuardedFiles<'a>,
     pub(super) guarded_names: for<'a> fn(&'a mut State) -> GuardedNames<'a>,
     pub(super) random: for<'a> fn(&'a mut State) -> &'a mut WasiRandomCtx,
@@ -35,10 +33,6 @@ const fn place<const N: usize>() -> Place {
         clocks: |state| {
             let (ctx, table) = state.parts(N);
             WasiClocksCtxView { ctx: ctx.clocks(), table }
-        },
-        filesystem: |state| {
-            let (ctx, table) = state.parts(N);
-            WasiFilesystemCtxView { ctx: ctx.filesystem(), table }
         },
         guarded_files: |state| state.guarded_files(N),
         guarded_names: |state| state.guarded_names(N),

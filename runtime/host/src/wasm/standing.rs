@@ -1,5 +1,6 @@
 //! Where a compartment stands with its host while it runs: whether its grants still hold, and what it was refused so far.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +40,8 @@ pub(super) struct Standing {
     left: AtomicU64,
     unwritten: AtomicBool,
     recent: Mutex<Vec<Refusal>>,
+    /// What was refused at a path, since a guest may look there again and again.
+    at_paths: Mutex<HashSet<String>>,
 }
 
 impl Standing {
@@ -53,7 +56,8 @@ impl Standing {
 
     fn sharing(edge: String, log: AuditLog, epoch: Arc<AtomicU64>) -> Self {
         let left = AtomicU64::new(DENIALS_MAX);
-        Self { edge, log, epoch, left, unwritten: AtomicBool::new(false), recent: Mutex::default() }
+        let unwritten = AtomicBool::new(false);
+        Self { edge, log, epoch, left, unwritten, recent: Mutex::default(), at_paths: Mutex::default() }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -67,12 +71,26 @@ impl Standing {
 
     /// Records a refusal that the guest sees as an ordinary error. `scope` is what would have allowed it.
     pub(super) fn refused(&self, capability: HostCapability, attempt: String, scope: &Scope) {
+        let capability = Capability::host(capability);
+        let line = print::clause(&capability, scope);
+        self.record(capability, attempt, line);
+    }
+
+    /// Records a refusal at a path, the first time. A guest that looks for a file at each call is not one that refusals should end.
+    pub(super) fn refused_at_path(&self, capability: HostCapability, attempt: String, line: String) {
+        let mut known = self.at_paths.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more are kept than are recorded.
+        if self.left.load(Ordering::Acquire) > 0 && known.insert(attempt.clone()) {
+            drop(known);
+            self.record(Capability::host(capability), attempt, line);
+        }
+    }
+
+    fn record(&self, capability: Capability, attempt: String, line: String) {
         let one_less = |left: u64| left.checked_sub(1);
         if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
             return;
         }
-        let capability = Capability::host(capability);
-        let line = print::clause(&capability, scope);
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
             line: line.clone(),

@@ -52,7 +52,7 @@ impl Decision {
     pub(super) fn for_the_kernel(self) -> u32 {
         match self {
             Self::Allow => ALLOW,
-            Self::Notify | Self::ErrnoByHost(_) | Self::Violation => NOTIFY,
+            Self::Notify | Self::Report(_) | Self::ErrnoByHost(_) | Self::Violation => NOTIFY,
             Self::Errno(number) => ERRNO | u32::from(number),
         }
     }

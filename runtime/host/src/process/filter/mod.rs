@@ -40,6 +40,8 @@ pub(super) enum Decision {
     Allow,
     /// The host does it, or not.
     Notify,
+    /// It fails with this error, after the host has recorded it.
+    Report(u16),
     /// It fails with this error.
     Errno(u16),
     /// The same, said by the host: the launcher's own last call has the same number and must get through.
@@ -146,6 +148,7 @@ impl Rules {
             None if rule.action == "allow" => Decision::Allow,
             None if rule.action == "notify" => Decision::Notify,
             Some(("errno", name)) => Decision::Errno(error_number(&rule.name, name)?),
+            Some(("report", name)) => Decision::Report(error_number(&rule.name, name)?),
             _ => return Err(wrong(&rule.action)),
         };
         let condition = |text: &String| condition(text).ok_or_else(|| wrong(text));
@@ -237,7 +240,8 @@ fn alone(capability: HostCapability) -> Option<&'static (PageSeverity, Rules)> {
     let read = || {
         let page = CapabilityPage::load(capability).ok()?;
         let mut rules = Rules::default();
-        for rule in page.process?.syscalls.into_iter().filter(|rule| rule.action != SyscallAction::Errno) {
+        let gives = |action| matches!(action, SyscallAction::Allow | SyscallAction::Notify);
+        for rule in page.process?.syscalls.into_iter().filter(|rule| gives(rule.action)) {
             rules.add(&rule.name, Decision::Allow, rule.when).ok()?;
         }
         Some((page.severity, rules))
@@ -284,6 +288,7 @@ mod tests {
                 let planned = SyscallPlan {
                     name: rule.name,
                     action: match (rule.action, rule.errno) {
+                        (SyscallAction::Report, Some(errno)) => format!("report {errno}"),
                         (_, Some(errno)) => format!("errno {errno}"),
                         (SyscallAction::Notify, None) => "notify".to_owned(),
                         (_, None) => "allow".to_owned(),
