@@ -690,7 +690,7 @@ mod tests {
     fn what_nobody_wants_of_a_body_is_passed_over() {
         let (_memory, mut writer, mut reader) = ends(0);
         for taken in [0, 1, 8, 4095, 20_000, 20_001] {
-            writer.write(b"a header", &[&[7; 20_001]], Wait::default()).expect("room");
+            writer.write(b"a header", &[&vec![7; 20_001]], Wait::default()).expect("room");
             writer.write(b"the next", &[], Wait::default()).expect("room");
             let mut out = Vec::new();
             reader.read(8, &mut out, Wait::default()).expect("there");
