@@ -3,7 +3,9 @@
 //! Follows each target's first file through its modules, `#[path]` and `include!`. Reads nothing outside the package, or for
 //! a member of the workspace, outside the workspace.
 
+mod bodies;
 mod conditions;
+mod macros;
 mod observe;
 mod text;
 pub(crate) mod tokens;
