@@ -421,9 +421,19 @@ fn open(guest: &mut Guest, path: &str, create: bool, write: bool) -> u32 {
 }
 
 #[test]
-fn without_a_grant_there_is_no_folder() {
-    let (guest, _) = try_start(OPENS, "", "", folder());
-    assert_eq!(open(&mut guest.expect("starts"), "file", false, false), 1000);
+fn without_a_grant_there_is_a_folder_that_leads_nowhere() {
+    let folder = folder();
+    let outside = std::fs::read_dir(&folder).expect("readable").count();
+    let (guest, _) = try_start(OPENS, "", "", folder);
+    let mut guest = guest.expect("starts");
+    for path in ["file", "/etc/passwd", "../secret", "etc", "dev/null"] {
+        assert_eq!(open(&mut guest, path, false, false), NO_ENTRY, "{path}");
+        assert_eq!(open(&mut guest, path, true, true), NO_ENTRY, "{path}");
+    }
+    for path in [".", "/", "./."] {
+        assert_eq!(open(&mut guest, path, false, false), NOT_PERMITTED, "{path}");
+    }
+    assert_eq!(std::fs::read_dir(guest.folder.path()).expect("readable").count(), outside);
 }
 
 #[test]

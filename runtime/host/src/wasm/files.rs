@@ -213,26 +213,26 @@ impl<'a> GuardedFiles<'a> {
     /// The name on the host; refused when the folder leads nowhere, or stands for one file, and this is not its name.
     fn named(&self, fd: &Fd, path: String, deed: Deed) -> FsResult<String> {
         match self.rule(fd) {
-            Some(FolderRule { outside: false, only: None, .. }) | None => return Ok(path),
+            Some(FolderRule { outside: false, only: None, .. }) | None => Ok(path),
             Some(FolderRule { outside: false, only: Some((inside, host)), .. })
                 if path.strip_prefix("./").unwrap_or(&path) == inside =>
             {
-                return Ok(host.clone());
+                Ok(host.clone())
             }
-            Some(_) => {}
+            Some(rule) => Err(self.denied(fd, rule, &path, deed)),
         }
-        self.refused(fd.rep(), &path, deed);
-        Err(types::ErrorCode::NotPermitted.into())
+    }
+
+    fn denied(&self, fd: &Fd, rule: &FolderRule, path: &str, deed: Deed) -> FsError {
+        self.refused(fd.rep(), path, deed);
+        if rule.outside { outside::denied(path) } else { types::ErrorCode::NotPermitted.into() }
     }
 
     /// Refused when the folder leads nowhere, or stands for one file.
     fn whole(&self, fd: &Fd, path: &str, deed: Deed) -> FsResult<()> {
         match self.rule(fd) {
             Some(FolderRule { outside: false, only: None, .. }) | None => Ok(()),
-            Some(_) => {
-                self.refused(fd.rep(), path, deed);
-                Err(types::ErrorCode::NotPermitted.into())
-            }
+            Some(rule) => Err(self.denied(fd, rule, path, deed)),
         }
     }
 

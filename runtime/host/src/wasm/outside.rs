@@ -75,12 +75,18 @@ impl GuardedFiles<'_> {
             return Err(ErrorCode::BadDescriptor.into());
         }
         self.refused(fd.rep(), path, deed);
-        Err(ErrorCode::NotPermitted.into())
+        Err(denied(path))
     }
 
     fn known<T>(&self, fd: &Fd, value: T) -> FsResult<T> {
         if self.is_outside(fd) { Ok(value) } else { Err(ErrorCode::BadDescriptor.into()) }
     }
+}
+
+/// What is not granted is not there, as in a process: many programs do without a file that is missing, and few without one that is
+/// forbidden. The folder itself is there.
+pub(super) fn denied(path: &str) -> FsError {
+    if is_root(path) { ErrorCode::NotPermitted.into() } else { ErrorCode::NoEntry.into() }
 }
 
 fn no_file<T>() -> FsResult<T> {
