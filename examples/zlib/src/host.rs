@@ -13,11 +13,22 @@ use cofferdam::process::{ProcessCompartment, ProcessHost};
 use cofferdam::{AuditLog, load_file_ambient, plan};
 use cofferdam_example_zlib::compress;
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> ExitCode {
     // This program is its own launcher: nothing else has to be built or found.
     if let Some(code) = cofferdam::process::run_as_launcher() {
-        return Ok(code);
+        return code;
     }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error is all that is left to say it with.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let ambient = ambient_authority();
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let guest = arguments.next().ok_or("usage: zlib GUEST FILE...")?;
@@ -54,5 +65,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             )?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -29,7 +29,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 fn bounded(opened: io::Result<File>, path: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    opened.and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    let mut read = |file: File| {
+        // What is no ordinary file says 0, and memory is taken as it comes.
+        let size = file.metadata()?.len().min(bytes_max);
+        bytes.reserve_exact(usize::try_from(size).unwrap_or(0) + 1);
+        file.take(bytes_max + 1).read_to_end(&mut bytes)
+    };
+    opened.and_then(&mut read).map_err(failed)?;
     if bytes.len() as u64 > bytes_max {
         return Err(failed(io::Error::other(format!("larger than {bytes_max} bytes"))));
     }

@@ -24,7 +24,7 @@ use crate::hot::{Found, Hot};
 use crate::plan::CompartmentPlan;
 use crate::wasm::{
     CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio,
-    WasmHost, digest, event_of,
+    WasmHost, event_of,
 };
 
 /// How often a caller that waits for a guest looks whether it was cancelled.
@@ -74,7 +74,6 @@ struct Shared {
 struct State {
     plan: CompartmentPlan,
     program: Arc<Program>,
-    digest: String,
     /// Raised when guests of before are not to be used again.
     version: u64,
     /// What further guests are made from, with one restart policy for all; none after the plan has changed.
@@ -190,7 +189,6 @@ impl ProcessEdge {
         if instances > 1 && plan.limits.cpu_time.is_some() {
             return Err(cannot("`cpu-time` of several guests together".to_owned()).into());
         }
-        let digest = digest(&program);
         let program = Arc::new(load(&plan, &program)?);
         let first = ProcessCompartment::start_program(host, &plan, &program, &folder, log, options)?;
         let imports = connect(&edge, first.imports(), &edges, &provided)?;
@@ -214,7 +212,6 @@ impl ProcessEdge {
             state: Mutex::new(State {
                 plan,
                 program,
-                digest,
                 version: 0,
                 template: Some(first.template()),
                 idle: vec![Box::new(first)],
@@ -272,7 +269,8 @@ impl ProcessEdge {
 
     /// SHA-256 of the program that new calls go to.
     pub(crate) fn digest(&self) -> String {
-        self.lock().digest.clone()
+        let program = Arc::clone(&self.lock().program);
+        program.digest()
     }
 
     /// What guests wrote to their granted streams since the last time.
@@ -762,8 +760,8 @@ impl ProcessEdge {
 
     /// Puts another program in the place of the one that runs. Calls that run finish on the old one.
     pub(crate) fn replace(&self, program: &[u8]) -> Result<(), StartError> {
-        let digest = digest(program);
         let mut program = Arc::new(load(&self.lock().plan, program)?);
+        let digest = program.digest();
         loop {
             let state = self.lock();
             let (plan, version) = (state.plan.clone(), state.version);
@@ -794,7 +792,6 @@ impl ProcessEdge {
             }
             std::mem::swap(&mut state.program, &mut program);
             state.template = Some(first.template());
-            state.digest.clone_from(&digest);
             self.cool(&mut state);
             let old = std::mem::replace(&mut state.idle, vec![Box::new(first)]);
             self.wake(&state);

@@ -7,7 +7,6 @@ pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Largest memory for a result, or for arguments, that is kept for the next call, bytes: as much as a guest keeps. What is not kept costs
 /// more than its copies, because the allocator gives it back to the kernel and each page comes again as a fault.
-#[cfg(feature = "wasm")]
 pub(super) const BUFFER_BYTES_MAX: usize = 2 << 20;
 
 /// Longest start: from the launcher's first instruction to the guest's first words.

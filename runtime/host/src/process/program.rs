@@ -21,6 +21,9 @@ pub(super) struct Program {
     pub(super) length: u64,
     /// What backtraces need of it, read when the first is wanted.
     symbols: OnceLock<Option<Symbols>>,
+    /// SHA-256, lowercase hexadecimal, computed when it is first wanted: of some megabytes it is a good part of a start.
+    #[cfg(feature = "wasm")]
+    digest: OnceLock<String>,
 }
 
 /// Programs that were read before. A file that was changed since is another.
@@ -66,14 +69,26 @@ impl Program {
     /// Its tables, if it has any and is not too large.
     pub(super) fn symbols(&self) -> Option<&Symbols> {
         let read = || {
-            let length = usize::try_from(self.length).ok()?;
-            let mut bytes = vec![0; (self.length <= UNWOUND_PROGRAM_BYTES_MAX).then_some(length)?];
-            let file = File::from(self.memory.try_clone().ok()?);
-            // At a place of its own: the descriptor's is shared with the guest's start.
-            file.read_exact_at(&mut bytes, 0).ok()?;
-            Symbols::read(&bytes)
+            (self.length <= UNWOUND_PROGRAM_BYTES_MAX).then_some(())?;
+            Symbols::read(&self.bytes().ok()?)
         };
         self.symbols.get_or_init(read).as_ref()
+    }
+
+    /// SHA-256 of it, lowercase hexadecimal.
+    #[cfg(feature = "wasm")]
+    pub(super) fn digest(&self) -> String {
+        let read =
+            || self.bytes().map_or_else(|error| error.to_string(), |bytes| crate::wasm::digest(&bytes));
+        self.digest.get_or_init(read).clone()
+    }
+
+    fn bytes(&self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.length).map_err(std::io::Error::other)?];
+        let file = File::from(self.memory.try_clone()?);
+        // At a place of its own: the descriptor's is shared with the guest's start.
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
     }
 
     /// Copies bytes.
@@ -83,7 +98,13 @@ impl Program {
         }
         is_static(bytes)?;
         let memory = seal(bytes).map_err(|error| error.to_string())?;
-        Ok(Self { memory, length: bytes.len() as u64, symbols: OnceLock::new() })
+        Ok(Self {
+            memory,
+            length: bytes.len() as u64,
+            symbols: OnceLock::new(),
+            #[cfg(feature = "wasm")]
+            digest: OnceLock::new(),
+        })
     }
 }
 

@@ -137,8 +137,9 @@ impl CodeCache {
     /// The code of that name, if it is there and whole.
     fn read(&self, name: &str) -> Option<Verified> {
         let path = self.path(name);
-        let mut bytes = Vec::new();
         let file = File::open(&path).ok()?;
+        let size = file.metadata().ok()?.len().min(CODE_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).ok()? + 1);
         file.take(CODE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
         let (seal, code) = bytes.split_at_checked(SEAL_BYTES)?;
         // Compared in constant time.

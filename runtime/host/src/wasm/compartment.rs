@@ -7,31 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
-use capability_manifest::scope::{Scope, Stream};
-use capability_manifest::{Backend, Capability, HostCapability, Link};
-use tracing::Instrument as _;
-use wasmtime::Trap;
+use capability_manifest::{Capability, Link};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, Type, Val};
+use wasmtime::component::{Type, Val};
 
-use super::entry::{Dropping, Entry, Untyped};
+use super::entry::Untyped;
 use super::error::{CallError, StartError};
-use super::failure::{CalleeFailed, Failure, LimitHit};
 use super::host::WasmHost;
-use super::instance::{Prepared, Running, Settled, SettledMember, environment};
-use super::limits::{
-    CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, EPOCH_TICK, NATIVE_STACK_BYTES,
-    WASM_STACK_BYTES_MAX,
-};
-use super::link::{Linking, link};
+use super::instance::{Settled, environment};
+use super::limits::{CALL_DEADLINE_DEFAULT, CALLS_IN_FLIGHT_DEFAULT, EPOCH_TICK};
 use super::member::{Member, MemberStart, within_the_unit};
-use super::pool::{NotTaken, Pool, Seat, Taken};
-use super::standing::{Objection, Refusal};
-use super::state::State;
+use super::pool::Pool;
+use super::settle::{enforceable, may_wait, relink, settle};
+use super::standing::Refusal;
 use super::stream::{Input, Output};
 use super::ticker::Busy;
-use super::unit::{self, Imports, Piece};
-use super::{cache, forward, signature};
+use super::{forward, signature};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::client::{Cancellation, Key};
 use crate::plan::CompartmentPlan;
@@ -66,39 +57,39 @@ impl Default for CompartmentOptions {
 
 /// A component with exactly what its edge grants. Clones are of the same compartment; `Send` and `Sync`.
 #[derive(Clone)]
-pub struct WasmCompartment(Arc<Inner>);
+pub struct WasmCompartment(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     id: u64,
-    edge: String,
-    host: WasmHost,
-    folder: PathBuf,
+    pub(super) edge: String,
+    pub(super) host: WasmHost,
+    pub(super) folder: PathBuf,
     /// Itself, and of a unit, every other member.
-    members: Vec<Member>,
-    waits: bool,
+    pub(super) members: Vec<Member>,
+    pub(super) waits: bool,
     /// Somebody needs to know when a call ends by the clock: a guest that waits, or a limit on time in all.
-    timed: bool,
+    pub(super) timed: bool,
     settled: RwLock<Arc<Settled>>,
     /// The version that is settled, for calls that only ask whether it is still theirs.
-    version: AtomicU64,
+    pub(super) version: AtomicU64,
     functions: RwLock<Vec<(TypeId, Key)>>,
     /// What other compartments call, with its types.
     passing: RwLock<Vec<(String, ComponentFunc)>>,
-    pool: Arc<Pool>,
-    closed: AtomicBool,
-    log: AuditLog,
+    pub(super) pool: Arc<Pool>,
+    pub(super) closed: AtomicBool,
+    pub(super) log: AuditLog,
     /// Limits are those of the start: a revocation or another component does not change them.
-    call_deadline: Duration,
-    callers_max: u64,
+    pub(super) call_deadline: Duration,
+    pub(super) callers_max: u64,
     /// Nanoseconds; `u64::MAX` for no limit.
-    cpu_left: AtomicU64,
+    pub(super) cpu_left: AtomicU64,
     /// Calls that got no instance, or one that is gone.
-    calls: AtomicU64,
+    pub(super) calls: AtomicU64,
     /// Calls of the instances that are there.
-    tallies: Mutex<Vec<Arc<AtomicU64>>>,
-    failures: AtomicU64,
+    pub(super) tallies: Mutex<Vec<Arc<AtomicU64>>>,
+    pub(super) failures: AtomicU64,
     /// Most bytes of memory that any instance has had.
-    memory_peak: AtomicU64,
+    pub(super) memory_peak: AtomicU64,
 }
 
 impl Busy for Pool {
@@ -404,394 +395,6 @@ impl WasmCompartment {
         Ok(passing.len() - 1)
     }
 
-    /// Enters for another compartment, from a thread that may wait.
-    pub(super) fn enter_around<E: Entry>(&self, entry: E, around: Around) -> Result<E::Output, CallError> {
-        let entered = if self.0.waits {
-            self.0.host.runtime().block_on(self.enter_async(entry, None, around))
-        } else {
-            self.enter(entry, None, around)
-        };
-        Ok(entered?.0)
-    }
-
-    /// Enters from a thread of the host program.
-    pub(super) fn enter_from_host<E: Entry>(
-        &self,
-        entry: E,
-        pinned: Option<u64>,
-        cancellation: Option<&Cancellation>,
-    ) -> Result<(E::Output, u64), CallError> {
-        let around = Around { cancellation: cancellation.cloned(), ..Around::default() };
-        // A guest that waits would keep the whole executor waiting, or find that it may not.
-        if tokio::runtime::Handle::try_current().is_ok() && !super::threads::may_block() {
-            let message = "a call blocks, and this thread is one of an asynchronous runtime; use the crate's \
-                           feature `async`, or a thread of your own";
-            return Err(CallError::Usage { edge: self.0.edge.clone(), message: message.to_owned() });
-        }
-        if self.0.waits {
-            self.0.host.runtime().block_on(self.enter_async(entry, pinned, around))
-        } else {
-            self.enter(entry, pinned, around)
-        }
-    }
-
-    /// Enters where nothing in the compartment's tree can wait, on the caller's stack, or on a piece of the heap where that
-    /// is too short.
-    pub(super) fn enter<E: Entry>(
-        &self,
-        entry: E,
-        pinned: Option<u64>,
-        around: Around,
-    ) -> Result<(E::Output, u64), CallError> {
-        let need = WASM_STACK_BYTES_MAX + NATIVE_STACK_BYTES;
-        stacker::maybe_grow(need, 2 * need, || {
-            let _entered = self.span(entry.name()).entered();
-            let (depth, cancellation) = (around.depth, around.cancellation.clone());
-            let (mut seat, call) = self.admit(pinned, around)?;
-            if seat.running().is_none() {
-                self.make(&mut seat, &call, depth)?;
-            }
-            let running = seat.running().expect("it was taken or made");
-            running.begin(self.0.host.ticker(), call.end, call.until, depth, cancellation);
-            let outcome = entry.run(running);
-            self.leave(seat, outcome, &call)
-        })
-    }
-
-    /// Enters where something can wait. The future must run inside the host's own runtime.
-    pub(super) async fn enter_async<E: Entry>(
-        &self,
-        entry: E,
-        pinned: Option<u64>,
-        around: Around,
-    ) -> Result<(E::Output, u64), CallError> {
-        let span = self.span(entry.name());
-        self.run_async(entry, pinned, around).instrument(span).await
-    }
-
-    /// One call, as those see it who trace the program.
-    fn span(&self, function: &str) -> tracing::Span {
-        tracing::debug_span!("cofferdam.call", edge = %self.0.edge, function)
-    }
-
-    async fn run_async<E: Entry>(
-        &self,
-        entry: E,
-        pinned: Option<u64>,
-        around: Around,
-    ) -> Result<(E::Output, u64), CallError> {
-        let (depth, cancellation) = (around.depth, around.cancellation.clone());
-        let (mut seat, call) = self.admit(pinned, around)?;
-        if seat.running().is_none() {
-            self.make_async(&mut seat, &call, depth).await?;
-        }
-        let running = seat.running().expect("it was taken or made");
-        running.begin(self.0.host.ticker(), call.end, call.until, depth, cancellation.clone());
-        let left = call.left();
-        let run = tokio::time::timeout(left, entry.run_async(running));
-        let outcome = tokio::select! {
-            biased;
-            outcome = run => outcome.unwrap_or_else(|_| Err(Trap::Interrupt.into())),
-            () = cancelled(cancellation.as_ref()) => Err(Trap::Interrupt.into()),
-        };
-        self.leave(seat, outcome, &call)
-    }
-
-    /// Runs something on an instance that was taken already.
-    pub(super) fn run_on(&self, running: Box<Running>, entry: Dropping) -> Result<(), CallError> {
-        let deadline = self.own_deadline();
-        let (until, end) = (Instant::now().checked_add(deadline), self.end_of(deadline));
-        let call = Call { deadline, until, end, began: None, cancellation: None };
-        self.0.host.ticker().begun();
-        let mut seat = Seat::new(&self.0.pool, Taken::Ready(running));
-        let running = seat.running().expect("it was taken");
-        running.begin(self.0.host.ticker(), end, until, 0, None);
-        let outcome = if self.0.waits {
-            if tokio::runtime::Handle::try_current().is_ok() {
-                // Its destructor could wait, and this thread may not: the instance goes, and the resource with it.
-                Err(wasmtime::Error::msg("a handle was dropped where nothing may wait"))
-            } else {
-                let run = async { tokio::time::timeout(deadline, entry.run_async(running)).await };
-                self.0.host.runtime().block_on(run).unwrap_or_else(|_| Err(Trap::Interrupt.into()))
-            }
-        } else {
-            entry.run(running)
-        };
-        self.leave(seat, outcome, &call).map(|_| ())
-    }
-
-    /// The shorter of the call's deadline and what is left of the compartment's time.
-    fn own_deadline(&self) -> Duration {
-        self.0.call_deadline.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
-    }
-
-    /// Lets a caller in, as far as the limits allow, and counts it either way.
-    fn admit(&self, pinned: Option<u64>, around: Around) -> Result<(Seat<'_>, Call), CallError> {
-        let mut admitted = self.let_in(pinned, around);
-        match admitted.as_mut().ok().and_then(|(seat, _)| seat.running()) {
-            Some(running) => running.count(),
-            None => {
-                self.0.calls.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        admitted
-    }
-
-    fn let_in(&self, pinned: Option<u64>, around: Around) -> Result<(Seat<'_>, Call), CallError> {
-        let inner = &*self.0;
-        let edge = || inner.edge.clone();
-        if inner.closed.load(Ordering::Acquire) {
-            return Err(self.failed(Failure::Error(CallError::Revoked { edge: edge(), what: "the edge" })));
-        }
-        if around.depth > CALL_DEPTH_MAX {
-            return Err(self.failed(Failure::Error(CallError::Limit { edge: edge(), what: "nested calls" })));
-        }
-        let mut deadline = self.own_deadline();
-        let began = inner.timed.then(Instant::now);
-        if let (Some(until), Some(began)) = (around.until, began) {
-            deadline = deadline.min(until.saturating_duration_since(began));
-        } else if let Some(until) = around.until {
-            deadline = deadline.min(until.saturating_duration_since(Instant::now()));
-        } else if let Some(end) = around.epoch {
-            deadline = deadline.min(in_ticks(end.saturating_sub(inner.host.ticker().epoch())));
-        }
-        let late = || CallError::Deadline { edge: edge(), deadline };
-        if deadline.is_zero() {
-            return Err(self.failed(Failure::Error(late())));
-        }
-        // Waiting for an instance, and for one to be made, are part of it.
-        let end = self.end_of(deadline).min(around.epoch.unwrap_or(u64::MAX));
-        let instances = inner.members[0].options.instances.max(1);
-        let cancellation = around.cancellation;
-        let taken =
-            match inner.pool.take(instances, inner.callers_max, pinned, deadline, cancellation.as_ref()) {
-                Ok(taken) => Seat::new(&inner.pool, taken),
-                Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
-                Err(NotTaken::TooManyCallers) => {
-                    let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
-                    return Err(self.failed(Failure::Error(limit)));
-                }
-                Err(NotTaken::Gone) => return Err(CallError::StaleHandle { edge: edge() }),
-                Err(NotTaken::Cancelled) => {
-                    return Err(self.failed(Failure::Error(CallError::Cancelled { edge: edge() })));
-                }
-            };
-        inner.host.ticker().begun();
-        let until = began.and_then(|began| began.checked_add(deadline));
-        Ok((taken, Call { deadline, until, end, began, cancellation }))
-    }
-
-    /// The epoch at which such a time from now is over.
-    fn end_of(&self, deadline: Duration) -> u64 {
-        self.0.host.ticker().epoch().saturating_add(super::instance::ticks(deadline))
-    }
-
-    /// A store with what the grants allow, for an instance to come.
-    ///
-    /// `born` is how often something had been revoked before the grants were looked at: what is revoked later, the store does not have.
-    fn store(&self, settled: &Settled, born: u64) -> Result<Prepared, StartError> {
-        Prepared::new(settled, &self.0.folder, &self.0.members, born)
-    }
-
-    fn prepared(&self, call: &Call, depth: usize) -> Result<(Prepared, Arc<Settled>), CallError> {
-        let born = self.0.members[0].standing.epoch();
-        let settled = self.settled();
-        let store = self.store(&settled, born);
-        // An edge that was taken back meanwhile gives nothing any more.
-        if self.0.closed.load(Ordering::Acquire) {
-            let (edge, what) = (self.0.edge.clone(), "the edge");
-            return Err(self.failed(Failure::Error(CallError::Revoked { edge, what })));
-        }
-        match store {
-            Ok(mut prepared) => {
-                let left = call.end.saturating_sub(self.0.host.ticker().epoch());
-                prepared.store.set_epoch_deadline(left);
-                let state = prepared.store.data_mut();
-                state.deadline = call.until;
-                state.epoch = call.end;
-                state.depth = depth;
-                state.cancellation.clone_from(&call.cancellation);
-                Ok((prepared, settled))
-            }
-            Err(error) => Err(self.failed(Failure::Error(CallError::Start(Box::new(error))))),
-        }
-    }
-
-    fn make(&self, seat: &mut Seat<'_>, call: &Call, depth: usize) -> Result<(), CallError> {
-        let (mut prepared, settled) = self.prepared(call, depth)?;
-        let instance = settled.pre.instantiate(&mut prepared.store);
-        self.keep(seat, prepared, instance, settled, call)
-    }
-
-    async fn make_async(&self, seat: &mut Seat<'_>, call: &Call, depth: usize) -> Result<(), CallError> {
-        let (mut prepared, settled) = self.prepared(call, depth)?;
-        let making = settled.pre.instantiate_async(&mut prepared.store);
-        let instance = match tokio::time::timeout(call.left(), making).await {
-            Ok(instance) => instance,
-            Err(_) => Err(Trap::Interrupt.into()),
-        };
-        self.keep(seat, prepared, instance, settled, call)
-    }
-
-    fn keep(
-        &self,
-        seat: &mut Seat<'_>,
-        prepared: Prepared,
-        instance: wasmtime::Result<wasmtime::component::Instance>,
-        settled: Arc<Settled>,
-        call: &Call,
-    ) -> Result<(), CallError> {
-        match instance {
-            Ok(instance) => {
-                let running = prepared.running(instance, settled);
-                self.tallied(&running);
-                seat.fill(running);
-                Ok(())
-            }
-            Err(error) => {
-                let error = match prepared.store.data().limiter.refused {
-                    Some(what) => error.context(LimitHit(what)),
-                    None => error,
-                };
-                self.spend(call);
-                Err(self.failed(Failure::Trap(&error, call.deadline)))
-            }
-        }
-    }
-
-    /// Counts the calls of an instance from now on, and keeps the sum of those that are gone.
-    fn tallied(&self, running: &Running) {
-        let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-        tallies.retain(|tally| {
-            let lives = Arc::strong_count(tally) > 1;
-            if !lives {
-                self.0.calls.fetch_add(tally.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
-            lives
-        });
-        tallies.push(Arc::clone(&running.tally));
-    }
-
-    fn spend(&self, call: &Call) {
-        let left = &self.0.cpu_left;
-        if let Some(began) = call.began
-            && left.load(Ordering::Acquire) != u64::MAX
-        {
-            let spent = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            let less = |left: u64| Some(left.saturating_sub(spent));
-            let _ = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-        }
-    }
-
-    /// After a call: judges it, keeps the instance where it is good, and records what went wrong before anyone hears of it.
-    fn leave<T>(
-        &self,
-        mut seat: Seat<'_>,
-        outcome: wasmtime::Result<T>,
-        call: &Call,
-    ) -> Result<(T, u64), CallError> {
-        let inner = &*self.0;
-        self.spend(call);
-        let running = seat.running().expect("a call was on it");
-        let memory = running.store.data().limiter.memory();
-        if memory > inner.memory_peak.load(Ordering::Relaxed) {
-            inner.memory_peak.fetch_max(memory, Ordering::Relaxed);
-        }
-        for member in inner.members.iter().filter(|member| member.options.output == Output::Prefixed) {
-            member.stdout.flush();
-            member.stderr.flush();
-        }
-        let serial = running.serial;
-        let asked_revoked = running.store.data().asked_revoked;
-        let mut objections =
-            inner.members.iter().filter_map(|member| Some((&member.edge, member.standing.objection()?)));
-        let objection = objections.next();
-        match outcome {
-            Ok(value) if !asked_revoked && objection.is_none() => {
-                if let Some(running) = seat.into_running() {
-                    self.give_back(running);
-                }
-                Ok((value, serial))
-            }
-            outcome => {
-                let failure = match (&outcome, objection) {
-                    _ if asked_revoked => Failure::Error(CallError::Revoked {
-                        edge: inner.edge.clone(),
-                        what: "a grant that the guest was using",
-                    }),
-                    (_, Some((_, Objection::Unwritten))) => Failure::Error(CallError::Audit(
-                        std::io::Error::other("a refusal could not be recorded"),
-                    )),
-                    (Ok(_), Some((edge, Objection::TooMany))) => Failure::Error(CallError::Limit {
-                        edge: edge.clone(),
-                        what: "refusals that are recorded",
-                    }),
-                    (Err(error), _) if call.was_cancelled(error) => {
-                        Failure::Error(CallError::Cancelled { edge: inner.edge.clone() })
-                    }
-                    (Err(error), _) => Failure::Trap(error, call.deadline),
-                    (Ok(_), None) => unreachable!("a call without objections is a success"),
-                };
-                let failure = failure.with_limits(running);
-                // The store is spent, and goes with the seat: the next call makes a new one.
-                Err(self.failed(failure))
-            }
-        }
-    }
-
-    /// Puts an instance back into the pool, unless the compartment has moved on; destructors that waited for it run first.
-    fn give_back(&self, running: Box<Running>) {
-        let inner = &*self.0;
-        let mut running = running;
-        loop {
-            let fresh = |running: &Running| {
-                running.version == inner.version.load(Ordering::Acquire)
-                    && running.store.data().stands()
-                    && !inner.closed.load(Ordering::Acquire)
-            };
-            let Some((again, resources)) = inner.pool.give(running, inner.callers_max, fresh) else {
-                return;
-            };
-            let mut seat = Seat::new(&inner.pool, Taken::Ready(again));
-            let again = seat.running().expect("it was given back");
-            let deadline = self.own_deadline();
-            inner.host.ticker().begun();
-            let (end, until) = (self.end_of(deadline), Instant::now().checked_add(deadline));
-            again.begin(inner.host.ticker(), end, until, 0, None);
-            let dropping = Dropping(resources);
-            let outcome = if inner.waits {
-                Err(wasmtime::Error::msg("a handle was dropped while its instance could wait"))
-            } else {
-                dropping.run(again)
-            };
-            match outcome.map(|()| seat.into_running()) {
-                Ok(Some(again)) => running = again,
-                Ok(None) => return,
-                Err(error) => {
-                    // The fault is in the log; the call that just ended well stays a success.
-                    let _ = self.failed(Failure::Trap(&error, deadline));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The edges that are one unit with this one.
-    fn fused(&self) -> Vec<String> {
-        self.0.members.iter().skip(1).map(|member| member.edge.clone()).collect()
-    }
-
-    /// Says what a failure is to a caller, and records it first.
-    pub(super) fn failed(&self, failure: Failure<'_>) -> CallError {
-        self.0.failures.fetch_add(1, Ordering::Relaxed);
-        let error = failure.into_error(&self.0.edge, &self.fused());
-        tracing::warn!(edge = %self.0.edge, error = %error, "call failed");
-        match self.0.log.record(&super::failure::event_of(&self.0.edge, &error)) {
-            Ok(()) => error,
-            Err(error) => CallError::Audit(error),
-        }
-    }
-
     /// Takes all of the edge back. Running calls are told no at their next operation, and later ones do not start.
     ///
     /// # Errors
@@ -929,12 +532,6 @@ impl WasmCompartment {
         let world = "the component that it replaces".to_owned();
         Err(StartError::DoesNotFit { edge: self.0.edge.clone(), world, differences })
     }
-
-    /// Where the compartment's calls stand, for its own guests' calls further on.
-    pub(super) fn around(state: &State) -> Around {
-        let (until, epoch, depth) = (state.deadline, Some(state.epoch), state.depth + 1);
-        Around { until, epoch, depth, cancellation: state.cancellation.clone() }
-    }
 }
 
 /// The time of so many epochs.
@@ -948,37 +545,6 @@ fn place_of(settled: &Settled, number: usize) -> Option<usize> {
     settled.members.iter().position(|member| member.plan.number == number)
 }
 
-/// Comes back when the switch is used, and never without one.
-async fn cancelled(cancellation: Option<&Cancellation>) {
-    let Some(cancellation) = cancellation else { return std::future::pending().await };
-    while !cancellation.is_cancelled() {
-        tokio::time::sleep(EPOCH_TICK).await;
-    }
-}
-
-/// What one call was let in with.
-struct Call {
-    deadline: Duration,
-    until: Option<Instant>,
-    /// The epoch at which it is over.
-    end: u64,
-    began: Option<Instant>,
-    cancellation: Option<Cancellation>,
-}
-
-impl Call {
-    /// Whether an error is the end that its caller made.
-    fn was_cancelled(&self, error: &wasmtime::Error) -> bool {
-        let ended = matches!(error.downcast_ref(), Some(Trap::Interrupt))
-            || error.downcast_ref::<CalleeFailed>().is_some();
-        ended && self.cancellation.as_ref().is_some_and(Cancellation::is_cancelled)
-    }
-
-    fn left(&self) -> Duration {
-        self.until.map_or(self.deadline, |until| until.saturating_duration_since(Instant::now()))
-    }
-}
-
 pub(super) fn find(
     settled: &Settled,
     function: &str,
@@ -987,139 +553,4 @@ pub(super) fn find(
         None => settled.find(None, function),
         Some((interface, function)) => settled.find(Some(interface), function),
     }
-}
-
-/// Compiles and links a compartment. A unit of several is composed first.
-fn settle(
-    host: &WasmHost,
-    members: &[Member],
-    parts: Vec<(CompartmentPlan, Vec<u8>)>,
-    waits: bool,
-    version: u64,
-) -> Result<Settled, StartError> {
-    let edge = &members[0].edge;
-    let compiled = |bytes: &[u8]| {
-        let digest = super::inspect::digest(bytes);
-        cache::compile(host, bytes, &digest).map_err(|error| StartError::not_a_component(edge, &error))
-    };
-    let (component, imports) = match parts.as_slice() {
-        [(_, bytes)] => (compiled(bytes)?, Imports::Own),
-        parts => {
-            let pieces: Vec<Piece<'_>> = members
-                .iter()
-                .zip(parts)
-                .map(|(member, (_, component))| Piece {
-                    edge: &member.edge,
-                    inside: member.inside,
-                    component,
-                    routes: &member.routes,
-                })
-                .collect();
-            let composed = unit::compose(host, &pieces)?;
-            let component = compiled(&composed.bytes)?;
-            unit::verify(host, edge, &component, &composed)?;
-            (component, Imports::Labelled(composed.labels))
-        }
-    };
-    let several = parts.len() > 1;
-    let settled = parts
-        .into_iter()
-        .map(|(plan, bytes)| SettledMember {
-            digest: super::inspect::digest(&bytes),
-            environment: environment(&plan),
-            plan,
-            bytes: several.then(|| bytes.into()),
-        })
-        .collect();
-    relink(host, members, settled, component, imports, waits, version)
-}
-
-fn relink(
-    host: &WasmHost,
-    members: &[Member],
-    settled: Vec<SettledMember>,
-    component: Component,
-    imports: Imports,
-    waits: bool,
-    version: u64,
-) -> Result<Settled, StartError> {
-    let linking: Vec<Linking<'_>> = members
-        .iter()
-        .zip(&settled)
-        .enumerate()
-        .map(|(place, (member, settled))| Linking {
-            host,
-            edge: &member.edge,
-            waits,
-            routes: &member.routes,
-            provided: &member.provided,
-            plan: &settled.plan,
-            fused: place > 0,
-        })
-        .collect();
-    let linker = link(&linking, &component, &imports)?;
-    let pre = linker
-        .instantiate_pre(&component)
-        .map_err(|error| StartError::not_a_component(&members[0].edge, &error))?;
-    Ok(Settled { version, members: settled, component, imports, pre })
-}
-
-/// Whether anything that the grants give can make a guest wait.
-pub(crate) fn may_wait(plan: &CompartmentPlan) -> bool {
-    use HostCapability as Host;
-    const WAITING: [HostCapability; 6] = [
-        Host::FilesystemRead,
-        Host::FilesystemWrite,
-        Host::NetworkConnect,
-        Host::NetworkListen,
-        Host::NetworkDns,
-        Host::Clock,
-    ];
-    let stdin =
-        |scope: &Scope| matches!(scope, Scope::Streams(streams) if streams.covers_any_of(&Stream::Stdin));
-    WAITING.iter().any(|capability| plan.scope(*capability).is_some())
-        || plan.scope(Host::Stdio).is_some_and(stdin)
-}
-
-/// Refuses what this release cannot hold a guest to.
-fn enforceable(plan: &CompartmentPlan, options: &CompartmentOptions, link: Link) -> Result<(), StartError> {
-    let edge = plan.edge();
-    if plan.backend != Backend::Wasm.name() {
-        return Err(StartError::OtherBackend { edge, backend: plan.backend.clone() });
-    }
-    let cannot = |what: &str| Err(StartError::CannotEnforce { edge: edge.clone(), what: what.to_owned() });
-    if plan.link != link.name() {
-        return cannot(&format!(
-            "`link = \"{}\"` for a compartment that is started {}",
-            plan.link,
-            match link {
-                Link::Isolated => "by itself",
-                Link::Fused => "with its unit",
-            }
-        ));
-    }
-    if link == Link::Fused && options.instances > 1 {
-        return cannot("a number of instances for one member of a unit, which are made together,");
-    }
-    if let Some(Scope::Streams(streams)) = plan.scope(HostCapability::Stdio) {
-        let capped = |one: &capability_manifest::scope::Bounded<Stream>| {
-            one.pattern == Stream::Stdin && one.bytes.is_some()
-        };
-        if matches!(options.input, Input::Inherited) && streams.iter().any(capped) {
-            return cannot("a cap on the host's own standard input");
-        }
-    }
-    // A guest opens a path below the folder whose name is its beginning; of two folders with one name it would see one.
-    let mut seen = std::collections::BTreeSet::new();
-    for mount in &plan.mounts {
-        let at = if mount.file {
-            Path::new(&mount.at).parent().map(|path| path.display().to_string()).unwrap_or_default()
-        } else {
-            mount.at.clone()
-        };
-        if !seen.insert(at) {
-            return cannot("two granted paths with the same folder inside; give one another name with `at`");
-        }
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@
 //! that a deadline ends it also while it waits.
 
 mod cache;
+mod call;
 mod clock;
 mod compartment;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
@@ -39,6 +40,7 @@ mod passing;
 mod places;
 mod pool;
 mod provided;
+mod settle;
 mod signature;
 mod standing;
 mod state;
@@ -68,11 +70,12 @@ pub use standing::Refusal;
 pub use stream::{Input, Output};
 pub use wasmtime::component::{Type, Val};
 
-pub(crate) use compartment::{Start, may_wait};
+pub(crate) use compartment::Start;
 #[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use crossing::WasmFunction;
 pub(crate) use failure::event_of;
 pub(crate) use inspect::digest;
 pub(crate) use member::MemberStart;
 pub(crate) use provided::HostCall;
+pub(crate) use settle::may_wait;
 pub(crate) use state::State;
