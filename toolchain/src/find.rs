@@ -1,8 +1,10 @@
 //! Finds what compiles guests: the Rust that is installed, else what `setup` put into the cache folder.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use ambient_authority::AmbientAuthority;
 use sha2::{Digest as _, Sha256};
@@ -87,7 +89,7 @@ impl Toolchain {
     pub fn native_ambient(settings: &Settings, _: AmbientAuthority) -> Result<Self, ToolchainError> {
         let target = GuestTarget::Native;
         let libraries = target_libraries(settings, target).ok_or(ToolchainError::NoNative)?;
-        let version = version_of(Command::new(&settings.programs.rustc), settings)?;
+        let version = asked("asking rustc for its version", settings, &["-vV"])?;
         Ok(Self { c: None, ..finish(settings, target, Origin::Installed, &version, &libraries) })
     }
 
@@ -154,7 +156,7 @@ pub(crate) fn find(settings: &Settings) -> Result<Toolchain, ToolchainError> {
     if settings.installed_rust {
         for target in [GuestTarget::Wasip2, GuestTarget::Wasip1] {
             if let Some(libraries) = target_libraries(settings, target) {
-                let version = version_of(Command::new(&settings.programs.rustc), settings)?;
+                let version = asked("asking rustc for its version", settings, &["-vV"])?;
                 return Ok(finish(settings, target, Origin::Installed, &version, &libraries));
             }
         }
@@ -210,11 +212,29 @@ fn named(parts: &[&[u8]]) -> String {
 
 /// The folder of the installed compiler's standard library for that target, if it is there.
 fn target_libraries(settings: &Settings, target: GuestTarget) -> Option<PathBuf> {
-    let mut command = Command::new(&settings.programs.rustc);
-    command.current_dir(&settings.folder).args(["--print", "target-libdir", "--target", target.triple()]);
-    let text = text_of("asking rustc for its libraries", &mut command).ok()?;
+    let question = ["--print", "target-libdir", "--target", target.triple()];
+    let text = asked("asking rustc for its libraries", settings, &question).ok()?;
     let folder = PathBuf::from(text.trim_end());
     std_library(&folder).map(|_| folder)
+}
+
+/// What the installed compiler answers, which it is asked once: a question takes longer than all that is built of most guests again.
+fn asked(
+    what: &'static str,
+    settings: &Settings,
+    arguments: &[&'static str],
+) -> Result<String, ToolchainError> {
+    type Question = (PathBuf, PathBuf, Vec<&'static str>);
+    static ANSWERS: Mutex<BTreeMap<Question, String>> = Mutex::new(BTreeMap::new());
+    let rustc = &settings.programs.rustc;
+    let question = (rustc.clone(), settings.folder.clone(), arguments.to_vec());
+    let answers = || ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = answers().get(&question) {
+        return Ok(answer.clone());
+    }
+    let answer = text_of(what, Command::new(rustc).args(arguments).current_dir(&settings.folder))?;
+    answers().insert(question, answer.clone());
+    Ok(answer)
 }
 
 /// The name of the standard library in a folder of libraries.
