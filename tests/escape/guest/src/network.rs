@@ -139,8 +139,9 @@ fn shared_memory(facts: &Facts) -> i64 {
     }
 }
 
-fn search_keys(_: &Facts) -> i64 {
-    let found = call(250, &[10, (-4_i64).cast_unsigned(), at(b"user\0"), at(b"cofferdam-selftest\0"), 0]);
+fn search_keys(facts: &Facts) -> i64 {
+    let name = format!("{}\0", facts.text("name"));
+    let found = call(250, &[10, (-4_i64).cast_unsigned(), at(b"user\0"), at(name.as_str()), 0]);
     if found < 0 {
         return found;
     }

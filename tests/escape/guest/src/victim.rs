@@ -68,8 +68,10 @@ pub(crate) fn run(facts: &Facts) -> ExitCode {
     let queue = call(68, &[key, 0o1600]);
     let queue_name = format!("{name}\0");
     let named = call(240, &[at(queue_name.as_str()), 0o102, 0o600, 0]);
+    // The user's other victims have keys of their own: one of a common name went away with the first of them.
+    let secret_name = format!("{name}\0");
     let secret =
-        call(248, &[at(b"user\0"), at(b"cofferdam-selftest\0"), at(b"canary"), 6, (-4_i64).cast_unsigned()]);
+        call(248, &[at(b"user\0"), at(secret_name.as_str()), at(b"canary"), 6, (-4_i64).cast_unsigned()]);
     let before = state();
     let mut out = std::io::stdout().lock();
     let said = [
