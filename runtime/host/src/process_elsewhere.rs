@@ -63,6 +63,10 @@ impl ProcessHost {
     pub fn find_ambient(_: AmbientAuthority) -> Result<Self, StartError> {
         Err(StartError::Unsupported)
     }
+
+    pub(crate) fn prepare(self: &Arc<Self>) {
+        match **self {}
+    }
 }
 
 /// What a caller may choose about a start: nothing here.

@@ -422,6 +422,9 @@ impl Runtime {
         }
         let edges = inner.into_iter().map(|inner| self.started(starting, inner));
         let edges = edges.collect::<Result<Vec<_>, _>>()?;
+        if let Ok(host) = self.process_host() {
+            host.prepare();
+        }
         let program = self.component(&entries[index])?;
         let options = self.0.options.get(&plan.edge()).unwrap_or(&self.0.default_options);
         let start = process::Start {

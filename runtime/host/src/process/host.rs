@@ -149,6 +149,16 @@ impl ProcessHost {
         self
     }
 
+    /// Has the launcher begin, which takes milliseconds, while something else is done first.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn prepare(self: &Arc<Self>) {
+        let Some(server) = self.server.as_ref().filter(|server| server.is_idle()) else { return };
+        let (host, server) = (Arc::clone(self), Arc::clone(server));
+        let begin = move || server.begin(&host.launcher);
+        // Where no thread can be made, it begins when it is asked.
+        let _ = std::thread::Builder::new().name("cofferdam-begin".to_owned()).spawn(begin);
+    }
+
     fn new(launcher: OwnedFd) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         // On one processor the other side cannot answer while this one spins.

@@ -65,6 +65,21 @@ pub(super) fn command(launcher: &OwnedFd, socket: OwnedFd) -> Command {
 }
 
 impl Server {
+    /// Whether nobody has started it, or is about to.
+    #[cfg(feature = "wasm")]
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.try_lock().is_ok_and(|running| running.is_none())
+    }
+
+    /// Starts it, if it is not. Whether that works, and why not, whoever asks it finds out.
+    #[cfg(feature = "wasm")]
+    pub(super) fn begin(&self, launcher: &OwnedFd) {
+        let mut running = lock(&self.0);
+        if running.is_none() {
+            *running = Running::start(launcher).ok();
+        }
+    }
+
     /// A process for one guest.
     pub(super) fn ask(&self, launcher: &OwnedFd) -> Result<Ready, NotReady> {
         let host = |error: &dyn fmt::Display| NotReady::Host(error.to_string());
