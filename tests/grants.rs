@@ -484,7 +484,7 @@ fn what_is_refused_at_a_path_is_heard_of_with_the_line_that_would_allow_it() {
     assert!(guest.read("private/key").is_err());
     assert_eq!(heard(&guest), [file("filesystem.read", "private/key")]);
     assert!(guest.write("data/words", "changed").is_err());
-    assert_eq!(heard(&guest), [file("filesystem.write", "data/words")]);
+    assert_eq!(heard(&guest), [folder("data")], "beside which the file alone could not be granted");
     assert!(guest.write("data/new", "x").is_err());
     assert_eq!(heard(&guest), [folder("data")]);
     assert!(guest.read("data/link").is_err());
@@ -495,7 +495,27 @@ fn what_is_refused_at_a_path_is_heard_of_with_the_line_that_would_allow_it() {
     // A file alone in its folder, under another name.
     let guest = reach("filesystem = { read = [{ file = \"data/words\" }], at = \"/inside/list\" }");
     assert!(guest.read("/inside/more").is_err());
-    assert_eq!(heard(&guest), [file("filesystem.read", "data/more")]);
+    assert_eq!(heard(&guest)[0].1, "filesystem = { read = [\"data\"] }");
+    // A folder that keeps its name.
+    let guest = reach("filesystem = { read = [\"data\"], at = \"/inside\" }");
+    assert!(guest.write("/inside/words", "x").is_err());
+    let kept = "filesystem = { write = [{ path = \"data\", at = \"/inside\" }] }";
+    assert_eq!(heard(&guest)[0].1, kept);
+    assert!(guest.ask("names", &[text("/etc")]).is_err());
+    assert_eq!(heard(&guest)[0].1, "filesystem = { read = [\"/etc\"] }", "a folder that is listed");
+
+    // What a guest names is nothing that a terminal obeys.
+    assert!(guest.read("/srv/\u{1b}[2Jall is well\u{202e}").is_err());
+    let refusal = guest.edge.take_refusals().remove(0);
+    assert!(!refusal.to_string().contains(['\u{1b}', '\u{202e}']), "{refusal:?}");
+
+    // A guest that looks everywhere goes on.
+    for number in 0..12_000 {
+        assert!(guest.read(&format!("/srv/{number}")).is_err());
+    }
+    let last = guest.log().matches("no more paths are recorded").count();
+    assert_eq!(last, 1);
+    assert_eq!(guest.read("/inside/words"), Ok("data/words".to_owned()));
 
     // And the lines do allow it.
     let guest = reach(&file("filesystem.read", "data/words").1);

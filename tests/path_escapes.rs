@@ -204,15 +204,23 @@ fn a_name_that_is_exchanged_while_it_is_read_never_leads_out() {
                 }
                 swaps
             });
-            let counts = app.attempts.race("data", rounds);
+            // On a machine with other work one side can have a processor for all of the other's time, and then there was no race.
+            let mut counts = (0, 0, 0);
+            for _ in 0..20 {
+                let Ok((inside, outside, neither)) = app.attempts.race("data", rounds) else { break };
+                assert_eq!(inside + outside + neither, rounds, "{backend}");
+                counts = (counts.0 + inside, counts.1 + outside, counts.2 + neither);
+                if counts.0 > 0 && counts.2 > 0 {
+                    break;
+                }
+            }
             going.store(false, Ordering::Relaxed);
             let swaps = swapper.join().expect("no panic");
-            let (inside, outside, neither) = counts.unwrap_or_else(|error| panic!("{error}"));
-            (inside, outside, neither, swaps)
+            (counts.0, counts.1, counts.2, swaps)
         });
         writeln!(std::io::stdout(), "{backend}: {swaps} exchanges; {inside} read inside, {neither} refused")
             .expect("a pipe");
-        assert_eq!((outside, inside + neither), (0, rounds), "{backend}");
+        assert_eq!(outside, 0, "{backend}");
         assert!(inside > 0 && neither > 0, "{backend}: both were there to be found: {inside} and {neither}");
     }
 }

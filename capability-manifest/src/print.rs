@@ -126,6 +126,11 @@ pub fn clause(capability: &Capability, scope: &Scope) -> String {
 /// The line of a grants table that would allow what a guest tried: with the path that it named, where that is known, and else with an example
 /// and a comment which says what to put in its place. `extent` is what the path was named as.
 pub fn suggestion(capability: &Capability, path: Option<(&str, Extent)>) -> String {
+    suggestion_at(capability, path, None)
+}
+
+/// The same, for a path that has another name inside.
+pub fn suggestion_at(capability: &Capability, path: Option<(&str, Extent)>, at: Option<&str>) -> String {
     let what = match capability.parameter() {
         ParameterKind::Paths | ParameterKind::PathsWithQuota => {
             let named = path.and_then(|(path, extent)| Some((NormalPath::parse(path).ok()?, extent)));
@@ -133,7 +138,10 @@ pub fn suggestion(capability: &Capability, path: Option<(&str, Extent)>) -> Stri
                 // A program that is started is named as it is.
                 let spawns = capability.host_capability() == Some(HostCapability::ProcessSpawn);
                 let pattern = PathPattern { path, extent: if spawns { Extent::Tree } else { extent } };
-                return clause(capability, &Scope::Paths(PatternSet::new([Bounded::free(pattern)])));
+                let mount = at.and_then(|at| NormalPath::parse(at).ok());
+                let mounts = mount.map(|guest| Mount { source: pattern.clone(), guest });
+                let scope = Scope::Paths(PatternSet::new([Bounded::free(pattern)]));
+                return with_mounts(capability, &scope, mounts.as_slice());
             }
             "the paths"
         }

@@ -62,6 +62,9 @@ pub(crate) fn run(arguments: &Call, ambient: AmbientAuthority) -> Result<Exit, S
             writeln!(anstream::stderr(), "guest {stream}: {}", render::printable(line))?;
         }
     }
+    for refusal in compartment.take_refusals() {
+        writeln!(anstream::stderr(), "refused: {}", render::printable(&refusal.to_string()))?;
+    }
     for value in outcome? {
         let text =
             value.to_wave().map_err(|error| Stop::Usage(format!("the result cannot be shown: {error:#}")))?;

@@ -71,7 +71,7 @@ impl Shared {
     }
 
     /// Of a file that the guest may only read, or of one that is not there. Each path once.
-    fn refused_to_write(&self, path: Option<&str>) -> bool {
+    fn refused_to_write(&self, path: Option<&str>, makes: bool) -> bool {
         let named = path.map(|path| on_host(path, &self.names));
         let attempt =
             named.as_ref().map_or("write to a file".to_owned(), |path| format!("write to `{path}`"));
@@ -81,7 +81,11 @@ impl Shared {
         }
         drop(known);
         let capability = HostCapability::FilesystemWrite;
-        let path = named.as_deref().map(|path| (path, Extent::File));
+        // Who asks for a file to be made needs the folder around it, which a file that is not there cannot be granted without.
+        let path = named.as_deref().map(|path| match path.rsplit_once('/') {
+            Some((folder, _)) if makes && !folder.is_empty() => (folder, Extent::Tree),
+            _ => (path, Extent::File),
+        });
         self.refused(capability, attempt, print::suggestion(&Capability::host(capability), path))
     }
 
@@ -121,8 +125,12 @@ impl Broker {
     /// Records that writing was tried where nothing may be written, and answers with the error. There is no other call yet that pages have
     /// reported.
     pub(super) fn report(&self, listener: &Listener, notification: &Notification, error: Errno) {
-        let path = path_of(listener, notification, &call_name(notification.arch, notification.number));
-        if self.shared.refused_to_write(path.as_deref()) {
+        /// `O_CREAT` on x86-64.
+        const CREATE: u64 = 0o100;
+        let call = call_name(notification.arch, notification.number);
+        let path = path_of(listener, notification, &call);
+        let flags = notification.arguments[if call == "open" { 1 } else { 2 }];
+        if self.shared.refused_to_write(path.as_deref(), flags & CREATE != 0) {
             // The caller may be gone, and then nobody waits for the answer.
             let _ = listener.refuse(notification, error);
         }

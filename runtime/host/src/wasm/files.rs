@@ -58,6 +58,8 @@ impl Quota {
 pub(super) struct FolderRule {
     /// As the manifest would name it, unless it takes every path that is not granted.
     pub(super) host: Option<String>,
+    /// Its name inside, where that is another one.
+    pub(super) at: Option<String>,
     /// Whether anything may be written there.
     pub(super) writes: bool,
     /// It stands for every path that is not granted, and leads nowhere.
@@ -96,6 +98,8 @@ impl FilePolicy {
 pub(super) enum Deed {
     /// To read what is there.
     Read,
+    /// To read the folder that is there.
+    List,
     /// To write what is there.
     Write,
     /// To make, remove or rename it: the folder around it is written.
@@ -160,11 +164,12 @@ impl<'a> GuardedFiles<'a> {
         let Some(member) = self.policy.members.get(self.member) else { return };
         let Some(rule) = self.policy.open.get(&folder) else { return };
         let capability = match deed {
-            Deed::Read => HostCapability::FilesystemRead,
+            Deed::Read | Deed::List => HostCapability::FilesystemRead,
             Deed::Write | Deed::Around => HostCapability::FilesystemWrite,
         };
         let verb = match deed {
             Deed::Read => "read",
+            Deed::List => "list",
             Deed::Write => "write",
             Deed::Around => "make, rename or remove",
         };
@@ -172,7 +177,12 @@ impl<'a> GuardedFiles<'a> {
             None => (outside::named(path), false),
             Some(host) => {
                 let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
-                (joined(host, path), !leaves && rule.only.is_none() && (deed == Deed::Read || rule.writes))
+                (
+                    joined(host, path),
+                    !leaves
+                        && rule.only.is_none()
+                        && (matches!(deed, Deed::Read | Deed::List) || rule.writes),
+                )
             }
         };
         let shown = shortened(&named);
@@ -180,16 +190,22 @@ impl<'a> GuardedFiles<'a> {
             // It is below the folder by its name. A link there is why.
             (format!("{verb} `{shown}`, which leads out of what is granted"), None)
         } else {
-            let (folder, _) = named.rsplit_once('/').unwrap_or((".", ""));
+            let folder = named.rsplit_once('/').map_or(".", |(folder, _)| folder);
             let hint = match deed {
-                Deed::Around => (folder, Extent::Tree),
                 _ if named == "/" => ("", Extent::Tree),
-                _ => (named.as_str(), Extent::File),
+                // A folder that is granted already has room for no other grant of the same name inside.
+                _ if rule.host.is_some() => (folder, Extent::Tree),
+                Deed::Around => (folder, Extent::Tree),
+                Deed::List => (named.as_str(), Extent::Tree),
+                Deed::Read | Deed::Write => (named.as_str(), Extent::File),
             };
             (format!("{verb} `{shown}`"), (!hint.0.is_empty()).then_some(hint))
         };
-        let line = print::suggestion(&Capability::host(capability), hint);
-        member.standing.refused_at_path(capability, attempt, line);
+        // Where the folder itself is meant, it keeps its name.
+        let same = hint.is_some_and(|(path, _)| rule.host.as_deref() == Some(path));
+        let at = rule.at.as_deref().filter(|_| same);
+        let line = print::suggestion_at(&Capability::host(capability), hint, at);
+        member.standing.refused_at_path(capability, attempt, &line);
     }
 
     /// Passes an outcome on, and records it where it says that the guest may not.
@@ -219,20 +235,20 @@ impl<'a> GuardedFiles<'a> {
             {
                 Ok(host.clone())
             }
-            Some(rule) => Err(self.denied(fd, rule, &path, deed)),
+            Some(_) => Err(self.denied(fd, &path, deed)),
         }
     }
 
-    fn denied(&self, fd: &Fd, rule: &FolderRule, path: &str, deed: Deed) -> FsError {
+    fn denied(&self, fd: &Fd, path: &str, deed: Deed) -> FsError {
         self.refused(fd.rep(), path, deed);
-        if rule.outside { outside::denied(path) } else { types::ErrorCode::NotPermitted.into() }
+        outside::denied(path)
     }
 
     /// Refused when the folder leads nowhere, or stands for one file.
     fn whole(&self, fd: &Fd, path: &str, deed: Deed) -> FsResult<()> {
         match self.rule(fd) {
             Some(FolderRule { outside: false, only: None, .. }) | None => Ok(()),
-            Some(rule) => Err(self.denied(fd, rule, path, deed)),
+            Some(_) => Err(self.denied(fd, path, deed)),
         }
     }
 
@@ -367,7 +383,7 @@ impl types::HostDescriptor for GuardedFiles<'_> {
     }
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<types::DirectoryEntryStream>> {
-        self.whole(&fd, ".", Deed::Read)?;
+        self.whole(&fd, ".", Deed::List)?;
         types::HostDescriptor::read_directory(&mut self.view, fd).await
     }
 
@@ -449,6 +465,7 @@ impl types::HostDescriptor for GuardedFiles<'_> {
         let path = self.named(&fd, path, deed)?;
         let mut rule = self.rule(&fd).cloned().unwrap_or_default();
         rule.host = rule.host.map(|host| joined(&host, &path));
+        rule.at = rule.at.map(|at| joined(&at, &path));
         let mut open = open;
         if rule.only.take().is_some() {
             // The file is there; nobody makes it, and it is no folder.

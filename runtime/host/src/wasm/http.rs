@@ -122,7 +122,7 @@ async fn connect(policy: &NetworkPolicy, host: &str, port: u16) -> Result<TcpStr
                 let line = Scope::Hosts(PatternSet::new([line]));
                 policy.refused(
                     HostCapability::NetworkConnect,
-                    format!("HTTP request to `{host}:{port}`"),
+                    &format!("HTTP request to `{host}:{port}`"),
                     &line,
                 );
             }

@@ -247,7 +247,10 @@ fn open_mount(
         Some(_) if begins_every_path(mount) => None,
         Some(_) => Some(mount.host.rsplit_once('/').map_or(".", |(folder, _)| folder).to_owned()),
     };
-    Ok(FolderRule { host, writes, outside: false, only, quota })
+    // `data` is `/data` inside.
+    let elsewhere = mount.at.trim_start_matches('/') != mount.host.trim_start_matches('/');
+    let at = (elsewhere && only.is_none()).then(|| mount.at.clone());
+    Ok(FolderRule { host, at, writes, outside: false, only, quota })
 }
 
 /// Whether a guest's library takes every path for one below the folder that a mount opens: it strips these beginnings.

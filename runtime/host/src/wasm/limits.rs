@@ -29,6 +29,9 @@ pub const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 /// Refusals of a compartment that are recorded in the audit log; its calls fail from the next one on.
 pub const DENIALS_MAX: u64 = 10_000;
 
+/// Paths of a compartment at which a refusal is recorded, each once. A guest that looks for more is refused all the same, and goes on.
+pub(super) const REFUSED_PATHS_MAX: usize = 10_000;
+
 /// Of a path that a guest was refused, bytes in a report.
 pub(super) const REPORTED_PATH_BYTES_MAX: usize = 1 << 10;
 

@@ -102,6 +102,13 @@ pub(super) fn link(
                 refuse(&mut linker, label, functions(host, instance), &refusal).map_err(failed)?;
                 true
             }
+            // Records and the like that an interface of the guest's own uses: there is nothing to call.
+            (_, ComponentItem::ComponentInstance(instance))
+                if !provides(host, interface) && has_only_types(host, instance) =>
+            {
+                linker.instance(label).map_err(failed)?;
+                true
+            }
             (_, ComponentItem::ComponentInstance(_)) if provides(host, interface) => {
                 let mut instance = linker.instance(label).map_err(failed)?;
                 add(&mut instance, interface, linking.waits, &PLACES[place]).map_err(failed)?

@@ -89,7 +89,7 @@ impl NetworkPolicy {
         if leads_home(&name, address) && !self.block_covers(address, None) {
             self.0.standing.refused(
                 HostCapability::NetworkConnect,
-                format!("looked up `{name}`, which leads to `{address}`, an address of this machine or its network"),
+                &format!("looked up `{name}`, which leads to `{address}`, an address of this machine or its network"),
                 &Scope::Hosts(PatternSet::new(block(address, 1, u16::MAX))),
             );
             return false;
@@ -112,7 +112,7 @@ impl NetworkPolicy {
 
     /// Records a refusal.
     #[cfg(feature = "http")]
-    pub(super) fn refused(&self, capability: HostCapability, attempt: String, line: &Scope) {
+    pub(super) fn refused(&self, capability: HostCapability, attempt: &str, line: &Scope) {
         self.0.standing.refused(capability, attempt, line);
     }
 
@@ -169,7 +169,7 @@ impl NetworkPolicy {
         if !allowed {
             let port = address.port().max(1);
             let line = Scope::Hosts(PatternSet::new(block(address.ip().to_canonical(), port, port)));
-            self.0.standing.refused(capability, format!("{attempt} `{address}`"), &line);
+            self.0.standing.refused(capability, &format!("{attempt} `{address}`"), &line);
         }
         allowed
     }
@@ -178,7 +178,7 @@ impl NetworkPolicy {
         let line = HostPattern::parse(name).map(|host| Scope::HostNames(PatternSet::new([host])));
         let capability = HostCapability::NetworkDns;
         if let Ok(line) = line {
-            self.0.standing.refused(capability, format!("look up `{name}`"), &line);
+            self.0.standing.refused(capability, &format!("look up `{name}`"), &line);
         }
     }
 }

@@ -42,10 +42,10 @@ pub(super) fn named(path: &str) -> String {
     let path = path.trim_start_matches('/');
     let path = path.strip_prefix("./").unwrap_or(path);
     let first = path.split('/').next().unwrap_or_default();
-    if is_root(path) || OF_THE_ROOT.contains(&first) {
-        format!("/{}", path.trim_matches('.'))
-    } else {
-        path.to_owned()
+    match () {
+        () if is_root(path) => "/".to_owned(),
+        () if OF_THE_ROOT.contains(&first) => format!("/{path}"),
+        () => path.to_owned(),
     }
 }
 
@@ -141,7 +141,7 @@ impl sync::HostDescriptor for GuardedFiles<'_> {
     }
 
     fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<DirectoryEntryStream>> {
-        self.nowhere(&fd, ".", Deed::Read)
+        self.nowhere(&fd, ".", Deed::List)
     }
 
     fn sync(&mut self, _: Fd) -> FsResult<()> {
@@ -264,7 +264,12 @@ pub(super) fn deed(open: types::OpenFlags, flags: types::DescriptorFlags) -> Dee
         return Deed::Around;
     }
     let writes = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
-    if open.contains(OpenFlags::TRUNCATE) || flags.intersects(writes) { Deed::Write } else { Deed::Read }
+    match () {
+        // Whoever opens a folder asks for the right to change it, and most only list it.
+        () if open.contains(OpenFlags::DIRECTORY) => Deed::List,
+        () if open.contains(OpenFlags::TRUNCATE) || flags.intersects(writes) => Deed::Write,
+        () => Deed::Read,
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +285,7 @@ mod tests {
             ("./words/en.txt", "words/en.txt"),
             ("home", "/home"),
             ("homes", "homes"),
+            ("tmp/dots...", "/tmp/dots..."),
             (".", "/"),
             ("", "/"),
         ] {

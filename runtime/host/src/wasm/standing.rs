@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use capability_manifest::scope::Scope;
 use capability_manifest::{Capability, HostCapability, print};
 
-use super::limits::{DENIALS_MAX, REFUSALS_KEPT_MAX};
+use super::limits::{DENIALS_MAX, REFUSALS_KEPT_MAX, REFUSED_PATHS_MAX};
+use super::stream::plain;
 use crate::audit::{AuditEvent, AuditLog};
 
 /// Something that a guest asked for and was told no, by an error that it could handle.
@@ -70,27 +71,36 @@ impl Standing {
     }
 
     /// Records a refusal that the guest sees as an ordinary error. `scope` is what would have allowed it.
-    pub(super) fn refused(&self, capability: HostCapability, attempt: String, scope: &Scope) {
+    pub(super) fn refused(&self, capability: HostCapability, attempt: &str, scope: &Scope) {
         let capability = Capability::host(capability);
         let line = print::clause(&capability, scope);
-        self.record(capability, attempt, line);
+        self.record(capability, attempt, &line);
     }
 
     /// Records a refusal at a path, the first time. A guest that looks for a file at each call is not one that refusals should end.
-    pub(super) fn refused_at_path(&self, capability: HostCapability, attempt: String, line: String) {
+    pub(super) fn refused_at_path(&self, capability: HostCapability, attempt: String, line: &str) {
         let mut known = self.at_paths.lock().unwrap_or_else(PoisonError::into_inner);
-        // No more are kept than are recorded.
-        if self.left.load(Ordering::Acquire) > 0 && known.insert(attempt.clone()) {
-            drop(known);
-            self.record(Capability::host(capability), attempt, line);
+        // One more than are kept, so that the last one is seen to be the last.
+        if known.len() > REFUSED_PATHS_MAX || !known.insert(attempt.clone()) {
+            return;
         }
+        let last = known.len() > REFUSED_PATHS_MAX;
+        drop(known);
+        let attempt = if last { format!("{attempt}; no more paths are recorded") } else { attempt };
+        self.keep(Capability::host(capability), &attempt, line);
     }
 
-    fn record(&self, capability: Capability, attempt: String, line: String) {
+    fn record(&self, capability: Capability, attempt: &str, line: &str) {
         let one_less = |left: u64| left.checked_sub(1);
         if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
             return;
         }
+        self.keep(capability, attempt, line);
+    }
+
+    fn keep(&self, capability: Capability, attempt: &str, line: &str) {
+        // A guest chose what is in these, and programs print them.
+        let (attempt, line) = (plain(attempt), plain(line));
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
             line: line.clone(),

@@ -108,20 +108,24 @@ impl Sink {
 impl Collected {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let mut text = format!("{}: ", self.prefix);
-        for c in String::from_utf8_lossy(&line).chars() {
-            // Also what reorders or hides text.
-            let hidden = c.is_control() && c != '\t'
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-            if hidden {
-                let _ = write!(text, "{}", c.escape_unicode());
-            } else {
-                text.push(c);
-            }
-        }
-        text.push('\n');
+        let text = format!("{}: {}\n", self.prefix, plain(&String::from_utf8_lossy(&line)));
         to_host(self.which, text.as_bytes());
     }
+}
+
+/// A guest's text for people, with nothing in it that a terminal would act upon, and nothing that reorders or hides text.
+pub(super) fn plain(guests: &str) -> String {
+    let mut text = String::with_capacity(guests.len());
+    for c in guests.chars() {
+        let hidden = c.is_control() && c != '\t'
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if hidden {
+            let _ = write!(text, "{}", c.escape_unicode());
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn to_host(which: Which, bytes: &[u8]) {
