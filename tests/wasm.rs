@@ -88,6 +88,21 @@ const ADD: &str = r#"(component
   (core instance $i (instantiate $m))
   (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add"))))"#;
 
+/// With records of an interface that has no functions, as an exported interface that uses them brings it.
+const USES_TYPES: &str = r#"(component
+  (type $types (instance (type $outer (record (field "a" u32))) (export "outer" (type (eq $outer)))))
+  (import "local:echo/types@0.1.0" (instance (type $types)))
+  (core module $m
+    (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))
+  (core instance $i (instantiate $m))
+  (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add"))))"#;
+
+#[test]
+fn an_interface_of_types_alone_needs_nobody_behind_it() {
+    let mut guest = start(USES_TYPES, "", "");
+    assert_eq!(guest.number("add", &[Val::U32(1), Val::U32(2)]), 3);
+}
+
 /// Bad in the way of each export; `fine` is not.
 const BAD: &str = r#"(component
   (core module $m
