@@ -128,6 +128,8 @@ struct Taken<'e> {
     edge: &'e ProcessEdge,
     compartment: Option<Box<ProcessCompartment>>,
     how: How,
+    /// How long its guest took to start, which is no part of the call.
+    starting: Duration,
 }
 
 impl Taken<'_> {
@@ -401,7 +403,8 @@ impl ProcessEdge {
         *held <= self.0.handles_max
     }
 
-    /// Makes a call, waiting for a guest and for its answer together no longer than the compartment's deadline and what is around it.
+    /// Makes a call, waiting for a guest and for its answer together no longer than the compartment's deadline and what is around it. A guest
+    /// that has to be started is not waited for at the call's cost, but at what is around it.
     fn call_bytes<T>(
         &self,
         subject: Subject<'_>,
@@ -438,8 +441,10 @@ impl ProcessEdge {
             Some(taken) => (taken, None),
             None => {
                 let own = Instant::now() + self.0.deadline;
-                let until = around.until.map_or(own, |around| around.min(own));
-                (self.take(pinned, until, cancellation.as_ref())?, Some(until))
+                let within = |own: Instant| around.until.map_or(own, |around| around.min(own));
+                let taken = self.take(pinned, within(own), cancellation.as_ref())?;
+                let until = within(own + taken.starting);
+                (taken, Some(until))
             }
         };
         let ending = cancellation.as_ref().map(|cancellation| {
@@ -490,7 +495,8 @@ impl ProcessEdge {
     fn take_hot(&self) -> Option<Taken<'_>> {
         let compartment = self.0.hot.take()?;
         if compartment.is_ready() {
-            return Some(Taken { edge: self, compartment: Some(compartment), how: How::Hot });
+            let (how, starting) = (How::Hot, Duration::ZERO);
+            return Some(Taken { edge: self, compartment: Some(compartment), how, starting });
         }
         // It has to be started again, and is taken like any other for that.
         let mut state = self.lock();
@@ -600,12 +606,14 @@ impl ProcessEdge {
         let serial = compartment.as_ref().and_then(|compartment| compartment.serial());
         let ender = compartment.as_ref().map(|compartment| compartment.ender()).unwrap_or_default();
         state.busy.push(Busy { serial, ender, ticket, version });
-        Taken { edge: self, compartment, how: How::Slow { version, ticket } }
+        Taken { edge: self, compartment, how: How::Slow { version, ticket }, starting: Duration::ZERO }
     }
 
     /// An idle guest that is started again if it is gone, where nobody waits for the lock.
     fn ready<'e>(&'e self, mut taken: Taken<'e>, pinned: Option<u64>) -> Result<Taken<'e>, CallError> {
+        let begun = Instant::now();
         let ready = if pinned.is_some() { Ok(()) } else { taken.guest().ensure_running() };
+        taken.starting = begun.elapsed();
         match ready {
             Ok(()) => self.still_stands(taken),
             Err(error) => {
@@ -623,12 +631,14 @@ impl ProcessEdge {
         let mut taken = self.busy(&mut state, None);
         drop(state);
         let (host, folder, log) = (&shared.host, &shared.folder, &shared.log);
+        let begun = Instant::now();
         let compartment = match template {
             Some(template) => template.another().map_err(CallError::from),
             None => ProcessCompartment::start_program(host, &plan, &program, folder, log, shared.options)
                 .map_err(|error| CallError::Start(Box::new(error.into()))),
         }?;
         taken.compartment = Some(Box::new(compartment));
+        taken.starting = begun.elapsed();
         let taken = self.still_stands(taken)?;
         let mut state = self.lock();
         let made = taken.compartment.as_ref().filter(|made| made.runs(&state.program));
