@@ -438,8 +438,8 @@ pub(crate) struct JudgedDocument {
     pub(crate) interface: String,
     /// Any one of these gives it power; empty when it reaches nothing by itself.
     pub(crate) capabilities: Vec<&'static str>,
-    /// `powerless`, `consumed`, `over-an-edge` (another crate of the graph or its consumer provides it), `start-up` (the standard
-    /// library imports it in every guest), `not-consumed` or `unknown`; the last
+    /// `powerless`, `consumed`, `over-an-edge` (another wasm crate of the graph provides it), `start-up` (the standard library
+    /// imports it in every guest), `not-consumed` or `unknown`; the last
     /// two are denials.
     pub(crate) verdict: &'static str,
 }

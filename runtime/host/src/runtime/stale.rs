@@ -1,7 +1,6 @@
 //! Whether what was built of a crate is older than the crate. It finds forgotten builds while somebody works on a workspace; that the
 //! right thing runs, a pinned checksum says.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -38,25 +37,12 @@ pub(super) fn newer(sources: &Path, built: &Path) -> Option<PathBuf> {
                 if !entry.path().join("Cargo.toml").exists() {
                     folders.push(entry.path());
                 }
-            } else if is_source(sources, &entry.path())
-                && found.modified().is_ok_and(|changed: SystemTime| changed > made)
-            {
+            } else if found.modified().is_ok_and(|changed: SystemTime| changed > made) {
                 return Some(entry.path());
             }
         }
     }
     None
-}
-
-/// Whether a file may be one that the crate is made of: all in `src` and `wit`, and elsewhere what has the ending of a source. A program
-/// writes its logs and its data beside them.
-fn is_source(sources: &Path, path: &Path) -> bool {
-    const ENDINGS: [&str; 16] =
-        ["rs", "toml", "wit", "c", "h", "cc", "cpp", "cxx", "hh", "hpp", "hxx", "s", "S", "asm", "in", "inc"];
-    let inside = path.strip_prefix(sources).unwrap_or(path);
-    inside.starts_with("src")
-        || inside.starts_with("wit")
-        || inside.extension().and_then(OsStr::to_str).is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 #[cfg(test)]
@@ -70,9 +56,7 @@ mod tests {
     fn a_source_that_was_changed_after_the_build_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let (crates, built) = (folder.path().join("codec"), folder.path().join("codec.wasm"));
-        for path in
-            ["codec/src/lib.rs", "codec/target/x", "codec/inner/Cargo.toml", "codec/run.jsonl", "codec.wasm"]
-        {
+        for path in ["codec/src/lib.rs", "codec/target/x", "codec/inner/Cargo.toml", "codec.wasm"] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
             std::fs::write(path, "").expect("writable");
@@ -89,8 +73,7 @@ mod tests {
         assert_eq!(newer(&crates, &built), None);
         touch(&crates.join("target/x"), 20);
         touch(&crates.join("inner/Cargo.toml"), 20);
-        touch(&crates.join("run.jsonl"), 20);
-        assert_eq!(newer(&crates, &built), None, "none is a source of it");
+        assert_eq!(newer(&crates, &built), None, "neither is a source of it");
         touch(&crates.join("src/lib.rs"), 20);
         assert_eq!(newer(&crates, &built), Some(crates.join("src/lib.rs")));
     }

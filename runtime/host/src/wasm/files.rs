@@ -173,17 +173,14 @@ impl<'a> GuardedFiles<'a> {
             Deed::Write => "write",
             Deed::Around => "make, rename or remove",
         };
-        let (named, granted) = match &rule.host {
-            None => (outside::named(path), false),
-            Some(host) => {
-                let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
-                (
-                    joined(host, path),
-                    !leaves
-                        && rule.only.is_none()
-                        && (matches!(deed, Deed::Read | Deed::List) || rule.writes),
-                )
-            }
+        // A path that leaves the folder is nobody's name for what lies elsewhere.
+        let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
+        let below = rule.host.as_ref().filter(|_| !leaves);
+        let may = matches!(deed, Deed::Read | Deed::List) || rule.writes;
+        let granted = below.is_some() && rule.only.is_none() && may;
+        let named = match &rule.host {
+            None => outside::named(path),
+            Some(host) => joined(host, path),
         };
         let shown = shortened(&named);
         let (attempt, hint) = if granted {
@@ -194,7 +191,7 @@ impl<'a> GuardedFiles<'a> {
             let hint = match deed {
                 _ if named == "/" => ("", Extent::Tree),
                 // A folder that is granted already has room for no other grant of the same name inside.
-                _ if rule.host.is_some() => (folder, Extent::Tree),
+                _ if below.is_some() => (folder, Extent::Tree),
                 Deed::Around => (folder, Extent::Tree),
                 Deed::List => (named.as_str(), Extent::Tree),
                 Deed::Read | Deed::Write => (named.as_str(), Extent::File),

@@ -36,8 +36,7 @@ const START_UP: [&str; 13] = [
 pub enum ImportVerdict {
     /// It reaches nothing by itself.
     Powerless,
-    /// It is not the host's: one of the crate's own edges to another compartment provides it, or the program that consumes its world. That
-    /// is compared when it starts.
+    /// It is not the host's: one of the crate's own edges to a wasm crate provides it, which is compared when it starts.
     OverAnEdge,
     /// The crate consumes it.
     Consumed,
@@ -94,14 +93,12 @@ pub fn judge_imports(
     let calls_others = project
         .edges_from(krate)
         .map(|edge| project.edge(edge))
-        .any(|edge| edge.kind == EdgeKind::Normal && project.backend(edge.to) != Backend::Inline);
-    // A world says what it imports of whoever calls it; a program has none.
-    let provided = calls_others || project.world(krate).is_some();
+        .any(|edge| edge.kind == EdgeKind::Normal && project.backend(edge.to) == Backend::Wasm);
     let judge = |interface: &String| {
         let plain = interface.split('@').next().unwrap_or(interface);
         let found = capability_of_interface(plain)?;
         let verdict = match &found {
-            None if provided && !plain.starts_with("wasi:") => ImportVerdict::OverAnEdge,
+            None if calls_others && !plain.starts_with("wasi:") => ImportVerdict::OverAnEdge,
             None => ImportVerdict::Unknown,
             Some(capabilities) if capabilities.is_empty() => ImportVerdict::Powerless,
             Some(capabilities) if capabilities.iter().any(|one| consumed.contains(one)) => {
@@ -255,10 +252,10 @@ mod tests {
 
     #[test]
     fn what_another_compartment_exports_comes_over_an_edge_and_nothing_of_the_host_does() {
-        let judged = |dependencies: &str, world: &str| {
+        let judged = |dependencies: &str| {
             let text = format!(
                 "[crates.app]\ndependencies = [\"guest\"]\n[crates.guest]\ndependencies = [{dependencies}]\n\
-                 compartment = {{ backend = \"wasm\"{world} }}\n[crates.other.compartment]\nbackend = \"wasm\"\n"
+                 compartment = {{ backend = \"wasm\" }}\n[crates.other.compartment]\nbackend = \"wasm\"\n"
             );
             let mut files = Files::default();
             let text = ManifestText::from_bytes("capabilities.toml", text.into_bytes());
@@ -271,10 +268,8 @@ mod tests {
             let judged = judge_imports(&project, guest, &imports).expect("the pages are right");
             judged.into_iter().map(|import| import.verdict).collect::<Vec<_>>()
         };
-        assert_eq!(judged("\"other\"", ""), [ImportVerdict::OverAnEdge, ImportVerdict::Unknown]);
-        let world = ", world = \"wit/world.wit#guest\"";
-        assert_eq!(judged("", world), [ImportVerdict::OverAnEdge, ImportVerdict::Unknown]);
-        assert_eq!(judged("", ""), [ImportVerdict::Unknown, ImportVerdict::Unknown]);
+        assert_eq!(judged("\"other\""), [ImportVerdict::OverAnEdge, ImportVerdict::Unknown]);
+        assert_eq!(judged(""), [ImportVerdict::Unknown, ImportVerdict::Unknown]);
     }
 
     #[test]
