@@ -16,11 +16,13 @@
 //! | flags | 1, 2 or 4 bytes, as few as have a bit for each name; other bits are 0 |
 //! | handles | 8; see [`Resource`] |
 
-use std::borrow::Cow;
+mod sink;
+mod source;
 
-use crate::limits::{
-    BORROWED_BYTES_MIN, DECODED_BYTES_MAX, DEPTH_MAX, LIST_ELEMENTS_MAX, MESSAGE_BYTES_MAX, WINDOW_BYTES,
-};
+pub use sink::Sink;
+pub use source::{Broken, Source, Stream};
+
+use crate::limits::{DECODED_BYTES_MAX, DEPTH_MAX, LIST_ELEMENTS_MAX, MESSAGE_BYTES_MAX};
 
 /// Why bytes are not the value that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,84 +63,6 @@ pub struct TooLarge {
     pub bytes: usize,
 }
 
-/// A message that is being put together. Long runs of bytes are not copied into it, but borrowed from the value that is sent.
-#[derive(Debug, Default)]
-pub struct Sink<'v> {
-    bytes: Vec<u8>,
-    /// Each with how many of `bytes` come before it.
-    borrowed: Vec<(usize, &'v [u8])>,
-    borrowed_bytes: usize,
-}
-
-impl<'v> Sink<'v> {
-    /// Takes a buffer's memory, not what is in it.
-    pub fn reusing(mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        Self { bytes: buffer, borrowed: Vec::new(), borrowed_bytes: 0 }
-    }
-
-    /// Appends bytes.
-    pub fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Appends bytes that are there for as long as the message. They are borrowed from [`BORROWED_BYTES_MIN`] on.
-    pub fn put_borrowed(&mut self, bytes: &'v [u8]) {
-        if bytes.len() < BORROWED_BYTES_MIN {
-            return self.put(bytes);
-        }
-        self.borrowed.push((self.bytes.len(), bytes));
-        self.borrowed_bytes += bytes.len();
-    }
-
-    /// Appends the number of a case of an enum or variant that has so many.
-    pub fn case(&mut self, case: u32, cases: u32) {
-        put_case(case, cases, &mut self.bytes);
-    }
-
-    /// Appends the bits of flags that have so many names.
-    pub fn bits(&mut self, bits: u32, names: u32) {
-        put_bits(bits, names, &mut self.bytes);
-    }
-
-    /// What does not fit in 32 bits is far above [`MESSAGE_BYTES_MAX`], and is refused after this.
-    fn length(&mut self, count: usize) {
-        self.put(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
-    }
-
-    /// Bytes of the whole message.
-    fn len(&self) -> usize {
-        self.bytes.len().saturating_add(self.borrowed_bytes)
-    }
-
-    /// These behind each other are the message.
-    fn pieces(&self) -> Vec<&[u8]> {
-        let mut pieces = Vec::with_capacity(2 * self.borrowed.len() + 1);
-        let mut from = 0;
-        for (at, borrowed) in &self.borrowed {
-            pieces.extend([&self.bytes[from..*at], borrowed]);
-            from = *at;
-        }
-        pieces.push(&self.bytes[from..]);
-        pieces
-    }
-
-    /// Hands the message on in pieces that follow each other.
-    pub fn with_pieces<T>(&self, send: impl FnOnce(&[&[u8]]) -> T) -> T {
-        if self.borrowed.is_empty() { send(&[&self.bytes]) } else { send(&self.pieces()) }
-    }
-
-    /// The buffer, with anything in it, for the next message.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// The message in one piece.
-    fn into_bytes(self) -> Vec<u8> {
-        if self.borrowed.is_empty() { self.bytes } else { self.pieces().concat() }
-    }
-}
-
 /// A type that can be sent.
 pub trait Encode {
     /// Appends its bytes.
@@ -170,240 +94,6 @@ pub trait Decode: Sized {
             all.push(Self::decode(from)?);
         }
         Ok(all)
-    }
-}
-
-/// What is to come of a message whose beginning is there.
-pub trait Stream {
-    /// Appends the next bytes, which are so many. The caller asks for no more than there are.
-    ///
-    /// # Errors
-    /// When they do not come; whoever made the stream knows why.
-    fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), Broken>;
-}
-
-/// The rest of a message did not come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
-
-/// Bytes that are being decoded, with what may still be spent on them.
-pub struct Source<'a> {
-    /// What is here of the message.
-    window: Cow<'a, [u8]>,
-    /// How much of that was taken.
-    at: usize,
-    /// Where in the message it begins.
-    begins: usize,
-    /// Bytes that are still to come, and from where.
-    behind: usize,
-    stream: Option<&'a mut dyn Stream>,
-    budget: usize,
-    depth: u32,
-    resources: u64,
-}
-
-impl std::fmt::Debug for Source<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source")
-            .field("at", &self.place())
-            .field("left", &self.left())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> Source<'a> {
-    /// The whole of a message.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self::over(Cow::Borrowed(bytes), 0, None)
-    }
-
-    /// A message of so many bytes, none of which is here yet. What is long goes from the stream to its place.
-    pub fn streaming(bytes: usize, stream: &'a mut dyn Stream) -> Self {
-        Self::over(Cow::Borrowed(&[]), bytes, Some(stream))
-    }
-
-    fn over(window: Cow<'a, [u8]>, behind: usize, stream: Option<&'a mut dyn Stream>) -> Self {
-        let (at, begins, depth, resources) = (0, 0, 0, 0);
-        Self { window, at, begins, behind, stream, budget: DECODED_BYTES_MAX, depth, resources }
-    }
-
-    /// How many resources were taken so far.
-    pub fn resources(&self) -> u64 {
-        self.resources
-    }
-
-    /// Ends the message: nothing may be left of it.
-    pub fn finish(&self) -> Result<(), DecodeError> {
-        match self.left() {
-            0 => Ok(()),
-            left => Err(DecodeError::Trailing { left }),
-        }
-    }
-
-    fn left(&self) -> usize {
-        self.window.len() - self.at + self.behind
-    }
-
-    /// The place in the message of what is taken next.
-    fn place(&self) -> usize {
-        self.begins + self.at
-    }
-
-    /// Refuses to take more than is left.
-    fn enough(&self, count: usize) -> Result<(), DecodeError> {
-        match count.checked_sub(self.left()) {
-            None | Some(0) => Ok(()),
-            Some(missing) => Err(DecodeError::Short { at: self.place() + self.left(), missing }),
-        }
-    }
-
-    /// Sees to it that so many bytes are here, or says that the message has fewer.
-    #[inline]
-    fn have(&mut self, count: usize) -> Result<(), DecodeError> {
-        if count <= self.window.len() - self.at { Ok(()) } else { self.fetch(count) }
-    }
-
-    #[cold]
-    fn fetch(&mut self, count: usize) -> Result<(), DecodeError> {
-        self.enough(count)?;
-        let more = self.behind.min(WINDOW_BYTES.max(count) - (self.window.len() - self.at));
-        let window = self.window.to_mut();
-        window.drain(..self.at);
-        self.begins += self.at;
-        self.at = 0;
-        self.behind -= more;
-        let stream = self.stream.as_mut().ok_or(DecodeError::Broken)?;
-        stream.read(more, window).map_err(|Broken| DecodeError::Broken)
-    }
-
-    /// The next `count` bytes, for which the budget has been charged.
-    fn bytes(&mut self, count: usize) -> Result<Vec<u8>, DecodeError> {
-        self.enough(count)?;
-        let mut taken = Vec::with_capacity(count);
-        self.bytes_into(count, &mut taken).map(|()| taken)
-    }
-
-    fn bytes_into(&mut self, count: usize, taken: &mut Vec<u8>) -> Result<(), DecodeError> {
-        self.enough(count)?;
-        let here = count.min(self.window.len() - self.at);
-        if count - here < WINDOW_BYTES {
-            self.have(count)?;
-            taken.extend_from_slice(&self.window[self.at..self.at + count]);
-            self.at += count;
-            return Ok(());
-        }
-        taken.extend_from_slice(&self.window[self.at..self.at + here]);
-        self.at += here;
-        // What did not come through the window.
-        self.begins += count - here;
-        self.behind -= count - here;
-        let stream = self.stream.as_mut().ok_or(DecodeError::Broken)?;
-        stream.read(count - here, taken).map_err(|Broken| DecodeError::Broken)
-    }
-
-    /// All that is left of the message, which is appended.
-    pub fn rest_into(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        let left = self.left();
-        self.budget = self.budget.checked_sub(left).ok_or(DecodeError::LargeValue)?;
-        self.bytes_into(left, out)
-    }
-
-    /// The same by itself.
-    pub fn rest(&mut self) -> Result<Vec<u8>, DecodeError> {
-        let mut rest = Vec::with_capacity(self.left());
-        self.rest_into(&mut rest).map(|()| rest)
-    }
-
-    /// Passes over bytes.
-    pub fn skip(&mut self, count: usize) -> Result<(), DecodeError> {
-        self.enough(count)?;
-        let mut left = count;
-        while left > 0 {
-            let now = left.min(WINDOW_BYTES);
-            self.have(now)?;
-            self.at += now;
-            left -= now;
-        }
-        Ok(())
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.have(N)?;
-        let array = self.window[self.at..].first_chunk().copied().ok_or(DecodeError::Broken)?;
-        self.at += N;
-        Ok(array)
-    }
-
-    /// A tag below `end`.
-    pub(crate) fn tag(&mut self, end: u8, what: &'static str) -> Result<u8, DecodeError> {
-        let [tag] = self.array()?;
-        if tag < end {
-            return Ok(tag);
-        }
-        Err(DecodeError::Invalid { at: self.place() - 1, value: tag.into(), what })
-    }
-
-    /// The number of a case of an enum or variant that has so many.
-    pub fn case(&mut self, cases: u32, what: &'static str) -> Result<u32, DecodeError> {
-        let at = self.place();
-        let value = self.number(case_bytes(cases))?;
-        if value < cases { Ok(value) } else { Err(DecodeError::Invalid { at, value, what }) }
-    }
-
-    /// The bits of flags that have so many names, at most 32.
-    pub fn bits(&mut self, names: u32, what: &'static str) -> Result<u32, DecodeError> {
-        let at = self.place();
-        let value = self.number(bits_bytes(names))?;
-        if u64::from(value) < 1_u64 << names.min(32) {
-            Ok(value)
-        } else {
-            Err(DecodeError::Invalid { at, value, what })
-        }
-    }
-
-    /// A text.
-    pub fn text(&mut self) -> Result<String, DecodeError> {
-        let count = self.count(1, 1)?;
-        let at = self.place();
-        String::from_utf8(self.bytes(count)?).map_err(|_| DecodeError::NotText { at })
-    }
-
-    fn number(&mut self, bytes: usize) -> Result<u32, DecodeError> {
-        self.have(bytes)?;
-        let mut number = [0; 4];
-        number[..bytes].copy_from_slice(&self.window[self.at..self.at + bytes]);
-        self.at += bytes;
-        Ok(u32::from_le_bytes(number))
-    }
-
-    /// Decodes one level deeper.
-    pub fn nested<T>(
-        &mut self,
-        decode: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
-        if self.depth == DEPTH_MAX {
-            return Err(DecodeError::Deep);
-        }
-        self.depth += 1;
-        let decoded = decode(self);
-        self.depth -= 1;
-        decoded
-    }
-
-    /// A list's count, after memory for it has been charged: each element has at least `bytes_min` bytes in the message, and takes
-    /// `size` in memory.
-    pub fn count(&mut self, bytes_min: usize, size: usize) -> Result<usize, DecodeError> {
-        let at = self.place();
-        let count = u32::from_le_bytes(self.array()?);
-        if count > LIST_ELEMENTS_MAX {
-            return Err(DecodeError::LongList { at, count });
-        }
-        let elements = count as usize;
-        self.enough(elements.saturating_mul(bytes_min))?;
-        // An element without bytes still costs its decoder a step.
-        let cost = elements.saturating_mul(size.max(1));
-        self.budget = self.budget.checked_sub(cost).ok_or(DecodeError::LargeValue)?;
-        Ok(elements)
     }
 }
 
@@ -838,20 +528,8 @@ mod tests {
         assert_eq!(encode(&vec![0_u8; most + 1]), Err(TooLarge { bytes: most + 5 }));
     }
 
-    /// Bytes that come when they are asked for.
-    struct Coming<'a>(&'a [u8]);
-
-    impl Stream for Coming<'_> {
-        fn read(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
-            let (now, later) = self.0.split_at_checked(bytes).ok_or(Broken)?;
-            out.extend_from_slice(now);
-            self.0 = later;
-            Ok(())
-        }
-    }
-
     fn decode_streamed<T: Decode>(bytes: &[u8]) -> Result<T, DecodeError> {
-        let mut coming = Coming(bytes);
+        let mut coming = bytes;
         decode_from(&mut Source::streaming(bytes.len(), &mut coming)).map(|(value, _)| value)
     }
 
@@ -873,7 +551,7 @@ mod tests {
     #[test]
     fn a_message_that_stops_coming_is_broken() {
         let bytes = encode(&(vec![7_u8; 50_000],)).expect("small");
-        let mut coming = Coming(&bytes[..30_000]);
+        let mut coming = &bytes[..30_000];
         let decoded = decode_from::<(Vec<u8>,)>(&mut Source::streaming(bytes.len(), &mut coming));
         assert_eq!(decoded, Err(DecodeError::Broken));
         assert_eq!(
@@ -887,7 +565,7 @@ mod tests {
     fn what_is_passed_over_and_what_is_left_is_as_long_as_it_is() {
         let bytes: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[0]).collect();
         for skipped in [0, 1, 4096, 4097, 99_999, 100_000] {
-            let mut coming = Coming(&bytes);
+            let mut coming = bytes.as_slice();
             let mut source = Source::streaming(bytes.len(), &mut coming);
             assert_eq!(source.skip(skipped), Ok(()));
             assert!(source.skip(100_001 - skipped).is_err());
