@@ -6,11 +6,13 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod mutant;
+mod ordinary;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use ambient_authority::ambient_authority;
 use cofferdam::AuditLog;
@@ -67,6 +69,9 @@ fn programs() -> &'static Programs {
         }
     })
 }
+
+/// How long the kernel may take to collect keys.
+const COLLECTED_MAX: Duration = Duration::from_secs(10);
 
 /// Copies the programs to where an ordinary user can run them.
 fn placed() -> &'static Path {
@@ -238,17 +243,22 @@ fn everything_holds_for_an_ordinary_user_too() {
     if !rustix::process::geteuid().is_root() || std::env::var_os(TRIAL).is_some() {
         return;
     }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
-        .arg(placed().join("test"))
+    let (user, mut command) = ordinary::ordinary(placed().join("test"));
+    command
         .args(["--exact", "every_attempt_is_stopped_by_each_of_its_layers", "--nocapture"])
-        .env(PROGRAMS, placed())
-        .env("TMPDIR", "/tmp")
-        .current_dir("/")
-        .output()
-        .expect("util-linux is everywhere");
+        .env(PROGRAMS, placed());
+    let keys = || ordinary::key_bytes(user).map_or(0, |(bytes, _)| bytes);
+    // The kernel keeps two keyrings for whoever had a key, one in the other: their names, which end in NUL, and a link of 4 bytes.
+    let keyrings = format!("_uid.{user}\0_uid_ses.{user}\0").len() as u64 + 4;
+    let most = keys().max(keyrings);
+    let output = command.output().expect("util-linux is everywhere");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     writeln!(std::io::stdout(), "as an ordinary user:\n{text}").expect("a pipe");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains("0 passed"), "{text}");
+    let begun = Instant::now();
+    while keys() > most && begun.elapsed() < COLLECTED_MAX {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(keys() <= most, "{} bytes of user {user}'s keys are left, of at most {most}", keys());
 }

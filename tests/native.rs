@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "ordinary.rs"]
+mod ordinary;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +17,7 @@ use cofferdam::process::{CallError, ProcessCompartment, ProcessHost, StartError,
 use cofferdam::{AuditLog, CompartmentPlan, plan};
 
 use crate::lines::Lines;
+use ordinary::ordinary;
 
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -214,14 +218,11 @@ pub(crate) fn as_an_ordinary_user() {
     for name in GUESTS {
         copy(&guest(name), name);
     }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
-        .arg(test)
+    let (_, mut command) = ordinary(test);
+    let output = command
         .args(["--test-threads=2", "--show-output"])
         .env("COFFERDAM_TEST_GUESTS", folder.path())
         .env("COFFERDAM_TEST_LAUNCHER", launcher)
-        .env("TMPDIR", "/tmp")
-        .current_dir("/")
         .output()
         .expect("util-linux is everywhere");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

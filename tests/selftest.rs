@@ -2,6 +2,7 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod ordinary;
 #[path = "static_guests.rs"]
 mod static_guests;
 
@@ -46,19 +47,8 @@ fn an_installed_suite_passes() {
     installed(folder.path());
     let own = folder.path().join("cofferdam");
     if rustix::process::geteuid().is_root() {
-        let mut command = Command::new("setpriv");
-        command
-            .args([
-                "--reuid=65534",
-                "--regid=65534",
-                "--clear-groups",
-                "--bounding-set=-all",
-                "--inh-caps=-all",
-            ])
-            .arg(&own)
-            .env("TMPDIR", "/tmp")
-            .env_remove("COFFERDAM_LAUNCHER")
-            .current_dir("/");
+        let (_, mut command) = ordinary::ordinary(&own);
+        command.env_remove("COFFERDAM_LAUNCHER");
         passes(command);
     } else {
         passes(Command::new(own));

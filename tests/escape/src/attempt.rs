@@ -275,6 +275,8 @@ pub struct Attempt {
     pub mutation: Mutation,
     /// Layers that are left out as well, so that the attempt goes all the way. Nothing is claimed for them.
     pub also: &'static [Layer],
+    /// What the victim has that outlives it when it is killed, and only this attempt asks for.
+    pub victim_holds: &'static str,
     /// What the victim may have noticed.
     pub noticed: &'static [&'static str],
     /// Who can try it.
@@ -296,6 +298,7 @@ impl Attempt {
             control: Control::Unconfined(Expected::same(Answer::Done)),
             mutation: Mutation::Nothing("nothing is said"),
             also: &[],
+            victim_holds: "",
             noticed: &[],
             who: Who::Everybody,
         }
@@ -373,6 +376,11 @@ impl Attempt {
 
     pub(crate) const fn also(mut self, layers: &'static [Layer]) -> Self {
         self.also = layers;
+        self
+    }
+
+    pub(crate) const fn victim_holds(mut self, what: &'static str) -> Self {
+        self.victim_holds = what;
         self
     }
 

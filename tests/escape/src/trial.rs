@@ -246,7 +246,7 @@ fn descriptors() -> usize {
 
 impl Run<'_> {
     fn go(self, ambient: AmbientAuthority) -> Result<Outcome, String> {
-        let world = World::new(&self.programs.guest)?;
+        let world = World::new(&self.programs.guest, self.attempt)?;
         if let Act::Path(kind) = self.attempt.act {
             world.make(if self.honest { "file" } else { kind })?;
         }
@@ -546,7 +546,7 @@ const UNCONFINED_MAX: Duration = Duration::from_secs(30);
 
 fn unconfined(attempt: &Attempt, expected: Answer, programs: &Programs) -> Result<String, String> {
     let Act::Attempt(name) = attempt.act else { return Err("no attempt that runs alone".to_owned()) };
-    let world = World::new(&programs.guest)?;
+    let world = World::new(&programs.guest, attempt)?;
     let mut child = Command::new(&programs.guest)
         .arg("attempt")
         .arg(name)

@@ -9,6 +9,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, getpriority_process};
 
+use crate::attempt::Attempt;
+
 /// The least that a process can be preferred, nice(2).
 pub(crate) const NICENESS_MOST: i32 = 19;
 
@@ -22,8 +24,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes all of it.
-    pub(crate) fn new(guest: &Path) -> Result<Self, String> {
+    /// Makes all of it, with what this attempt wants of its victim.
+    pub(crate) fn new(guest: &Path, attempt: &Attempt) -> Result<Self, String> {
         let folder = tempfile::Builder::new().prefix("cofferdam-selftest-").tempdir().map_err(text)?;
         let at = |name: &str| folder.path().join(name);
         for name in ["data", "data/sub", "out", "lies"] {
@@ -61,6 +63,7 @@ impl World {
         let mut victim = Command::new(guest)
             .args(["victim", &format!("folder={}/lies", facts["folder"])])
             .args([format!("name={}", facts["name"]), format!("key={}", facts["key"])])
+            .arg(format!("holds={}", attempt.victim_holds))
             .env_clear()
             .env("SECRET_OF_THE_VICTIM", "1")
             .stdin(Stdio::piped())

@@ -17,6 +17,9 @@ static CANARY: [u8; 24] = *b"cofferdam-canary-1234567";
 static SCRATCH: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
+/// KEY_SPEC_USER_KEYRING, -4.
+const USER_KEYRING: u64 = (-4_i64).cast_unsigned();
+
 extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::SeqCst);
 }
@@ -70,8 +73,10 @@ pub(crate) fn run(facts: &Facts) -> ExitCode {
     let named = call(240, &[at(queue_name.as_str()), 0o102, 0o600, 0]);
     // The user's other victims have keys of their own: one of a common name went away with the first of them.
     let secret_name = format!("{name}\0");
-    let secret =
-        call(248, &[at(b"user\0"), at(secret_name.as_str()), at(b"canary"), 6, (-4_i64).cast_unsigned()]);
+    let secret = match facts.text("holds") {
+        "key" => call(248, &[at(b"user\0"), at(secret_name.as_str()), at(b"canary"), 6, USER_KEYRING]),
+        _ => -1,
+    };
     let before = state();
     let mut out = std::io::stdout().lock();
     let said = [
@@ -106,8 +111,11 @@ pub(crate) fn run(facts: &Facts) -> ExitCode {
     if named >= 0 {
         call(241, &[at(queue_name.as_str())]);
     }
-    // KEYCTL_INVALIDATE.
-    call(250, &[21, secret.cast_unsigned()]);
+    if secret >= 0 {
+        // KEYCTL_UNLINK. A key that only ends stays in the account of the user's keyring, 4 bytes of at most 20,000 that come back when the
+        // machine starts again: the kernel's collector takes keys from a keyring and not their bytes (keyring_gc of security/keys/keyring.c).
+        call(250, &[9, secret.cast_unsigned(), USER_KEYRING]);
+    }
     for (name, value) in seen {
         if value != 0 && writeln!(out, "{name}={value}").is_err() {
             return ExitCode::FAILURE;

@@ -178,6 +178,7 @@ pub(crate) const ALL: &[Attempt] = &[
         .without_gives(&[Filter(&[169])], Reached(EPERM)),
     Attempt::new("17a", "read a key of the user's", "search-keys")
         .from("keyrings pass through Landlock")
+        .victim_holds("key")
         .killed("keyctl")
         .without_gives(&[Filter(&[250]), Namespaces], Is(6)),
     Attempt::new("17b", "make a key", "add-key")

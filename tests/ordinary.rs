@@ -1,0 +1,29 @@
+//! An ordinary user, for tests that run as root: nobody's number, or one below it.
+
+use std::process::Command;
+
+/// A program, run as an ordinary user without anything that root had.
+pub(crate) fn ordinary(program: impl AsRef<std::ffi::OsStr>) -> (u32, Command) {
+    let user = (60_000..=65_534).rev().find(|user| has_room_for_keys(*user)).expect("5,000 users");
+    let mut command = Command::new("setpriv");
+    command
+        .args([format!("--reuid={user}"), format!("--regid={user}")])
+        .args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all"])
+        .arg(program)
+        .env("TMPDIR", "/tmp")
+        .current_dir("/");
+    (user, command)
+}
+
+/// Bytes of a user's keys, and how many there may be, by proc_key_users(5); nothing for a user that the kernel knows no keys of.
+pub(crate) fn key_bytes(user: u32) -> Option<(u64, u64)> {
+    let all = std::fs::read_to_string("/proc/key-users").ok()?;
+    let own = all.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{user}:")))?;
+    let (bytes, most) = own.split_whitespace().nth(3)?.split_once('/')?;
+    Some((bytes.parse().ok()?, most.parse().ok()?))
+}
+
+/// What programs of all kinds left in the account of a user's keyring stays there until the machine starts again.
+fn has_room_for_keys(user: u32) -> bool {
+    key_bytes(user).is_none_or(|(bytes, most)| bytes < most / 2)
+}
