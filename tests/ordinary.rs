@@ -15,7 +15,7 @@ pub(crate) fn ordinary(program: impl AsRef<std::ffi::OsStr>) -> (u32, Command) {
     (user, command)
 }
 
-/// Bytes of a user's keys, and how many there may be, by proc_key_users(5); nothing for a user that the kernel knows no keys of.
+/// Bytes of a user's keys, and how many there may be, by `/proc/key-users`; nothing for a user that the kernel knows no keys of.
 pub(crate) fn key_bytes(user: u32) -> Option<(u64, u64)> {
     let all = std::fs::read_to_string("/proc/key-users").ok()?;
     let own = all.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{user}:")))?;

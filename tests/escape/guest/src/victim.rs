@@ -17,7 +17,7 @@ static CANARY: [u8; 24] = *b"cofferdam-canary-1234567";
 static SCRATCH: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
-/// KEY_SPEC_USER_KEYRING, -4.
+/// `KEY_SPEC_USER_KEYRING`.
 const USER_KEYRING: u64 = (-4_i64).cast_unsigned();
 
 extern "C" fn count(_: i32) {
