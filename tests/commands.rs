@@ -238,6 +238,13 @@ fn fix_extends_what_is_already_granted() {
     let root = workspace.read("Cargo.toml");
     assert!(root.contains("\"codec->util\" = { clock = true"), "the key stays as it was written: {root}");
     assert!(!root.contains("\"codec -> util\""), "{root}");
+    // What is added to a table in one line stands as a person would have written it.
+    let app = workspace.read("app/Cargo.toml");
+    for text in [&root, &app] {
+        assert!(!text.contains(" ,") && !text.contains("  }"), "{text}");
+    }
+    let line = app.lines().rfind(|line| line.starts_with("codec = ")).expect("it was there");
+    assert!(line.contains("true }, ") && line.ends_with(" }"), "{line}");
 }
 
 #[test]

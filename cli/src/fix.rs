@@ -133,8 +133,10 @@ pub(crate) fn add(document: &mut DocumentMut, fix: &Fix) {
     }
     let mut at: &mut dyn TableLike = table;
     for class in classes {
-        let item = at.entry(class).or_insert_with(|| Item::Value(Value::InlineTable(InlineTable::new())));
-        match item.as_table_like_mut() {
+        if !at.contains_key(class) {
+            insert(at, class, InlineTable::new().into());
+        }
+        match at.get_mut(class).and_then(Item::as_table_like_mut) {
             Some(inner) => at = inner,
             None => return,
         }
@@ -144,14 +146,14 @@ pub(crate) fn add(document: &mut DocumentMut, fix: &Fix) {
         && !at.contains_key("quota")
     {
         let quota = cofferdam::manifest::scope::ByteCount(quota).to_string();
-        at.insert("quota", Item::Value(quota.into()));
+        insert(at, "quota", quota.into());
     }
 }
 
 /// Sets a key, or appends to the list that is there.
 fn extend(table: &mut dyn TableLike, key: &str, value: Value) {
     if !table.contains_key(key) {
-        table.insert(key, Item::Value(value));
+        insert(table, key, value);
     } else if let (Some(list), Value::Array(more)) = (table.get_mut(key).and_then(Item::as_array_mut), value)
     {
         for entry in &more {
@@ -160,6 +162,18 @@ fn extend(table: &mut dyn TableLike, key: &str, value: Value) {
             }
         }
     }
+}
+
+/// Sets a key that is not there. The space between the last value and the brace that ends an inline table goes after the new last one.
+fn insert(table: &mut dyn TableLike, key: &str, mut value: Value) {
+    let last = table.iter_mut().last().and_then(|(_, last)| last.as_value_mut());
+    if let Some(decor) = last.map(Value::decor_mut)
+        && decor.suffix().and_then(|suffix| suffix.as_str()) == Some(" ")
+    {
+        decor.set_suffix("");
+        value.decor_mut().set_suffix(" ");
+    }
+    table.insert(key, Item::Value(value));
 }
 
 /// The table at a path of keys; missing ones are made, the last with a header of its own.
