@@ -153,6 +153,7 @@ fn crates_become_components_that_run() {
     assert!(not.code == Some(0) && not.stdout.starts_with("err("), "{not}");
 
     denies_what_is_not_consumed();
+    takes_what_a_world_declares_and_nothing_else();
     takes_a_file_for_the_graph();
     says_what_does_not_compile();
 }
@@ -200,6 +201,42 @@ fn denies_what_is_not_consumed() {
     workspace.append("app/Cargo.toml", grant);
     let run = cofferdam(&workspace, &["build", "-p", "stopwatch"]);
     assert_eq!(run.code, Some(0), "{run}");
+}
+
+/// An interface that whoever uses the crate provides: its world says so, or it is unknown.
+fn takes_what_a_world_declares_and_nothing_else() {
+    let workspace = workspace("");
+    let manifest = workspace.read("app/Cargo.toml");
+    let manifest =
+        manifest.replace("[dependencies]\n", "[dependencies]\nteller = { path = \"../teller\" }\n");
+    workspace.write("app/Cargo.toml", &manifest);
+    workspace
+        .write("Cargo.toml", &workspace.read("Cargo.toml").replace("\"hello\"", "\"hello\", \"teller\""));
+    let build = |more: &[&str]| cofferdam(&workspace, &[&["build", "-p", "teller"], more].concat());
+    let run = build(&[]);
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.stdout.contains("calls back whoever uses it: acme:ledger/ledger@0.1.0"), "{run}");
+    let document = json(&build(&["--format", "json"]));
+    let imports = component(&document, "teller")["imports"].as_array().expect("a list").clone();
+    let import = imports.iter().find(|one| one["interface"] == "acme:ledger/ledger@0.1.0").expect("imported");
+    assert_eq!(import["verdict"], "declared");
+
+    // The manifest names another world, which does not import it. The component is the same.
+    workspace.append("teller/wit/teller.wit", "\nworld alone {\n  export teller;\n}\n");
+    let manifest = workspace.read("teller/Cargo.toml");
+    workspace.write("teller/Cargo.toml", &manifest.replace("teller.wit#telling", "teller.wit#alone"));
+    let run = build(&[]);
+    assert_eq!(run.code, Some(4), "{run}");
+    for told in [
+        "error[import-unknown]: the component of `teller` imports `acme:ledger/ledger@0.1.0`, which nothing provides",
+        "if whoever uses the crate is to provide it, its world must import it",
+    ] {
+        assert!(run.stderr.contains(told), "{run}");
+    }
+    workspace.write("teller/Cargo.toml", &manifest.replace("teller.wit#telling", "teller.wit#none"));
+    let run = build(&[]);
+    assert_eq!(run.code, Some(3), "{run}");
+    assert!(run.stderr.contains("cannot read the world `none` of "), "{run}");
 }
 
 fn takes_a_file_for_the_graph() {

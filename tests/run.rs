@@ -139,3 +139,59 @@ fn processes_share_a_cache() {
         assert_eq!(child.wait_with_output().expect("it ends").stdout, b"42\n");
     }
 }
+
+/// What a program writes beside its sources, such as its audit log, makes nothing stale; a source that was changed does, and so does any
+/// file where a build script may have read it.
+#[test]
+fn a_program_is_stale_when_a_source_of_it_was_changed() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let setup = cofferdam(&["setup"]);
+    assert_eq!(setup.code, Some(0), "{setup}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(path, text).expect("writable");
+    };
+    let manifest = "[package]\nname = \"prog\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+        [package.metadata.capabilities]\nconsumes = { stdio = \"greets\" }\ncompartment = { backend = \"wasm\" }\n\
+        [workspace.metadata.capabilities.holds]\nstdio = true\n[workspace]\n";
+    write("Cargo.toml", manifest);
+    write("src/main.rs", "mod part;\nfn main() { println!(\"{}\", part::WORD); }\n");
+    write("src/part.rs", "pub const WORD: &str = \"one\";\n");
+    let here = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        command.current_dir(folder.path()).args(arguments).env_remove("CLICOLOR_FORCE");
+        Run::new(command.output().expect("the program was built"))
+    };
+    let run = |says: &str| {
+        let run = here(&["run", "--audit", "run.jsonl"]);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), says), "{run}");
+    };
+    let stale = |file: &str| {
+        let run = here(&["run"]);
+        assert!(run.code != Some(0) && run.stdout.is_empty(), "{run}");
+        assert!(run.stderr.contains(file) && run.stderr.contains("cofferdam build"), "{run}");
+    };
+    let build = || {
+        let run = here(&["build"]);
+        assert_eq!(run.code, Some(0), "{run}");
+    };
+    build();
+    run("one\n");
+    // By now the log is younger than the component.
+    run("one\n");
+    write("out/data.bin", "");
+    run("one\n");
+    write("src/part.rs", "pub const WORD: &str = \"two\";\n");
+    stale("src/part.rs");
+    build();
+    run("two\n");
+    std::fs::remove_file(folder.path().join("src/part.rs")).expect("it is there");
+    stale("src/part.rs");
+    write("src/part.rs", "pub const WORD: &str = \"two\";\n");
+    write("build.rs", "fn main() {}\n");
+    build();
+    write("out/data.bin", "");
+    stale("out/data.bin");
+}

@@ -8,8 +8,8 @@ use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, print, resolve};
 use cofferdam::wasm::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 use cofferdam_toolchain::{
-    CargoOutput, GuestArtifact, GuestCrate, Settings, Toolchain, ToolchainError, build_guest_ambient,
-    target_folder_ambient,
+    CargoOutput, GuestArtifact, GuestCrate, GuestWorld, Settings, Toolchain, ToolchainError,
+    build_guest_ambient, target_folder_ambient,
 };
 
 use crate::arguments::{Build, Format};
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Build, ambient: AmbientAuthority) -> Result<Exit, 
             &mut |news| drawn.tell(news),
             ambient,
         )?;
-        let imports = judge_imports(project, index, &artifact.imports)?;
+        let imports = judge_imports(project, index, &artifact.imports, &artifact.declared)?;
         denials.extend(imports.iter().filter_map(|import| import_denial(project, index, import)));
         built.push(Built { artifact, imports });
     }
@@ -140,6 +140,9 @@ fn guest(project: &Project, index: CrateIndex, manifest: PathBuf, arguments: &Bu
         Some(_) => GuestCrate::library(manifest, name),
         None => GuestCrate::command(manifest, name),
     };
+    let world = project.world(index);
+    let world =
+        world.map(|world| GuestWorld { path: world.path.to_string().into(), name: world.world.clone() });
     let sections = vec![(cofferdam::MANIFEST_SECTION.to_owned(), claims(project, index))];
     let mut cargo_arguments = arguments.source.lock_arguments();
     // As for Cargo: features are those of the packages that are named, and `CRATE/FEATURE` says of which.
@@ -149,7 +152,7 @@ fn guest(project: &Project, index: CrateIndex, manifest: PathBuf, arguments: &Bu
     }
     let features = chosen_features(&arguments.source.features, &package.name, named);
     let no_default_features = named && arguments.source.no_default_features;
-    GuestCrate { cargo_arguments, sections, features, no_default_features, ..guest }
+    GuestCrate { cargo_arguments, world, sections, features, no_default_features, ..guest }
 }
 
 /// The features of one crate, out of all that are asked for.
@@ -247,6 +250,7 @@ fn say(project: &Project, built: &[Built], denials: &[Diagnostic]) -> Result<(),
         for (verdict, words) in [
             (ImportVerdict::Consumed, "uses"),
             (ImportVerdict::OverAnEdge, "calls over its edges"),
+            (ImportVerdict::Declared, "calls back whoever uses it:"),
             (
                 ImportVerdict::StartUp,
                 "imports unasked, as every guest with a standard library, without power:",
@@ -268,6 +272,7 @@ pub(crate) fn exit_of(error: &ToolchainError) -> Exit {
         | ToolchainError::NoCrate { .. }
         | ToolchainError::Build { .. }
         | ToolchainError::NoModule { .. }
+        | ToolchainError::World { .. }
         | ToolchainError::Encode { .. } => Exit::Invalid,
         _ => Exit::CannotEnforce,
     }

@@ -438,9 +438,9 @@ pub(crate) struct JudgedDocument {
     pub(crate) interface: String,
     /// Any one of these gives it power; empty when it reaches nothing by itself.
     pub(crate) capabilities: Vec<&'static str>,
-    /// `powerless`, `consumed`, `over-an-edge` (another wasm crate of the graph provides it), `start-up` (the standard library
-    /// imports it in every guest), `not-consumed` or `unknown`; the last
-    /// two are denials.
+    /// `powerless`, `consumed`, `over-an-edge` (another wasm crate of the graph provides it), `declared` (the crate's world imports it:
+    /// whoever uses the crate provides it), `start-up` (the standard library imports it in every guest), `not-consumed` or `unknown`; the
+    /// last two are denials.
     pub(crate) verdict: &'static str,
 }
 

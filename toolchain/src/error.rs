@@ -158,6 +158,16 @@ pub enum ToolchainError {
         /// A library or a program.
         wanted: &'static str,
     },
+    /// The world that the guest is said to have cannot be read.
+    #[error("cannot read the world `{world}` of {}: {message}", path.display())]
+    World {
+        /// The file.
+        path: PathBuf,
+        /// The world.
+        world: String,
+        /// Why.
+        message: String,
+    },
     /// The module cannot become a component.
     #[error("the module {} cannot become a component: {message}", path.display())]
     Encode {

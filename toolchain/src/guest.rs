@@ -14,7 +14,7 @@ use crate::command::Run;
 use crate::error::AtPath as _;
 use crate::fingerprint::{Inputs, hexadecimal};
 use crate::progress::Progress;
-use crate::{GuestTarget, Settings, Toolchain, ToolchainError, encode, lock};
+use crate::{GuestTarget, GuestWorld, Settings, Toolchain, ToolchainError, encode, lock, sources};
 
 /// What is built of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct GuestCrate {
     pub no_default_features: bool,
     /// What is built of it.
     pub kind: GuestKind,
+    /// The world that it has, where that is known. It must be readable.
+    pub world: Option<GuestWorld>,
     /// Further arguments for Cargo, such as `--locked`.
     pub cargo_arguments: Vec<String>,
     /// Custom sections that the component gets at its end: names and texts.
@@ -53,6 +55,7 @@ impl GuestCrate {
             features: Vec::new(),
             no_default_features: false,
             kind: GuestKind::Library,
+            world: None,
             cargo_arguments: Vec::new(),
             sections: Vec::new(),
         }
@@ -88,6 +91,8 @@ pub struct GuestArtifact {
     pub bytes: u64,
     /// The interfaces that it imports, with their versions.
     pub imports: Vec<String>,
+    /// The interfaces that its world says it imports, with their versions: for a component only.
+    pub declared: Vec<String>,
     /// Whether it had to be built. False when nothing had changed.
     pub rebuilt: bool,
 }
@@ -103,6 +108,7 @@ struct Stamp {
     digest: String,
     component: String,
     imports: Vec<String>,
+    sources: PathBuf,
 }
 
 /// Builds a guest below `folder`, which is this program's own: `components/` has the components, `build-*/` is what Cargo
@@ -136,7 +142,7 @@ pub fn build_guest_ambient(
     }
     let _held = lock::hold(&folder.join("lock"), "another build of guests is running here; waiting", tell)?;
     let stamp = stamps.join(format!("{}.json", stamp_name(guest, toolchain.target)));
-    if let Some(artifact) = unchanged(toolchain, guest, &components, &stamp) {
+    if let Some(artifact) = unchanged(toolchain, guest, &components, &stamp)? {
         return Ok(artifact);
     }
     Build { toolchain, guest, folder, output }.run(&components, &stamp, tell)
@@ -158,27 +164,38 @@ fn unchanged(
     guest: &GuestCrate,
     components: &Path,
     stamp: &Path,
-) -> Option<GuestArtifact> {
-    let stamp: Stamp = serde_json::from_slice(&std::fs::read(stamp).ok()?).ok()?;
-    if stamp.toolchain != toolchain.id || stamp.guest != *guest {
-        return None;
-    }
-    let component = components.join(artifact_name(&stamp.package, &stamp.version, toolchain.target));
-    let bytes = std::fs::read(&component).ok()?;
+) -> Result<Option<GuestArtifact>, ToolchainError> {
+    let read = || -> Option<(Stamp, PathBuf, Vec<u8>)> {
+        let stamp: Stamp = serde_json::from_slice(&std::fs::read(stamp).ok()?).ok()?;
+        let component = components.join(artifact_name(&stamp.package, &stamp.version, toolchain.target));
+        let bytes = std::fs::read(&component).ok()?;
+        Some((stamp, component, bytes))
+    };
+    let Some((stamp, component, bytes)) = read() else { return Ok(None) };
     let sha256 = hexadecimal(&Sha256::digest(&bytes));
-    if sha256 != stamp.component || stamp.inputs.digest()? != stamp.digest {
-        return None;
+    let same = stamp.toolchain == toolchain.id && stamp.guest == *guest && sha256 == stamp.component;
+    if !same || stamp.inputs.digest().as_ref() != Some(&stamp.digest) {
+        return Ok(None);
     }
     confirm(&component);
-    Some(GuestArtifact {
+    Ok(Some(GuestArtifact {
         package: stamp.package,
         version: stamp.version,
         component,
         sha256,
         bytes: bytes.len() as u64,
         imports: stamp.imports,
+        declared: declared(guest, toolchain.target, &stamp.sources)?,
         rebuilt: false,
-    })
+    }))
+}
+
+/// What the world of a component says that it imports. It is read each time: what it says is no part of what is built.
+fn declared(guest: &GuestCrate, target: GuestTarget, sources: &Path) -> Result<Vec<String>, ToolchainError> {
+    match &guest.world {
+        Some(world) if target != GuestTarget::Native => world.imports(sources),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The folder that Cargo builds a workspace in, `target` unless it is told otherwise.
@@ -226,6 +243,8 @@ impl Build<'_> {
         let metadata = self.metadata()?;
         let package = self.package(&metadata)?;
         let (name, version) = (package.name.to_string(), package.version.to_string());
+        let sources = package.manifest_path.parent().map_or(Path::new(""), |folder| folder.as_std_path());
+        let declared = declared(self.guest, self.toolchain.target, sources)?;
         let mut inputs = self.inputs(&metadata, package);
         // The state before: what changes while Cargo runs is seen as a change the next time.
         let before = inputs.digest();
@@ -253,9 +272,8 @@ impl Build<'_> {
             write_whole(&component, &bytes)?;
         }
         // For the runtime, which says when what it is to run is older than this.
-        if let Some(sources) = package.manifest_path.parent() {
-            write_whole(&component.with_added_extension("sources"), sources.as_str().as_bytes())?;
-        }
+        let note = sources::note(package, &inputs, &compiled.module, &target_folder);
+        write_whole(&component.with_added_extension("sources"), &note)?;
         let known = inputs.clone();
         let complete = self.learn(&mut inputs, &compiled.module, &target_folder);
         let added: Vec<&PathBuf> = inputs.files.difference(&known.files).collect();
@@ -272,6 +290,7 @@ impl Build<'_> {
                     digest,
                     component: sha256.clone(),
                     imports: imports.clone(),
+                    sources: sources.to_owned(),
                 };
                 let text = serde_json::to_vec(&stamped).expect("paths of a workspace are text");
                 write_whole(stamp, &text)?;
@@ -281,7 +300,7 @@ impl Build<'_> {
         }
         let bytes = bytes.len() as u64;
         let rebuilt = !(compiled.fresh && same);
-        Ok(GuestArtifact { package: name, version, component, sha256, bytes, imports, rebuilt })
+        Ok(GuestArtifact { package: name, version, component, sha256, bytes, imports, declared, rebuilt })
     }
 
     fn metadata(&self) -> Result<Metadata, ToolchainError> {
@@ -453,13 +472,8 @@ impl Build<'_> {
     /// Adds what the build has shown: files that the compiler read, and variables that were asked for. False when it cannot be
     /// told.
     fn learn(&self, inputs: &mut Inputs, module: &Path, target_folder: &Path) -> bool {
-        let Ok(text) = std::fs::read_to_string(module.with_extension("d")) else { return false };
-        let Some(paths) = dependencies(&text) else { return false };
+        let Some(paths) = dependencies(module) else { return false };
         for path in paths {
-            // Cargo can be told to write paths relative to some folder; which one, the file does not say.
-            if path.is_relative() {
-                return false;
-            }
             if !inputs.covers(&path) && !path.starts_with(target_folder) {
                 inputs.files.insert(path);
             }
@@ -533,8 +547,15 @@ fn below<'m>(metadata: &'m Metadata, package: &'m Package) -> Vec<&'m Package> {
     seen.into_iter().filter_map(|id| packages.get(id).copied()).collect()
 }
 
+/// The files that Cargo knows a module to be made of; `None` when it cannot be told which.
+pub(crate) fn dependencies(module: &Path) -> Option<Vec<PathBuf>> {
+    let paths = listed(&std::fs::read_to_string(module.with_extension("d")).ok()?)?;
+    // Cargo can be told to write paths relative to some folder; which one, the file does not say.
+    paths.iter().all(|path| path.is_absolute()).then_some(paths)
+}
+
 /// The paths to the right of the colon in Cargo's dependency file. A space in a path is written `\ `.
-fn dependencies(text: &str) -> Option<Vec<PathBuf>> {
+fn listed(text: &str) -> Option<Vec<PathBuf>> {
     let (_, right) = text
         .lines()
         .next()?
@@ -612,9 +633,9 @@ mod tests {
 
     #[test]
     fn a_dependency_file_is_read_with_its_spaces() {
-        let paths = dependencies("/t/a.wasm: /w/a\\ b/src/lib.rs /w/c.h\n").expect("a rule");
+        let paths = listed("/t/a.wasm: /w/a\\ b/src/lib.rs /w/c.h\n").expect("a rule");
         assert_eq!(paths, [PathBuf::from("/w/a b/src/lib.rs"), PathBuf::from("/w/c.h")]);
-        assert_eq!(dependencies("/t/a.wasm:\n").expect("a rule"), Vec::<PathBuf>::new());
-        assert_eq!(dependencies("no rule\n"), None);
+        assert_eq!(listed("/t/a.wasm:\n").expect("a rule"), Vec::<PathBuf>::new());
+        assert_eq!(listed("no rule\n"), None);
     }
 }

@@ -30,6 +30,8 @@ mod progress;
 mod rust_std;
 mod settings;
 mod setup;
+mod sources;
+mod world;
 
 pub use ambient_authority::AmbientAuthority;
 pub use c_compiler::CCompiler;
@@ -41,3 +43,4 @@ pub use guest::{
 pub use progress::Progress;
 pub use settings::{Programs, Settings};
 pub use setup::{SetupReport, SetupRequest, setup_ambient};
+pub use world::GuestWorld;

@@ -502,8 +502,8 @@ impl Runtime {
                 let bytes =
                     read(&path).map_err(|error| unreadable(&path, &format!("{error}; {how} makes it")))?;
                 let known = self.0.sources.get(&(name.to_owned(), plan.version.clone())).cloned();
-                let sources = known.or_else(|| stale::sources_of(&path));
-                if let Some(newer) = sources.and_then(|sources| stale::newer(&sources, &path)) {
+                let sources = stale::sources_of(&path, known);
+                if let Some(newer) = sources.and_then(|sources| sources.newer(&path)) {
                     return Err(StartError::Stale {
                         edge,
                         krate: plan.krate.clone(),

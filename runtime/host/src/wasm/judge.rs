@@ -38,6 +38,8 @@ pub enum ImportVerdict {
     Powerless,
     /// It is not the host's: one of the crate's own edges to a wasm crate provides it, which is compared when it starts.
     OverAnEdge,
+    /// It is not the host's, and the crate's world declares it: whoever uses the crate provides it, which is compared when it starts.
+    Declared,
     /// The crate consumes it.
     Consumed,
     /// The crate does not consume it, and the standard library imports it all the same.
@@ -61,6 +63,7 @@ impl ImportVerdict {
             Self::Consumed => "consumed",
             Self::StartUp => "start-up",
             Self::OverAnEdge => "over-an-edge",
+            Self::Declared => "declared",
             Self::NotConsumed => "not-consumed",
             Self::Unknown => "unknown",
         }
@@ -78,7 +81,7 @@ pub struct JudgedImport {
     pub verdict: ImportVerdict,
 }
 
-/// Judges what the component of a crate imports, in the given order.
+/// Judges what the component of a crate imports, in the given order. `declared` are the names of what its world imports.
 ///
 /// What a component may import is what its crate consumes, and what the inline crates consume that are compiled into it.
 ///
@@ -88,6 +91,7 @@ pub fn judge_imports(
     project: &Project,
     krate: CrateIndex,
     imports: &[String],
+    declared: &[String],
 ) -> Result<Vec<JudgedImport>, PageError> {
     let consumed = consumed(project, krate);
     let calls_others = project
@@ -99,6 +103,8 @@ pub fn judge_imports(
         let found = capability_of_interface(plain)?;
         let verdict = match &found {
             None if calls_others && !plain.starts_with("wasi:") => ImportVerdict::OverAnEdge,
+            // A declaration gives nothing: an interface of the host's that no page knows is provided by nobody.
+            None if declared.contains(interface) && !plain.starts_with("wasi:") => ImportVerdict::Declared,
             None => ImportVerdict::Unknown,
             Some(capabilities) if capabilities.is_empty() => ImportVerdict::Powerless,
             Some(capabilities) if capabilities.iter().any(|one| consumed.contains(one)) => {
@@ -151,7 +157,12 @@ pub fn import_denial(project: &Project, krate: CrateIndex, import: &JudgedImport
         }
         ImportVerdict::Unknown => {
             let message = format!("the component of `{name}` imports `{interface}`, which nothing provides");
-            Diagnostic::new(Code::ImportUnknown, message)
+            let mut diagnostic = Diagnostic::new(Code::ImportUnknown, message);
+            if !interface.starts_with("wasi:") {
+                let help = "if whoever uses the crate is to provide it, its world must import it, and `world = \"FILE#NAME\"` name that world";
+                diagnostic.help.push(help.to_owned());
+            }
+            diagnostic
         }
         _ => return None,
     };
@@ -209,7 +220,7 @@ mod tests {
         let project = project(PROJECT);
         let guest = project.find("guest").expect("there");
         let judged =
-            judge_imports(&project, guest, &[interface.to_owned()]).expect("pages of ours are right");
+            judge_imports(&project, guest, &[interface.to_owned()], &[]).expect("pages of ours are right");
         (project, guest, judged[0].clone())
     }
 
@@ -252,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_another_compartment_exports_comes_over_an_edge_and_nothing_of_the_host_does() {
-        let judged = |dependencies: &str| {
+        let judged = |dependencies: &str, declared: &[&str]| {
             let text = format!(
                 "[crates.app]\ndependencies = [\"guest\"]\n[crates.guest]\ndependencies = [{dependencies}]\n\
                  compartment = {{ backend = \"wasm\" }}\n[crates.other.compartment]\nbackend = \"wasm\"\n"
@@ -265,11 +276,15 @@ mod tests {
             let project = ProjectBuilder::standalone(files, manifest).expect("a graph");
             let guest = project.find("guest").expect("there");
             let imports = ["acme:b/api@1.0.0", "wasi:keyvalue/store@0.2.0"].map(str::to_owned);
-            let judged = judge_imports(&project, guest, &imports).expect("the pages are right");
+            let declared: Vec<String> = declared.iter().map(|&name| name.to_owned()).collect();
+            let judged = judge_imports(&project, guest, &imports, &declared).expect("the pages are right");
             judged.into_iter().map(|import| import.verdict).collect::<Vec<_>>()
         };
-        assert_eq!(judged("\"other\""), [ImportVerdict::OverAnEdge, ImportVerdict::Unknown]);
-        assert_eq!(judged(""), [ImportVerdict::Unknown, ImportVerdict::Unknown]);
+        assert_eq!(judged("\"other\"", &[]), [ImportVerdict::OverAnEdge, ImportVerdict::Unknown]);
+        assert_eq!(judged("", &[]), [ImportVerdict::Unknown, ImportVerdict::Unknown]);
+        let declared = ["acme:b/api@1.0.0", "wasi:keyvalue/store@0.2.0"];
+        assert_eq!(judged("", &declared), [ImportVerdict::Declared, ImportVerdict::Unknown]);
+        assert_eq!(judged("", &["acme:b/api@2.0.0"]), [ImportVerdict::Unknown, ImportVerdict::Unknown]);
     }
 
     #[test]
