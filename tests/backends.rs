@@ -27,10 +27,12 @@ mod other {
 }
 
 use counters::Counting;
+use counters::colours::Colour as Sign;
 use counters::counters::{Colour, Counter, Counters, Failure, Labelled, Marks};
 use counters::progress::{self, Step};
 use counters::shapes::Point;
 use counters::streams::{Sink, Source as Stream};
+use counters::ways::{Place, Surface, Way};
 
 const BACKENDS: [&str; 3] = ["wasm", "process", "inline"];
 const ISOLATED: [&str; 2] = ["wasm", "process"];
@@ -55,6 +57,14 @@ impl progress::Host for Told {
     fn ask(&self, words: Vec<String>) -> Result<String, String> {
         assert!(words != ["panic"], "as it was asked to");
         if words.is_empty() { Err("no words".to_owned()) } else { Ok(words.join(" ")) }
+    }
+
+    fn turn(&self, at: Place, before: Vec<Place>) -> Way {
+        match before.len() {
+            0 => Way::On(3),
+            1 => Way::To(Place { x: -1, surface: !at.surface, sign: Some(Sign::Grey), ..at }),
+            _ => Way::Back,
+        }
     }
 }
 
@@ -342,6 +352,20 @@ fn a_guest_calls_its_consumer_back() {
         assert_eq!(work.count(300).expect("called"), 5, "{backend}: the host says when it is enough");
         assert_eq!(work.ask(&["a".to_owned(), "b".to_owned()]).expect("called"), Ok("a b".to_owned()));
         assert_eq!(work.ask(&[]).expect("called"), Err("no words".to_owned()));
+    }
+}
+
+/// Types that an interface of the guest's and one that it calls back have in common are the same types in it, on every backend.
+#[test]
+fn what_is_called_and_what_is_called_back_share_types() {
+    for backend in BACKENDS {
+        let app = App::new(backend, "", 1);
+        let place = |x, surface, sign| Place { x, label: "é".to_owned(), surface, sign };
+        let start = place(4, Surface::LIT, Some(Sign::Blue));
+        let been = app.client().work().walk(&start, 3).expect("called");
+        let (on, to) =
+            (place(7, Surface::LIT, Some(Sign::Blue)), place(-1, Surface::PAVED, Some(Sign::Grey)));
+        assert_eq!(been, [start, to, on], "{backend}: the last step goes back");
     }
 }
 

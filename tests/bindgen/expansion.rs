@@ -4,7 +4,7 @@ use insta::{Settings, assert_snapshot};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::expand::expand;
+use crate::expand::{expand, expand_guest};
 
 fn expanded(input: TokenStream) -> String {
     let tokens = expand(input).expect("it has a client");
@@ -137,6 +137,20 @@ fn wit_without_a_client() {
         "package a:b;\ninterface i { type a = u8; }\nworld w { export i; import f: func(); }".to_owned(),
     ];
     snapshot("refused", &messages.map(|wit| refuses(&wit)).join("\n"));
+}
+
+#[test]
+fn a_type_that_would_be_two_in_a_component_is_refused() {
+    let world = |exported: &str| {
+        let text = format!(
+            "package acme:a; interface kinds {{ record step {{ of: u32 }} }} interface told {{ use kinds.{{step}}; take: func(one: step); }} \
+             interface work {{ use kinds.{{step}}; run: func() -> step; }} world w {{ {exported} import told; export work; }}"
+        );
+        expand_guest(quote!({ inline: #text, implementation: crate::Work }))
+    };
+    assert!(world("").is_ok());
+    let refused = world("export kinds;").expect_err("it is exported").to_string();
+    assert!(refused.contains("record `step`: it is of an interface that the world exports"), "{refused}");
 }
 
 fn numbered(prefix: &str, count: usize, suffix: &str) -> String {

@@ -36,6 +36,11 @@ pub(crate) enum Reason {
         "an interface that is exported by another name, or both imported and exported, is not supported yet"
     )]
     Renamed,
+    #[error(
+        "it is of an interface that the world exports, and an interface that it imports uses it: in a component those are two types; put it \
+         into an interface that the world does not export"
+    )]
+    Crossed,
     #[error("a function that is imported outside of an interface is not supported yet; put it into one")]
     LooseImport,
     #[error("a handle cannot leave the compartment that it is of, so no other can pass or take one")]

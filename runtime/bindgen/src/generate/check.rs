@@ -29,6 +29,11 @@ pub(crate) fn check(world: &World) -> Vec<Problem> {
     for span in &world.renamed {
         checker.refuse(*span, name(), Reason::Renamed);
     }
+    for id in &world.crossed {
+        let definition = &world.resolve.types[*id];
+        let (kind, name) = (definition.kind.as_str(), definition.name.as_deref().unwrap_or_default());
+        checker.refuse(definition.span, format!("{kind} `{name}`"), Reason::Crossed);
+    }
     for function in &world.loose {
         checker.refuse(function.span, format!("import `{}`", function.name), Reason::LooseImport);
     }

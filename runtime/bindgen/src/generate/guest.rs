@@ -59,7 +59,7 @@ pub(crate) fn guest(
 
 fn module(world: &World, at: usize) -> TokenStream {
     let module = &world.modules[at];
-    if module.imported.is_some() {
+    if module.imported.is_some() || module.shared {
         return imports::module(world, at);
     }
     let place = Place::Module(module.interface);

@@ -62,6 +62,9 @@ pub(crate) struct Module {
     pub(crate) exported: Option<String>,
     /// The same when the world imports it and its functions can be written: a guest calls them, and a consumer implements them.
     pub(crate) imported: Option<String>,
+    /// Of a guest: whether it has only types, and an imported interface uses one of them. In a component, where the macro for components
+    /// writes what is imported, its types are those of that macro.
+    pub(crate) shared: bool,
     /// What people call it.
     pub(crate) title: String,
     /// In the order of the WIT.
@@ -96,6 +99,8 @@ pub(crate) struct World<'r> {
     pub(crate) loose: Vec<&'r Function>,
     /// Interfaces that are exported by a name that is not their own.
     pub(crate) renamed: Vec<wit_parser::Span>,
+    /// Types of a guest's exported interfaces that an imported one uses: those are two types in a component.
+    pub(crate) crossed: Vec<TypeId>,
     names: HashMap<TypeId, Ident>,
 }
 
@@ -126,6 +131,7 @@ impl<'r> World<'r> {
             oversized: None,
             loose: Vec::new(),
             renamed: Vec::new(),
+            crossed: Vec::new(),
             names: HashMap::new(),
         };
         let mut reached = Reached::new(resolve);
@@ -170,6 +176,9 @@ impl<'r> World<'r> {
         }
         result.errors = reached.errors;
         result.oversized = reached.oversized;
+        if side == Side::Guest {
+            result.share_types();
+        }
         result.name_modules();
         result.name_types();
         result
@@ -183,6 +192,7 @@ impl<'r> World<'r> {
             name,
             exported,
             imported,
+            shared: false,
             title,
             types: Vec::new(),
             client: None,
@@ -219,6 +229,27 @@ impl<'r> World<'r> {
                 }
                 WorldItem::Function(function) if self.side == Side::Guest => self.loose.push(function),
                 WorldItem::Function(_) | WorldItem::Type { .. } => {}
+            }
+        }
+    }
+
+    /// Finds what of other interfaces the imported ones use.
+    fn share_types(&mut self) {
+        let mut used = Reached::new(self.resolve);
+        for module in self.modules.iter().filter(|module| module.imported.is_some()) {
+            let interface = &self.resolve.interfaces[module.interface];
+            interface.types.values().for_each(|ty| {
+                used.visit(&Type::Id(*ty));
+            });
+            interface.functions.values().for_each(|function| used.visit_function(function));
+        }
+        for ty in used.found {
+            let TypeOwner::Interface(home) = self.resolve.types[ty].owner else { continue };
+            for module in self.modules.iter_mut().filter(|module| module.interface == home) {
+                if module.exported.is_some() {
+                    self.crossed.push(ty);
+                }
+                module.shared = module.exported.is_none() && module.imported.is_none();
             }
         }
     }

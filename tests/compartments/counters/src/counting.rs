@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::counters::{Colour, Failure, Labelled, Marks};
 use crate::shapes::Point;
+use crate::ways::{Place, Way};
 use crate::{counters, progress, streams, work};
 
 /// How many counters were dropped.
@@ -128,6 +129,24 @@ impl work::Guest for Counting {
             }
         }
         to
+    }
+
+    fn walk(start: Place, steps: u32) -> Vec<Place> {
+        let mut been = Vec::new();
+        let mut at = start;
+        for _ in 0..steps {
+            let next = match progress::turn(&at, &been) {
+                Way::Back => match been.pop() {
+                    Some(place) => place,
+                    None => break,
+                },
+                Way::On(steps) => Place { x: at.x + i32::try_from(steps).unwrap_or(i32::MAX), ..at.clone() },
+                Way::To(place) => place,
+            };
+            been.push(std::mem::replace(&mut at, next));
+        }
+        been.push(at);
+        been
     }
 
     fn ask(words: Vec<String>) -> Result<String, String> {

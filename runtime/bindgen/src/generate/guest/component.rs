@@ -72,12 +72,15 @@ impl Write<'_> {
         }
     }
 
-    /// Whether a type is of an interface that the guest calls: there, both are the same.
+    /// Whether a type is of an interface that the guest calls, or of one whose types such an interface uses: there, both are the same.
     fn is_imported(&self, id: TypeId) -> bool {
         let TypeOwner::Interface(home) = self.world.resolve.types[self.world.behind(id)].owner else {
             return false;
         };
-        self.world.modules.iter().any(|module| module.interface == home && module.imported.is_some())
+        self.world
+            .modules
+            .iter()
+            .any(|module| module.interface == home && (module.imported.is_some() || module.shared))
     }
 
     fn home(&self, interface: InterfaceId) -> TokenStream {

@@ -25,13 +25,15 @@ pub(in crate::generate) fn imports(world: &World) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// The module of an imported interface: its types, and a function for each of its own.
+/// The module of an imported interface: its types, and a function for each of its own. So is that of types which such interfaces share
+/// with exported ones.
 pub(super) fn module(world: &World, at: usize) -> TokenStream {
     let module = &world.modules[at];
     let place = Place::Module(module.interface);
     let (name, title) = (&module.name, &module.title);
     let interface = &world.resolve.interfaces[module.interface];
-    let docs_of_module = docs(&interface.docs, &format!("The interface `{title}` of another compartment."));
+    let of = if module.shared { "" } else { " of another compartment" };
+    let docs_of_module = docs(&interface.docs, &format!("The interface `{title}`{of}."));
     let types = module.types.iter().map(|ty| definition(world, *ty, place));
     let before = world.modules[..at].iter().filter(|module| module.imported.is_some());
     let first: usize = before.map(|module| world.resolve.interfaces[module.interface].functions.len()).sum();
