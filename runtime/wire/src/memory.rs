@@ -59,6 +59,7 @@ impl Lane {
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "mapping memory, and seeing it as atomic words")]
 mod mapped {
+    use std::alloc::Layout;
     use std::arch::asm;
     use std::fmt;
     use std::os::fd::{AsFd, OwnedFd};
@@ -95,6 +96,9 @@ mod mapped {
         /// # Errors
         /// When the kernel has no memory, or no sealing.
         pub fn create() -> Result<(Self, OwnedFd), Errno> {
+            if cfg!(miri) {
+                return Self::stand_in();
+            }
             let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
             // Kernels before 6.3 do not know the second flag. Mapping it for execution is denied by other means too.
             let fd = rustix::fs::memfd_create(c"cofferdam-ring", flags | MemfdFlags::NOEXEC_SEAL)
@@ -122,6 +126,16 @@ mod mapped {
             }?;
             let start = NonNull::new(start.cast()).expect("the kernel maps nothing at address 0 unasked");
             Ok(Self { start })
+        }
+
+        /// The same bytes from the heap, never given back: Miri knows neither such descriptors nor such mappings, and checks all that is done
+        /// with them.
+        fn stand_in() -> Result<(Self, OwnedFd), Errno> {
+            let bytes = Layout::from_size_align(MEMORY_BYTES, HEADER_BYTES).expect("a power of two");
+            // SAFETY: There are such bytes: more than none.
+            let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(bytes) }).ok_or(Errno::NOMEM)?;
+            let nothing = std::fs::File::open("/dev/null").map_err(|_| Errno::NOENT)?;
+            Ok((Self { start }, nothing.into()))
         }
 
         /// A control word.
@@ -169,8 +183,8 @@ mod mapped {
         }
     }
 
-    /// Words from which on the processor's instruction is faster than a loop.
-    const RUN_WORDS_MIN: usize = 64;
+    /// Words from which on the processor's instruction is faster than a loop. Miri has no such instruction.
+    const RUN_WORDS_MIN: usize = if cfg!(miri) { usize::MAX } else { 64 };
 
     /// Puts bytes into as many words as they fill; the last is filled up with zeros.
     pub(crate) fn store(words: &[AtomicU64], bytes: &[u8]) {
@@ -225,6 +239,9 @@ mod mapped {
 
     impl Drop for Memory {
         fn drop(&mut self) {
+            if cfg!(miri) {
+                return;
+            }
             // SAFETY: The mapping is this one's own, and every reference into it borrowed `self`.
             let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), MEMORY_BYTES) };
         }

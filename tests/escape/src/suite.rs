@@ -40,10 +40,21 @@ pub fn line(trial: &Trial) -> String {
 /// Why an attempt cannot be tried from where this program began, if it cannot.
 pub fn untried(attempt: &Attempt) -> Option<&'static str> {
     let niceness = || rustix::process::getpriority_process(None).unwrap_or_default();
-    let slows_down = attempt.act == Act::Attempt("priority");
-    (slows_down && niceness() >= NICENESS_MOST).then_some(
-        "this runs at niceness 19, and so does all that it starts: nothing can be slowed down further",
-    )
+    match attempt.act {
+        Act::Attempt("priority") if niceness() >= NICENESS_MOST => {
+            Some("this runs at niceness 19, and so does all that it starts: nothing can be slowed down further")
+        }
+        Act::Attempt("affinity") if processors().len() < 2 => {
+            Some("this runs on one processor only, and so does all that it starts: nothing can be pinned to fewer")
+        }
+        _ => None,
+    }
+}
+
+/// The processors that this program, and all that it starts, may run on.
+pub(crate) fn processors() -> Vec<usize> {
+    let own = rustix::thread::sched_getaffinity(None).unwrap_or_default();
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|number| own.is_set(*number)).collect()
 }
 
 /// All parts of those attempts that this user can try from here.

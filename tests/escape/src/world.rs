@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, getpriority_process};
 
 use crate::attempt::Attempt;
+use crate::suite::processors;
 
 /// The least that a process can be preferred, nice(2).
 pub(crate) const NICENESS_MOST: i32 = 19;
@@ -58,6 +59,9 @@ impl World {
             ("socket".to_owned(), at("lies/socket").display().to_string()),
             ("datagram".to_owned(), at("lies/datagram").display().to_string()),
         ]);
+        if let Some(first) = processors().first() {
+            facts.insert("processor".to_owned(), first.to_string());
+        }
         facts.insert("abstract".to_owned(), facts["name"].clone());
         facts.insert("queue".to_owned(), facts["name"].clone());
         let mut victim = Command::new(guest)

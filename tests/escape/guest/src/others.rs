@@ -108,8 +108,10 @@ pub(crate) const ALL: &[(&str, Attempt)] = &[
     }),
     ("priority", |facts| call(141, &[0, victim(facts), facts.number("niceness")])),
     ("affinity", |facts| {
-        let first = [1_u64; 1];
-        call(203, &[victim(facts), 8, at(&first)])
+        let mut one = [0_u64; 16];
+        let number = usize::try_from(facts.number("processor")).unwrap_or(0);
+        one[number / 64 % 16] = 1 << (number % 64);
+        call(203, &[victim(facts), 128, at(&one)])
     }),
     ("scheduler", |facts| call(144, &[victim(facts), 3, at(&0_u32)])),
     ("io-priority", |facts| call(251, &[1, victim(facts), 0x6000])),
