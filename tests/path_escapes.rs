@@ -24,7 +24,7 @@ const SECRET: &str = "what nobody granted";
 
 struct App {
     attempts: paths::attempts::Attempts,
-    _runtime: Runtime,
+    runtime: Runtime,
     folder: tempfile::TempDir,
 }
 
@@ -73,7 +73,7 @@ impl App {
         let edge = runtime.edge(EdgeName { consumer: "app", krate: "paths" });
         let client = paths::Paths::open(edge.unwrap_or_else(|error| panic!("{error}")));
         let attempts = client.unwrap_or_else(|error| panic!("{error}")).attempts();
-        Self { attempts, _runtime: runtime, folder }
+        Self { attempts, runtime, folder }
     }
 
     /// What came of an attempt: what was read, the kind of the error, or that the guest was ended.
@@ -141,6 +141,27 @@ const ATTEMPTS: &[(&str, &str, &str)] = &[
     ("long-path", "InvalidFilename", "InvalidFilename"),
     ("zero-byte", "InvalidInput", "InvalidInput"),
 ];
+
+/// What a guest was told no is there to be shown, with the line that would have allowed it, whatever it runs in.
+#[test]
+fn a_refused_write_is_shown_with_the_same_line_on_both_backends() {
+    for backend in ["wasm", "process"] {
+        let app = App::with(backend, "filesystem = { read = [\"data\"] }");
+        let edge = app.runtime.edge(EdgeName { consumer: "app", krate: "paths" }).expect("it runs");
+        assert_eq!(app.attempt("read"), "got mine");
+        assert!(edge.take_refusals().is_empty(), "{backend}: nothing was refused");
+        for _ in 0..2 {
+            let answered = app.attempt("write");
+            assert!(!answered.starts_with("got"), "{backend}: {answered}");
+        }
+        let refusals = edge.take_refusals();
+        let [refusal] = refusals.as_slice() else { panic!("{backend}: {refusals:?}") };
+        let told = (refusal.capability.to_string(), refusal.line.as_str());
+        assert_eq!(told, ("filesystem.write".to_owned(), "filesystem = { write = [\"data\"] }"), "{backend}");
+        assert!(refusal.attempt.contains("data/new"), "{backend}: {refusal}");
+        assert!(edge.take_refusals().is_empty(), "{backend}: they were taken");
+    }
+}
 
 #[test]
 fn no_name_leads_out_of_a_granted_folder() {

@@ -557,6 +557,8 @@ fn a_granted_folder_is_read_and_nothing_else() {
     let refused: Vec<_> = guest.log.events("refusal").iter().map(|event| event["line"].clone()).collect();
     // With `O_CREAT`, so that the folder is what helps, whether the file is there or not.
     assert_eq!(refused, ["filesystem = { write = [\"data\"] }"; 2]);
+    let kept: Vec<_> = guest.compartment.take_refusals().into_iter().map(|refusal| refusal.line).collect();
+    assert_eq!(kept, refused);
     let removed = guest.compartment.call_typed::<_, Result<(), String>>("remove", &("/data/file",));
     assert_eq!(violation(removed.expect_err("nothing allows it")).1.as_deref(), Some("filesystem.write"));
     assert_eq!(std::fs::read(guest.folder.path().join("data/file")).expect("there"), b"twenty bytes of text");

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::refusal::Recent;
+
 /// Something that happened to a compartment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -100,12 +102,16 @@ pub enum AuditEvent {
 
 /// Where events go. Clones write to the same place.
 #[derive(Clone)]
-pub struct AuditLog(Arc<Mutex<Box<dyn Write + Send>>>);
+pub struct AuditLog {
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    /// Where refusals are kept beside it.
+    recent: Option<Recent>,
+}
 
 impl AuditLog {
     /// Writes events as JSON, one a line, and flushes each before it returns.
     pub fn to_writer(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(writer))))
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), recent: None }
     }
 
     /// Keeps nothing.
@@ -119,9 +125,18 @@ impl AuditLog {
     /// When it cannot be written. An outcome that cannot be recorded is not handed on: the caller gets this error instead.
     pub(crate) fn record(&self, event: &AuditEvent) -> std::io::Result<()> {
         let line = serde_json::to_string(event).map_err(std::io::Error::other)?;
-        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(writer, "{line}")?;
-        writer.flush()
+        writer.flush()?;
+        if let (AuditEvent::Refusal { capability, attempt, line, .. }, Some(recent)) = (event, &self.recent) {
+            recent.keep(capability, attempt, line);
+        }
+        Ok(())
+    }
+
+    /// The same log, for one compartment, whose refusals are kept when they are recorded.
+    pub(crate) fn keeping(&self, recent: &Recent) -> Self {
+        Self { writer: Arc::clone(&self.writer), recent: Some(recent.clone()) }
     }
 }
 

@@ -124,8 +124,9 @@ impl Edge {
         self.compartment.take_stdio()
     }
 
-    /// What the guest asked for and was told no since the last time, each with the line that would have allowed it. A process is
-    /// told no by the kernel, and what the host knows of it is in the audit log: for one, there are none here.
+    /// What the guest asked for and was told no since the last time, each with the line that would have allowed it: the first
+    /// [`REFUSALS_KEPT_MAX`](crate::wasm::REFUSALS_KEPT_MAX) of them. Of a process these are addresses and files for writing; a path that it
+    /// was not given is not there for it, which the kernel tells it and not its host.
     pub fn take_refusals(&self) -> Vec<Refusal> {
         self.compartment.take_refusals()
     }

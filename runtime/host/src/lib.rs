@@ -72,6 +72,8 @@ pub mod process;
 #[cfg(all(feature = "wasm", not(all(feature = "process", target_os = "linux", target_arch = "x86_64"))))]
 #[path = "process_elsewhere.rs"]
 pub mod process;
+#[cfg(any(feature = "wasm", all(feature = "process", target_os = "linux", target_arch = "x86_64")))]
+mod refusal;
 #[cfg(feature = "wasm")]
 mod runtime;
 #[cfg(feature = "wasm")]

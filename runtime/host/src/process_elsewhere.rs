@@ -114,6 +114,7 @@ impl ProcessEdge {
         fn memory_peak(&self) -> Option<u64>;
         fn digest(&self) -> String;
         fn take_stdio(&self) -> Stdio;
+        fn take_refusals(&self) -> Vec<crate::refusal::Refusal>;
         #[cfg(feature = "async")]
         fn threads(&self) -> &WasmHost;
         fn find(&self, &Key) -> Result<usize, Vec<String>>;

@@ -41,12 +41,12 @@ pub fn line(trial: &Trial) -> String {
 pub fn untried(attempt: &Attempt) -> Option<&'static str> {
     let niceness = || rustix::process::getpriority_process(None).unwrap_or_default();
     match attempt.act {
-        Act::Attempt("priority") if niceness() >= NICENESS_MOST => {
-            Some("this runs at niceness 19, and so does all that it starts: nothing can be slowed down further")
-        }
-        Act::Attempt("affinity") if processors().len() < 2 => {
-            Some("this runs on one processor only, and so does all that it starts: nothing can be pinned to fewer")
-        }
+        Act::Attempt("priority") if niceness() >= NICENESS_MOST => Some(
+            "this runs at niceness 19, and so does all that it starts: nothing can be slowed down further",
+        ),
+        Act::Attempt("affinity") if processors().len() < 2 => Some(
+            "this runs on one processor only, and so does all that it starts: nothing can be pinned to fewer",
+        ),
         _ => None,
     }
 }

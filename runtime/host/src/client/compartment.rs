@@ -147,7 +147,8 @@ impl Compartment {
     pub(super) fn take_refusals(&self) -> Vec<Refusal> {
         match self {
             Self::Wasm(wasm) => wasm.take_refusals(),
-            Self::Process(_) | Self::Linked(_) => Vec::new(),
+            Self::Process(process) => process.take_refusals(),
+            Self::Linked(_) => Vec::new(),
         }
     }
 

@@ -30,6 +30,7 @@ use super::launch::Launch;
 use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX, REFUSALS_MAX};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::home::leads_home;
+use crate::refusal::plain;
 
 /// Numbers on x86-64.
 const SOCKET: i32 = 41;
@@ -67,7 +68,7 @@ struct Shared {
 impl Shared {
     fn refused_address(&self, address: SocketAddr) -> bool {
         let line = format!("network = {{ connect = [\"{address}\"] }}");
-        self.refused(HostCapability::NetworkConnect, format!("connect to {address}"), line)
+        self.refused(HostCapability::NetworkConnect, &format!("connect to {address}"), &line)
     }
 
     /// Of a file that the guest may only read, or of one that is not there. Each path once.
@@ -86,12 +87,12 @@ impl Shared {
             Some((folder, _)) if makes && !folder.is_empty() => (folder, Extent::Tree),
             _ => (path, Extent::File),
         });
-        self.refused(capability, attempt, print::suggestion(&Capability::host(capability), path))
+        self.refused(capability, &attempt, &print::suggestion(&Capability::host(capability), path))
     }
 
     /// Records that something was refused, before the guest hears of it. A guest of whom that cannot be recorded, or that does it without
     /// end, is ended and hears nothing: then it is false.
-    fn refused(&self, capability: HostCapability, attempt: String, line: String) -> bool {
+    fn refused(&self, capability: HostCapability, attempt: &str, line: &str) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
             self.control.end(Cause::Limit("refusals that are recorded"));
@@ -100,8 +101,9 @@ impl Shared {
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
             capability: capability.name().to_owned(),
-            attempt,
-            line,
+            // A guest chose what is in these, and programs print them.
+            attempt: plain(attempt),
+            line: plain(line),
         };
         let recorded = self.log.record(&event).is_ok();
         if !recorded {

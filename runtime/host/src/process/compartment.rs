@@ -32,6 +32,7 @@ use super::server::Server;
 use super::supervise::supervise;
 use crate::audit::{AuditEvent, AuditLog};
 use crate::plan::CompartmentPlan;
+use crate::refusal::{Recent, Refusal};
 
 /// What a guest wrote to its granted streams since the last time they were taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct ProcessCompartment {
     restarts: Arc<Mutex<VecDeque<Instant>>>,
     layers: Vec<LayerReport>,
     taken: Stdio,
+    /// Of one that no pool has; a pool keeps its own.
+    refusals: Recent,
     ender: Ender,
     /// For what the guest sends, kept from call to call.
     buffer: Vec<u8>,
@@ -268,13 +271,19 @@ impl ProcessCompartment {
         options: StartOptions,
         _: AmbientAuthority,
     ) -> Result<Self, StartError> {
+        let refusals = Recent::default();
+        let log = &log.keeping(&refusals);
         let image = host.programs.read(program).map_err(|message| StartError::Program {
             edge: plan.edge(),
             path: program.display().to_string(),
             message,
         });
         match image {
-            Ok(image) => Self::start_program(host, plan, &image, folder, log, options),
+            Ok(image) => {
+                let mut started = Self::start_program(host, plan, &image, folder, log, options)?;
+                started.refusals = refusals;
+                Ok(started)
+            }
             Err(error) => {
                 log.record(&AuditEvent::Refused { edge: plan.edge(), reason: error.to_string() })?;
                 Err(error)
@@ -352,6 +361,7 @@ impl ProcessCompartment {
             restarts: Arc::default(),
             layers: Vec::new(),
             taken: Stdio::default(),
+            refusals: Recent::default(),
             ender: Ender::default(),
             buffer: Vec::new(),
             memory_of_ended: 0,
@@ -370,6 +380,7 @@ impl ProcessCompartment {
             restarts: Arc::clone(&self.restarts),
             layers: Vec::new(),
             taken: Stdio::default(),
+            refusals: self.refusals.clone(),
             ender: Ender::default(),
             buffer: Vec::new(),
             memory_of_ended: 0,
@@ -475,6 +486,13 @@ impl ProcessCompartment {
     #[cfg(feature = "wasm")]
     pub(super) fn ender(&self) -> Ender {
         self.ender.clone()
+    }
+
+    /// What the guest asked for and was told no since the last time, the first [`REFUSALS_KEPT_MAX`](super::REFUSALS_KEPT_MAX) of it, each with
+    /// the line that would have allowed it. A path that it was not given is not there for it: that is no refusal, and the host does not
+    /// hear of it.
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        self.refusals.take()
     }
 
     /// What was written to the granted streams since the last time.

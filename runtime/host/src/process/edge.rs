@@ -22,6 +22,7 @@ use crate::audit::{AuditEvent, AuditLog};
 use crate::client::{Cancellation, Compartment, Key, Pinned, Provided};
 use crate::hot::{Found, Hot};
 use crate::plan::CompartmentPlan;
+use crate::refusal::{Recent, Refusal};
 use crate::wasm::{
     CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, CallError, FaultKind, StartError, Stdio,
     WasmHost, event_of,
@@ -51,6 +52,8 @@ struct Shared {
     threads: WasmHost,
     folder: PathBuf,
     log: AuditLog,
+    /// What its guests were told no.
+    refusals: Recent,
     options: StartOptions,
     instances: usize,
     callers_max: u64,
@@ -192,6 +195,8 @@ impl ProcessEdge {
             return Err(cannot("`cpu-time` of several guests together".to_owned()).into());
         }
         let program = Arc::new(load(&plan, &program)?);
+        let refusals = Recent::default();
+        let log = &log.keeping(&refusals);
         let first = ProcessCompartment::start_program(host, &plan, &program, &folder, log, options)?;
         let imports = connect(&edge, first.imports(), &edges, &provided)?;
         let limits = &plan.limits;
@@ -204,6 +209,7 @@ impl ProcessEdge {
             threads,
             folder,
             log: log.clone(),
+            refusals,
             options,
             instances: instances.max(1),
             callers_max: limits.calls_in_flight.unwrap_or(CALLS_IN_FLIGHT_DEFAULT),
@@ -284,6 +290,11 @@ impl ProcessEdge {
             add(&mut taken, compartment);
         }
         taken
+    }
+
+    /// What guests were told no since the last time.
+    pub(crate) fn take_refusals(&self) -> Vec<Refusal> {
+        self.0.refusals.take()
     }
 
     /// The number of a function; or how what the guest offers differs.

@@ -51,3 +51,5 @@ pub use hand::{Handed, Open, TakenBack};
 pub use hardening::{ProgramSummary, inspect_program};
 pub use host::{LAUNCHER_VARIABLE, ProcessHost, run_as_launcher};
 pub use pool::ProcessPool;
+
+pub use crate::refusal::{REFUSALS_KEPT_MAX, Refusal};

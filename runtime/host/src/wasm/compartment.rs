@@ -19,13 +19,13 @@ use super::limits::{CALL_DEADLINE_DEFAULT, CALLS_IN_FLIGHT_DEFAULT, EPOCH_TICK};
 use super::member::{Member, MemberStart, within_the_unit};
 use super::pool::Pool;
 use super::settle::{enforceable, may_wait, relink, settle};
-use super::standing::Refusal;
 use super::stream::{Input, Output};
 use super::ticker::Busy;
 use super::{forward, signature};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::client::{Cancellation, Key};
 use crate::plan::CompartmentPlan;
+use crate::refusal::Refusal;
 
 /// What a guest wrote to its granted streams since the last time they were taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -35,9 +35,6 @@ pub(super) const REFUSED_PATHS_MAX: usize = 10_000;
 /// Of a path that a guest was refused, bytes in a report.
 pub(super) const REPORTED_PATH_BYTES_MAX: usize = 1 << 10;
 
-/// Refusals that are kept for the host until it takes them; all are in the audit log.
-pub const REFUSALS_KEPT_MAX: usize = 64;
-
 /// Addresses that an instance's granted names may lead to.
 pub const LEARNED_ADDRESSES_MAX: usize = 4_096;
 

@@ -44,7 +44,7 @@ impl Member {
     pub(super) fn new(start: &MemberStart, others: &[Self], log: &AuditLog) -> Self {
         let edge = start.plan.edge();
         let standing = match others.first() {
-            None => Standing::new(edge.clone(), log.clone()),
+            None => Standing::new(edge.clone(), log),
             Some(first) => first.standing.beside(edge.clone()),
         };
         let output = |which| Sink::new(start.options.output, which, &edge);

@@ -51,6 +51,7 @@ mod typed;
 mod unchecked;
 mod unit;
 
+pub use crate::refusal::{REFUSALS_KEPT_MAX, Refusal};
 pub use cache::{CacheError, CacheSummary, CodeCache};
 pub use compartment::{CompartmentOptions, Stdio, WasmCompartment};
 pub use error::{CallError, FaultKind, StartError};
@@ -61,12 +62,10 @@ pub use judge::{ImportVerdict, JudgedImport, import_denial, judge_imports};
 pub use limits::{
     CACHE_BYTES_DEFAULT, CALL_DEADLINE_DEFAULT, CALL_DEPTH_MAX, CALLS_IN_FLIGHT_DEFAULT, DENIALS_MAX,
     EPOCH_TICK, HANDLES_DEFAULT, INSTANCES_MAX, LEARNED_ADDRESSES_MAX, MEMORY_BYTES_DEFAULT,
-    NATIVE_STACK_BYTES, OUTPUT_BYTES_DEFAULT, REFUSALS_KEPT_MAX, TABLE_ELEMENTS_MAX, UNIT_MEMBERS_MAX,
-    WASM_STACK_BYTES_MAX,
+    NATIVE_STACK_BYTES, OUTPUT_BYTES_DEFAULT, TABLE_ELEMENTS_MAX, UNIT_MEMBERS_MAX, WASM_STACK_BYTES_MAX,
 };
 #[cfg(feature = "http")]
 pub use limits::{HTTP_FIELD_BYTES_MAX, HTTP_WAIT_MAX};
-pub use standing::Refusal;
 pub use stream::{Input, Output};
 pub use wasmtime::component::{Type, Val};
 

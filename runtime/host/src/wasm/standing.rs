@@ -8,27 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use capability_manifest::scope::Scope;
 use capability_manifest::{Capability, HostCapability, print};
 
-use super::limits::{DENIALS_MAX, REFUSALS_KEPT_MAX, REFUSED_PATHS_MAX};
-use super::stream::plain;
+use super::limits::{DENIALS_MAX, REFUSED_PATHS_MAX};
 use crate::audit::{AuditEvent, AuditLog};
-
-/// Something that a guest asked for and was told no, by an error that it could handle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The capability that would have allowed it.
-    pub capability: Capability,
-    /// What it asked for.
-    pub attempt: String,
-    /// The line of the edge's grants table that would have allowed it.
-    pub line: String,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { capability, attempt, line } = self;
-        write!(f, "{attempt}: the edge does not grant `{capability}`; this line would allow it: {line}")
-    }
-}
+use crate::refusal::{Recent, Refusal, plain};
 
 /// Shared by all instances of a compartment. Members of a unit have one each, and revocation in common.
 #[derive(Debug)]
@@ -40,25 +22,27 @@ pub(super) struct Standing {
     /// Refusals that may still be recorded.
     left: AtomicU64,
     unwritten: AtomicBool,
-    recent: Mutex<Vec<Refusal>>,
+    recent: Recent,
     /// What was refused at a path, since a guest may look there again and again.
     at_paths: Mutex<HashSet<String>>,
 }
 
 impl Standing {
-    pub(super) fn new(edge: String, log: AuditLog) -> Self {
+    pub(super) fn new(edge: String, log: &AuditLog) -> Self {
         Self::sharing(edge, log, Arc::default())
     }
 
     /// For another member of the same unit: what is revoked for one ends the instance for all.
     pub(super) fn beside(&self, edge: String) -> Self {
-        Self::sharing(edge, self.log.clone(), Arc::clone(&self.epoch))
+        Self::sharing(edge, &self.log, Arc::clone(&self.epoch))
     }
 
-    fn sharing(edge: String, log: AuditLog, epoch: Arc<AtomicU64>) -> Self {
+    fn sharing(edge: String, log: &AuditLog, epoch: Arc<AtomicU64>) -> Self {
         let left = AtomicU64::new(DENIALS_MAX);
         let unwritten = AtomicBool::new(false);
-        Self { edge, log, epoch, left, unwritten, recent: Mutex::default(), at_paths: Mutex::default() }
+        let recent = Recent::default();
+        let log = log.keeping(&recent);
+        Self { edge, log, epoch, left, unwritten, recent, at_paths: Mutex::default() }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -74,7 +58,7 @@ impl Standing {
     pub(super) fn refused(&self, capability: HostCapability, attempt: &str, scope: &Scope) {
         let capability = Capability::host(capability);
         let line = print::clause(&capability, scope);
-        self.record(capability, attempt, &line);
+        self.record(&capability, attempt, &line);
     }
 
     /// Records a refusal at a path, the first time. A guest that looks for a file at each call is not one that refusals should end.
@@ -87,10 +71,10 @@ impl Standing {
         let last = known.len() > REFUSED_PATHS_MAX;
         drop(known);
         let attempt = if last { format!("{attempt}; no more paths are recorded") } else { attempt };
-        self.keep(Capability::host(capability), &attempt, line);
+        self.keep(&Capability::host(capability), &attempt, line);
     }
 
-    fn record(&self, capability: Capability, attempt: &str, line: &str) {
+    fn record(&self, capability: &Capability, attempt: &str, line: &str) {
         let one_less = |left: u64| left.checked_sub(1);
         if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_err() {
             return;
@@ -98,27 +82,23 @@ impl Standing {
         self.keep(capability, attempt, line);
     }
 
-    fn keep(&self, capability: Capability, attempt: &str, line: &str) {
+    fn keep(&self, capability: &Capability, attempt: &str, line: &str) {
         // A guest chose what is in these, and programs print them.
         let (attempt, line) = (plain(attempt), plain(line));
         let event = AuditEvent::Refusal {
             edge: self.edge.clone(),
-            line: line.clone(),
+            line,
             capability: capability.to_string(),
-            attempt: attempt.clone(),
+            attempt,
         };
         if self.log.record(&event).is_err() {
             self.unwritten.store(true, Ordering::Release);
-        }
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() < REFUSALS_KEPT_MAX {
-            recent.push(Refusal { capability, attempt, line });
         }
     }
 
     /// The refusals since the last time, as many as are kept.
     pub(super) fn take_refusals(&self) -> Vec<Refusal> {
-        std::mem::take(&mut self.recent.lock().unwrap_or_else(PoisonError::into_inner))
+        self.recent.take()
     }
 
     /// What ends a call even though its guest goes on: refusals without end, or some that could not be recorded.

@@ -177,7 +177,7 @@ mod tests {
     /// Whoever has the name after it was granted may point it at this machine, and the guest would reach what is only meant for it.
     #[test]
     fn a_granted_name_that_leads_home_is_not_learned() {
-        let standing = Arc::new(Standing::new("app -> guest".to_owned(), AuditLog::discard()));
+        let standing = Arc::new(Standing::new("app -> guest".to_owned(), &AuditLog::discard()));
         let network = NetworkPolicy::new(&planned("service.example:80"), Arc::clone(&standing));
         let learn = |name: &str, address: &str| network.learn(name, address.parse().expect("an address"));
         for home in ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fe80::1"] {
@@ -192,7 +192,7 @@ mod tests {
         // Control: an address elsewhere, and the same address where its block is granted.
         assert!(learn("service.example", "93.184.216.34"));
         assert!(network.may_connect("93.184.216.34:80".parse().expect("one")));
-        let standing = Arc::new(Standing::new("app -> guest".to_owned(), AuditLog::discard()));
+        let standing = Arc::new(Standing::new("app -> guest".to_owned(), &AuditLog::discard()));
         let network = NetworkPolicy::new(&planned("127.0.0.1:80"), standing);
         assert!(network.learn("service.example", "127.0.0.1".parse().expect("one")));
     }
@@ -209,7 +209,7 @@ mod tests {
             listener.set_nonblocking(true).expect("set");
             listener
         });
-        let standing = Arc::new(Standing::new("app -> guest".to_owned(), AuditLog::discard()));
+        let standing = Arc::new(Standing::new("app -> guest".to_owned(), &AuditLog::discard()));
         let network = NetworkPolicy::new(&planned(&address), Arc::clone(&standing));
         let reach = Reach::new(no_context(), network);
         let limiter = Limiter::new(0, 1);

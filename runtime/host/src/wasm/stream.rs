@@ -1,7 +1,6 @@
 //! Standard streams: bounded, kept apart for each compartment, and connected to where the host says.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +9,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_io::bytes::Bytes;
+
+use crate::refusal::plain;
 
 /// Where a compartment's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,21 +112,6 @@ impl Collected {
         let text = format!("{}: {}\n", self.prefix, plain(&String::from_utf8_lossy(&line)));
         to_host(self.which, text.as_bytes());
     }
-}
-
-/// A guest's text for people, with nothing in it that a terminal would act upon, and nothing that reorders or hides text.
-pub(super) fn plain(guests: &str) -> String {
-    let mut text = String::with_capacity(guests.len());
-    for c in guests.chars() {
-        let hidden = c.is_control() && c != '\t'
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if hidden {
-            let _ = write!(text, "{}", c.escape_unicode());
-        } else {
-            text.push(c);
-        }
-    }
-    text
 }
 
 fn to_host(which: Which, bytes: &[u8]) {
