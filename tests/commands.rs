@@ -355,22 +355,51 @@ fn a_missing_path_is_a_warning_for_check_and_an_error_for_plan() {
     );
     assert!(check.stderr.contains("`app`, which the workspace holds, is not a file"), "{check}");
     assert_eq!(workspace.run(&["check", "--deny-warnings"]).code, Some(4));
-    assert_eq!(workspace.run(&["plan"]).code, Some(5));
+    // Nothing is opened for what only the program's own code may use, and the program may make it.
+    let plan = workspace.run(&["plan"]);
+    assert_eq!(plan.code, Some(0), "{plan}");
+    assert!(plan.stderr.contains("warning[path-missing]: `nowhere`, which the workspace holds"), "{plan}");
     workspace.write("nowhere/x", "");
     workspace.append("Cargo.toml", "\n");
     let text = workspace.read("Cargo.toml").replace(", { file = \"app\" }", ", { file = \"Cargo.toml\" }");
     workspace.write("Cargo.toml", &text);
-    assert_eq!(workspace.run(&["plan"]).code, Some(0));
+    let plan = workspace.run(&["plan"]);
+    assert!(plan.code == Some(0) && plan.stderr.is_empty(), "{plan}");
+    // A compartment is started with what it is granted.
     workspace.append(
         "app/Cargo.toml",
         "\n[package.metadata.capabilities.grants.codec]\nfilesystem = { read = [\"nowhere/deeper\"] }\n",
     );
+    let says = ["`nowhere/deeper`, which `app` grants to `codec`, does not exist", "app/Cargo.toml"];
+    let granted = workspace.run(&["plan"]);
+    assert_eq!(granted.code, Some(0), "{granted}");
+    in_order(&granted.stderr, &says);
+    workspace.append(
+        "codec/Cargo.toml",
+        "\n[package.metadata.capabilities]\ncompartment = { backend = \"process\" }\n",
+    );
     let granted = workspace.run(&["plan"]);
     assert_eq!(granted.code, Some(5), "{granted}");
-    in_order(
-        &granted.stderr,
-        &["`nowhere/deeper`, which `app` grants to `codec`, does not exist", "app/Cargo.toml"],
+    in_order(&granted.stderr, &says);
+    // A file is granted as one.
+    let app = workspace.read("app/Cargo.toml").replace("nowhere/deeper", "nowhere/x");
+    workspace.write("app/Cargo.toml", &app);
+    let granted = workspace.run(&["plan"]);
+    assert_eq!(granted.code, Some(5), "{granted}");
+    in_order(&granted.stderr, &["error[path-missing]: `nowhere/x`", "is not a folder: `{ file = \"...\" }`"]);
+}
+
+/// What `init` writes where the source names no path stands for the capability alone, and stops nothing that runs.
+#[test]
+fn placeholders_of_the_build_stop_no_plan() {
+    let workspace = Workspace::three_crates();
+    workspace.append(
+        "Cargo.toml",
+        "\n[workspace.metadata.capabilities.holds]\nbuild = { process = { spawn = [\"/usr/bin/no-such-program\"] } }\n\
+         device = [\"/dev/no-such-device\"]\n",
     );
+    let plan = workspace.run(&["plan"]);
+    assert_eq!(plan.code, Some(0), "{plan}");
 }
 
 #[test]

@@ -76,6 +76,16 @@ impl Events for Lines {
     }
 }
 
+/// The workspace sees paths under their own names.
+fn without_places(grants: &str) -> String {
+    let mut text = grants.to_owned();
+    while let Some(from) = text.find(", at = \"") {
+        let length = text[from..].find('}').expect("it is a table's last key");
+        text.replace_range(from..from + length, " ");
+    }
+    text
+}
+
 /// The plan of a compartment `guest` under `app`, with these grants and limits: through the whole pipeline.
 pub(crate) fn planned(grants: &str, limits: &str) -> CompartmentPlan {
     planned_with(grants, limits, "")
@@ -84,8 +94,9 @@ pub(crate) fn planned(grants: &str, limits: &str) -> CompartmentPlan {
 /// The same with more lines of the workspace's.
 pub(crate) fn planned_with(grants: &str, limits: &str, workspace: &str) -> CompartmentPlan {
     let text = format!(
-        "[holds]\n{grants}\n[crates.app]\ndependencies = [\"guest\"]\n{}\n[crates.guest]\n\
+        "[holds]\n{}\n[crates.app]\ndependencies = [\"guest\"]\n{}\n[crates.guest]\n\
          compartment = {{ backend = \"process\", limits = {{ {limits} }} }}\n{workspace}",
+        without_places(grants),
         if grants.is_empty() { String::new() } else { format!("[crates.app.grants.guest]\n{grants}") },
     );
     let mut files = Files::default();

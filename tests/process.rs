@@ -694,6 +694,39 @@ fn a_path_that_became_another_does_not_start() {
     assert!(error.to_string().contains("another file than the host found"), "{error}");
 }
 
+/// Nothing is made in the host's folders for a guest.
+#[test]
+fn a_place_inside_of_a_granted_folder_must_be_there() {
+    for outer in ["write", "read"] {
+        let folder = folder_with_file();
+        std::fs::create_dir(folder.path().join("out")).expect("a folder");
+        let inner = "{ path = \"data\", at = \"/tmp/deep/x\" }";
+        let grants = match outer {
+            "write" => {
+                format!("filesystem = {{ read = [{inner}], write = [{{ path = \"out\", at = \"/tmp\" }}] }}")
+            }
+            _ => format!("filesystem = {{ read = [{inner}, {{ path = \"out\", at = \"/tmp\" }}] }}"),
+        };
+        let (started, _) = try_start("fixture", &grants, "", folder, StartOptions::default());
+        let error = started.err().expect("there is no such place");
+        assert!(matches!(error, StartError::Path { .. }), "{error}");
+        let says = "its place `/tmp/deep/x` is inside of `/tmp`, which is granted too, and no folder `deep/x` is there";
+        assert!(error.to_string().contains(says), "{error}");
+
+        let folder = folder_with_file();
+        std::fs::create_dir_all(folder.path().join("out/deep/x")).expect("a folder");
+        let mut guest = start_in(folder, &grants, "");
+        let read: Read = guest.compartment.call_typed("read", &("/tmp/deep/x/file",)).expect("an answer");
+        assert_eq!(read.expect("granted"), b"twenty bytes of text", "{outer}");
+        let place = guest.folder.path().join("out/deep/x");
+        assert_eq!(
+            std::fs::read_dir(place).expect("readable").count(),
+            0,
+            "it is mounted for the guest alone"
+        );
+    }
+}
+
 #[test]
 fn paths_of_the_wrong_kind_do_not_start() {
     let folder = folder_with_file();

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
-use cofferdam::manifest::{Diagnostic, Weakening, print, resolve};
+use cofferdam::manifest::{Diagnostic, Severity, Weakening, print, resolve};
 use cofferdam::{CompartmentPlan, Plan, verify_paths_ambient};
 
 use crate::arguments::{self, Format};
@@ -32,12 +32,12 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
         Format::Json => PlanDocument::new(plan).print()?,
         Format::Human => say(&plan, project.is_standalone(), arguments.verbose)?,
     }
-    if missing.is_empty() {
-        return Ok(Exit::Ok);
+    let errors = missing.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let text = render::all(project.files(), &missing) + &render::totals(errors, missing.len() - errors);
+    if !missing.is_empty() {
+        anstream::stderr().write_all(text.as_bytes())?;
     }
-    let text = render::all(project.files(), &missing) + &render::totals(missing.len(), 0);
-    anstream::stderr().write_all(text.as_bytes())?;
-    Ok(Exit::CannotEnforce)
+    Ok(if errors == 0 { Exit::Ok } else { Exit::CannotEnforce })
 }
 
 fn say(plan: &Plan, standalone: bool, verbose: bool) -> Result<(), Stop> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::manifest::Limits;
 use cofferdam::manifest::scope::Nanoseconds;
-use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, print, resolve};
+use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, Severity, print, resolve};
 use cofferdam::wasm::{Input, Output, Val};
 use cofferdam::{AuditLog, EdgeName, Plan, Runtime, verify_paths_ambient};
 use cofferdam_toolchain::{Settings, target_folder_ambient};
@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: &Run, ambient: AmbientAuthority) -> Result<Exit, St
             resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
         return Err(call::say(project.files(), &denials, Exit::Denied));
     };
-    let missing = verify_paths_ambient(project, Some(&graph), &loaded.folder, ambient);
+    let mut missing = verify_paths_ambient(project, Some(&graph), &loaded.folder, ambient);
+    missing.retain(|finding| finding.severity == Severity::Error);
     if !missing.is_empty() {
         return Err(call::say(project.files(), &missing, Exit::CannotEnforce));
     }

@@ -11,7 +11,7 @@ use capability_manifest::manifest::{EdgeKind, Limits};
 use capability_manifest::scope::{Bounded, Extent, NormalPath, PathPattern, PatternSet, Scope};
 use capability_manifest::{
     Backend, Capability, CapabilityPage, Code, CompartmentGrant, CrateIndex, Diagnostic, GrantGraph,
-    HostCapability, Location, PageError, Project, Stage, print,
+    HostCapability, Location, PageError, Project, Severity, Stage, print,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -392,8 +392,17 @@ fn mounts(graph: &GrantGraph, compartment: &CompartmentGrant) -> Vec<MountPlan> 
     sources.into_iter().map(mount).filter(|mount| !mount.capabilities.is_empty()).collect()
 }
 
-/// The paths that are held or granted and do not exist, or that are granted as a file and are none: the first
-/// [`FINDINGS_MAX`] of them.
+/// Whether its paths are files and folders that are opened, and no programs or devices.
+fn is_of_files(capability: &Capability) -> bool {
+    matches!(
+        capability,
+        Capability::Host(_, HostCapability::FilesystemRead | HostCapability::FilesystemWrite)
+    )
+}
+
+/// The paths that are held or granted and do not exist, or that are no file or no folder where they are granted as one: the first
+/// [`FINDINGS_MAX`] of them. What a compartment needs to start is an error, and comes first; what only code outside of any names, or what is
+/// for the build, is a warning: nothing is opened for it, and a program may make it later.
 ///
 /// # Authority
 /// Asks for the metadata of every path that the workspace holds or, where the grants are known, that an edge is granted.
@@ -406,7 +415,11 @@ pub fn verify_paths_ambient(
     let mut looked_at = BTreeSet::new();
     let mut missing = Vec::new();
     let mut findings = Vec::new();
-    let mut look = |whose: String, at: Option<Location>, capability: &Capability, scope: &Scope| {
+    let mut look = |whose: String,
+                    at: Option<Location>,
+                    capability: &Capability,
+                    scope: &Scope,
+                    needed: bool| {
         let Scope::Paths(set) = scope else { return };
         for pattern in set.iter().map(|one| &one.pattern) {
             // A path is looked at once, where it is first named: what is granted further is below it or the same.
@@ -419,6 +432,9 @@ pub fn verify_paths_ambient(
             }
             let problem = match std::fs::metadata(folder.join(pattern.path.as_str())) {
                 Ok(found) if pattern.extent == Extent::File && !found.is_file() => "is not a file",
+                Ok(found) if pattern.extent == Extent::Tree && found.is_file() && is_of_files(capability) => {
+                    "is not a folder: `{ file = \"...\" }` grants one file"
+                }
                 Ok(_) => continue,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
                 Err(_) => "cannot be looked at",
@@ -428,24 +444,35 @@ pub fn verify_paths_ambient(
                 Diagnostic::new(Code::PathMissing, format!("`{}`, which {whose}, {problem}", pattern.path));
             finding.primary = at.map(|at| (at, String::new()));
             finding.capability = Some(capability.to_string());
+            finding.severity = if needed { Severity::Error } else { Severity::Warning };
             finding.help.push("make it, or correct the path; it begins in the workspace's root".to_owned());
             findings.push(finding);
         }
     };
-    for clause in project.workspace().holds.iter().flat_map(|holds| &holds.value) {
-        look(
-            "the workspace holds".to_owned(),
-            Some(clause.scope.at),
-            &clause.capability.value,
-            &clause.scope.value,
-        );
-    }
-    for grant in graph.into_iter().flat_map(GrantGraph::grants) {
-        let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
-        let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
-        let line = clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
-        let whose = format!("`{}` grants to `{}`", project.name(grant.from()), project.name(grant.to()));
-        look(whose, line.map(|clause| clause.scope.at), grant.capability(), grant.scope());
+    let runs = |capability: &Capability| matches!(capability, Capability::Host(Stage::Run, _));
+    // A path is looked at once, so what needs it comes before what only names it.
+    for needed in [true, false] {
+        for grant in graph.into_iter().flat_map(GrantGraph::grants) {
+            let isolated = project.backend(grant.to()) != Backend::Inline;
+            if (isolated && runs(grant.capability())) != needed {
+                continue;
+            }
+            let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
+            let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
+            let line =
+                clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
+            let whose = format!("`{}` grants to `{}`", project.name(grant.from()), project.name(grant.to()));
+            look(whose, line.map(|clause| clause.scope.at), grant.capability(), grant.scope(), needed);
+        }
+        // A root that is a program for wasm has what the workspace holds.
+        let given = project.roots().iter().any(|root| project.backend(*root) != Backend::Inline);
+        for clause in project.workspace().holds.iter().flat_map(|holds| &holds.value) {
+            let capability = &clause.capability.value;
+            if (given && runs(capability)) == needed {
+                let whose = "the workspace holds".to_owned();
+                look(whose, Some(clause.scope.at), capability, &clause.scope.value, needed);
+            }
+        }
     }
     findings
 }

@@ -54,8 +54,14 @@ pub(crate) fn enter_root(root: &OwnedFd, mounts: &[MountOrder]) -> Result<(), Fa
     // Any folder that is there on every system will do; what is under it is left with the old root.
     rustix::mount::move_mount(root.as_fd(), "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .named("attaching the root")?;
+    let device =
+        |folder: &OwnedFd| rustix::fs::fstat(folder).named("looking at a mount").map(|stat| stat.st_dev);
+    let mut own = vec![device(root)?];
     for (mount, tree) in mounts.iter().zip(&trees) {
-        attach(root, mount, tree)?;
+        attach(root, mount, tree, &own)?;
+        if mount.scratch > 0 {
+            own.push(device(tree)?);
+        }
     }
     // Not what was attached below it: that keeps its own attributes.
     sys::restrict_mount(root, false, false, false).named("making the root read-only")?;
@@ -92,8 +98,8 @@ fn clone_tree(mount: &MountOrder) -> Result<OwnedFd, Failure> {
     Ok(tree)
 }
 
-/// Makes the place for a mount and puts it there.
-fn attach(root: &OwnedFd, mount: &MountOrder, tree: &OwnedFd) -> Result<(), Failure> {
+/// Makes the place for a mount, on `own` devices only, and puts it there.
+fn attach(root: &OwnedFd, mount: &MountOrder, tree: &OwnedFd, own: &[u64]) -> Result<(), Failure> {
     let at = Path::new(&mount.at);
     let inside = at.components().all(|part| matches!(part, Component::Normal(_)));
     if !inside || mount.at.is_empty() {
@@ -106,7 +112,11 @@ fn attach(root: &OwnedFd, mount: &MountOrder, tree: &OwnedFd) -> Result<(), Fail
         let name = part.as_os_str();
         let last = parts.peek().is_none();
         let shown = at.display();
-        let made = if last && mount.file {
+        // A place inside another granted path must be there already: the host's files are not changed for it.
+        let device = rustix::fs::fstat(&folder).named(format!("looking at the place `/{shown}`"))?.st_dev;
+        let made = if !own.contains(&device) {
+            Ok(())
+        } else if last && mount.file {
             let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&folder, name, create, Mode::RUSR).map(drop)
         } else {
@@ -114,18 +124,13 @@ fn attach(root: &OwnedFd, mount: &MountOrder, tree: &OwnedFd) -> Result<(), Fail
         };
         match made {
             Ok(()) | Err(Errno::EXIST) => {}
-            // A place inside another granted path must be there already: the host's files are not changed for it.
-            Err(errno) => {
-                let what = format!(
-                    "making the place `/{shown}`, which must exist if it is inside another granted path"
-                );
-                return Err(Failure { what, errno });
-            }
+            Err(errno) => return Err(Failure { what: format!("making the place `/{shown}`"), errno }),
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-        folder = rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve)
-            .named(format!("opening the place `/{shown}`"))?;
+        folder = rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve).named(format!(
+            "opening the place `/{shown}`, which must exist if it is inside another granted path"
+        ))?;
     }
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(tree.as_fd(), "", folder.as_fd(), "", flags)

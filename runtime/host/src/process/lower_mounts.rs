@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use capability_manifest::HostCapability;
 use capability_manifest::scope::Scope;
 use cofferdam_wire::order::MountOrder;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 
 use super::error::StartError;
 use super::limits::PROGRAM_HEADERS_BYTES_MAX;
@@ -52,12 +52,44 @@ pub(super) fn lower_mounts(plan: &CompartmentPlan, folder: &Path) -> Result<Path
             return Err(StartError::Path { edge: plan.edge(), path: mount.host.clone(), message });
         }
     }
+    for index in 0..all.mounts.len() {
+        check_place(&all, index).map_err(|message| StartError::Path {
+            edge: plan.edge(),
+            path: plan.mounts[index].host.clone(),
+            message,
+        })?;
+    }
     if let Some(Scope::Bytes(bytes)) = plan.scope(HostCapability::FilesystemScratch) {
         all.mounts.push(scratch(plan, *bytes)?);
     }
     // What is mounted inside others comes on top of them.
     all.mounts.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(all)
+}
+
+/// Whether a place inside another granted folder is there: it is the host's folder, and nothing is made in it for a guest.
+fn check_place(all: &Paths, index: usize) -> Result<(), String> {
+    let inner = &all.mounts[index];
+    let inside = |outer: &MountOrder| {
+        let rest = inner.at.strip_prefix(&outer.at)?.strip_prefix('/')?;
+        (!outer.file && !rest.is_empty()).then(|| rest.to_owned())
+    };
+    let around =
+        all.mounts.iter().zip(&all.held).filter_map(|(outer, held)| Some((outer, held, inside(outer)?)));
+    let Some((outer, held, rest)) = around.max_by_key(|(outer, ..)| outer.at.len()) else { return Ok(()) };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    let kind = rustix::fs::openat2(held, rest.as_str(), flags, Mode::empty(), resolve)
+        .and_then(|place| rustix::fs::fstat(&place))
+        .map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let wanted = if inner.file { (FileType::RegularFile, "file") } else { (FileType::Directory, "folder") };
+    if kind == Ok(wanted.0) {
+        return Ok(());
+    }
+    Err(format!(
+        "its place `/{}` is inside of `/{}`, which is granted too, and no {} `{rest}` is there: make one, or place it elsewhere with `at`",
+        inner.at, outer.at, wanted.1
+    ))
 }
 
 /// An empty folder in memory, at `/tmp`.
@@ -134,7 +166,8 @@ fn lower_mount(
     // A path of the host's that is granted under its own name is relative to the workspace, and so is its name inside.
     let at = mount.at.trim_start_matches('/').to_owned();
     if at.is_empty() || at == "." {
-        return Err("it would be the whole root; grant what is in it, or place it with `at`".to_owned());
+        let how = "a process has a root of its own, in which a place is below `/`: `at = \"/data\"`, or grant what is in it";
+        return Err(format!("it would be the whole root; {how}"));
     }
     let writable = names(mount, HostCapability::FilesystemWrite);
     // A loader maps libraries to run them. Which programs may be started is still Landlock's to say.

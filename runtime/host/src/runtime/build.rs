@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ambient_authority::AmbientAuthority;
-use capability_manifest::{Diagnostic, Project, resolve};
+use capability_manifest::{Diagnostic, Project, Severity, resolve};
 
 use super::linked::LinkedEntry;
 use super::plugin::HostManifest;
@@ -104,7 +104,8 @@ impl Runtime {
         let mut builder = Self::from_project(&loaded.project, &loaded.folder)?;
         let resolution = resolve(&loaded.project);
         let graph = resolution.granted(&loaded.project);
-        let missing = verify_paths_ambient(&loaded.project, graph.as_ref(), &loaded.folder, ambient);
+        let mut missing = verify_paths_ambient(&loaded.project, graph.as_ref(), &loaded.folder, ambient);
+        missing.retain(|finding| finding.severity == Severity::Error);
         if !missing.is_empty() {
             let files = loaded.project.files().clone();
             return Err(RuntimeError::Denied { files, diagnostics: missing });

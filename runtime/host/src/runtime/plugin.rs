@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use capability_manifest::manifest::{CrateTables, WorkspaceTables};
 use capability_manifest::{
-    Diagnostic, Files, Form, Manifest, ManifestText, Project, ProjectBuilder, print, resolve,
+    Diagnostic, Files, Form, Manifest, ManifestText, Project, ProjectBuilder, Severity, print, resolve,
 };
 
 use super::{EdgeName, Entry, Runtime, RuntimeError, Source};
@@ -219,7 +219,8 @@ impl Runtime {
             let diagnostics = denials.map(|denial| Diagnostic::of_denial(&project, denial)).collect();
             return Err(RuntimeError::Denied { files: project.files().clone(), diagnostics });
         };
-        let missing = verify_paths_ambient(&project, Some(&graph), &self.0.folder, self.0.ambient);
+        let mut missing = verify_paths_ambient(&project, Some(&graph), &self.0.folder, self.0.ambient);
+        missing.retain(|finding| finding.severity == Severity::Error);
         if !missing.is_empty() {
             return Err(RuntimeError::Denied { files: project.files().clone(), diagnostics: missing });
         }
