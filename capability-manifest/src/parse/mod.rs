@@ -366,6 +366,7 @@ fn edge_grants(
     let link = table.get("link").and_then(|value| link(reader, value));
     let only_pins = clauses.is_empty()
         && !table.contains_key("link")
+        && !table.contains_key("checksum")
         && table.keys().all(|key| EDGE_KEYS.contains(&key.get_ref().as_ref()));
     if only_pins {
         reader.error(

@@ -392,6 +392,25 @@ fn mounts(graph: &GrantGraph, compartment: &CompartmentGrant) -> Vec<MountPlan> 
     sources.into_iter().map(mount).filter(|mount| !mount.capabilities.is_empty()).collect()
 }
 
+/// The paths that are opened when compartments start: those that are granted to one, and what the workspace holds where a root is a
+/// program for wasm, which has that.
+fn opened(project: &Project, graph: Option<&GrantGraph>) -> Vec<NormalPath> {
+    let granted = graph.into_iter().flat_map(GrantGraph::grants);
+    let granted = granted
+        .filter(|grant| project.backend(grant.to()) != Backend::Inline)
+        .map(|grant| (grant.capability(), grant.scope()));
+    let given = project.roots().iter().any(|root| project.backend(*root) != Backend::Inline);
+    let held = project.workspace().holds.iter().filter(|_| given).flat_map(|holds| &holds.value);
+    granted
+        .chain(held.map(|clause| (&clause.capability.value, &clause.scope.value)))
+        .filter_map(|(capability, scope)| match (capability, scope) {
+            (Capability::Host(Stage::Run, _), Scope::Paths(set)) => Some(set),
+            _ => None,
+        })
+        .flat_map(|set| set.iter().map(|one| one.pattern.path.clone()))
+        .collect()
+}
+
 /// Whether its paths are files and folders that are opened, and no programs or devices.
 fn is_of_files(capability: &Capability) -> bool {
     matches!(
@@ -401,8 +420,8 @@ fn is_of_files(capability: &Capability) -> bool {
 }
 
 /// The paths that are held or granted and do not exist, or that are no file or no folder where they are granted as one: the first
-/// [`FINDINGS_MAX`] of them. What a compartment needs to start is an error, and comes first; what only code outside of any names, or what is
-/// for the build, is a warning: nothing is opened for it, and a program may make it later.
+/// [`FINDINGS_MAX`] of each severity. What a compartment needs to start is an error; what only code outside of any names, or what is for the build, is a
+/// warning: nothing is opened for it, and a program may make it later.
 ///
 /// # Authority
 /// Asks for the metadata of every path that the workspace holds or, where the grants are known, that an edge is granted.
@@ -415,15 +434,17 @@ pub fn verify_paths_ambient(
     let mut looked_at = BTreeSet::new();
     let mut missing = Vec::new();
     let mut findings = Vec::new();
-    let mut look = |whose: String,
-                    at: Option<Location>,
-                    capability: &Capability,
-                    scope: &Scope,
-                    needed: bool| {
+    let mut found_of = [0; 2];
+    let opened = opened(project, graph);
+    let mut look = |whose: String, at: Option<Location>, capability: &Capability, scope: &Scope| {
         let Scope::Paths(set) = scope else { return };
         for pattern in set.iter().map(|one| &one.pattern) {
             // A path is looked at once, where it is first named: what is granted further is below it or the same.
-            if findings.len() == FINDINGS_MAX || !looked_at.insert(pattern.clone()) {
+            if !looked_at.insert(pattern.clone()) {
+                continue;
+            }
+            let needed = opened.iter().any(|path| pattern.path.suffix_of(path).is_some());
+            if found_of[usize::from(needed)] == FINDINGS_MAX {
                 continue;
             }
             // What is below a missing folder is missing too, and that has been said.
@@ -444,35 +465,22 @@ pub fn verify_paths_ambient(
                 Diagnostic::new(Code::PathMissing, format!("`{}`, which {whose}, {problem}", pattern.path));
             finding.primary = at.map(|at| (at, String::new()));
             finding.capability = Some(capability.to_string());
+            found_of[usize::from(needed)] += 1;
             finding.severity = if needed { Severity::Error } else { Severity::Warning };
             finding.help.push("make it, or correct the path; it begins in the workspace's root".to_owned());
             findings.push(finding);
         }
     };
-    let runs = |capability: &Capability| matches!(capability, Capability::Host(Stage::Run, _));
-    // A path is looked at once, so what needs it comes before what only names it.
-    for needed in [true, false] {
-        for grant in graph.into_iter().flat_map(GrantGraph::grants) {
-            let isolated = project.backend(grant.to()) != Backend::Inline;
-            if (isolated && runs(grant.capability())) != needed {
-                continue;
-            }
-            let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
-            let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
-            let line =
-                clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
-            let whose = format!("`{}` grants to `{}`", project.name(grant.from()), project.name(grant.to()));
-            look(whose, line.map(|clause| clause.scope.at), grant.capability(), grant.scope(), needed);
-        }
-        // A root that is a program for wasm has what the workspace holds.
-        let given = project.roots().iter().any(|root| project.backend(*root) != Backend::Inline);
-        for clause in project.workspace().holds.iter().flat_map(|holds| &holds.value) {
-            let capability = &clause.capability.value;
-            if (given && runs(capability)) == needed {
-                let whose = "the workspace holds".to_owned();
-                look(whose, Some(clause.scope.at), capability, &clause.scope.value, needed);
-            }
-        }
+    for clause in project.workspace().holds.iter().flat_map(|holds| &holds.value) {
+        let whose = "the workspace holds".to_owned();
+        look(whose, Some(clause.scope.at), &clause.capability.value, &clause.scope.value);
+    }
+    for grant in graph.into_iter().flat_map(GrantGraph::grants) {
+        let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
+        let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
+        let line = clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
+        let whose = format!("`{}` grants to `{}`", project.name(grant.from()), project.name(grant.to()));
+        look(whose, line.map(|clause| clause.scope.at), grant.capability(), grant.scope());
     }
     findings
 }
