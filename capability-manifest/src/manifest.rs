@@ -200,9 +200,10 @@ pub struct EdgeGrants {
 }
 
 impl EdgeGrants {
-    /// Whether the table says only how both ends are joined. Of capabilities it then says nothing, and narrows nothing.
-    pub fn is_about_the_link_only(&self) -> bool {
-        self.clauses.is_empty() && self.link.is_some()
+    /// Whether the table says only how both ends are joined, or which bytes the dependency must have. Of capabilities it then says nothing,
+    /// and narrows nothing.
+    pub fn gives_nothing(&self) -> bool {
+        self.clauses.is_empty() && (self.link.is_some() || self.checksum.is_some())
     }
 }
 

@@ -159,7 +159,7 @@ impl Project {
 
     /// Those of them that say something about capabilities.
     pub(crate) fn giving(&self, index: EdgeIndex) -> impl Iterator<Item = &EdgeGrants> {
-        self.grants(index).filter(|grant| !grant.is_about_the_link_only())
+        self.grants(index).filter(|grant| !grant.gives_nothing())
     }
 
     /// How both ends of an edge are joined, and where that is written. Each table can only isolate what the other fuses.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Code, Diagnostic, Project, Resolution, Severity, resolve};
-use cofferdam::{Loaded, verify_paths_ambient};
+use cofferdam::{Loaded, verify_backends, verify_paths_ambient};
 use cofferdam_audit::Reading;
 
 use crate::arguments::{Check, CheckFormat, Format};
@@ -75,6 +75,7 @@ pub(crate) fn findings(
     let mut findings: Vec<Diagnostic> =
         resolution.denials().iter().map(|denial| Diagnostic::of_denial(project, denial)).collect();
     findings.extend(resolution.warnings().iter().map(|warning| Diagnostic::of_warning(project, warning)));
+    findings.extend(graph.iter().flat_map(|graph| verify_backends(project, graph)));
     findings.extend(verify_paths_ambient(project, graph.as_ref(), &loaded.folder, ambient).into_iter().map(
         |mut finding| {
             finding.severity = Severity::Warning;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::{Diagnostic, Severity, Weakening, print, resolve};
-use cofferdam::{CompartmentPlan, Plan, verify_paths_ambient};
+use cofferdam::{CompartmentPlan, Plan, verify_backends, verify_paths_ambient};
 
 use crate::arguments::{self, Format};
 use crate::document::{CheckDocument, PlanDocument};
@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &arguments::Plan, ambient: AmbientAuthority) -> Res
         anstream::stderr().write_all(text.as_bytes())?;
         return Ok(Exit::Denied);
     };
-    let missing = verify_paths_ambient(project, Some(&graph), &loaded.folder, ambient);
+    let mut missing = verify_backends(project, &graph);
+    missing.extend(verify_paths_ambient(project, Some(&graph), &loaded.folder, ambient));
     let plan = cofferdam::plan(project, &graph)?;
     match arguments.format {
         Format::Json => PlanDocument::new(plan).print()?,

@@ -155,8 +155,8 @@ fn tables(
         grants
             .is_some_and(|grants| grants.clauses.iter().all(|clause| clause.capability.value != *capability))
     };
-    // A table about the link alone narrows nothing, until a capability is put into it.
-    let giving = |table: Option<&EdgeGrants>| table.is_some_and(|table| !table.is_about_the_link_only());
+    // A table about the link or a checksum alone narrows nothing, until a capability is put into it.
+    let giving = |table: Option<&EdgeGrants>| table.is_some_and(|table| !table.gives_nothing());
     let (has_own, has_workspace) = (project.own_table(edge), project.workspace_table(edge));
     match (giving(has_own), giving(has_workspace)) {
         (false, false) if project.workspace_is_apart() => workspace.into_iter().collect(),

@@ -92,7 +92,7 @@ pub use load::{
 };
 pub use plan::{
     CompartmentPlan, ComponentPlan, GrantPlan, LandlockPlan, LimitPlan, LinkedPlan, MountPlan, Plan,
-    SyscallPlan, WasmImportPlan, plan, verify_paths_ambient,
+    SyscallPlan, WasmImportPlan, plan, verify_backends, verify_paths_ambient,
 };
 #[cfg(feature = "wasm")]
 pub use runtime::{

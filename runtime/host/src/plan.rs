@@ -8,9 +8,11 @@ use std::path::Path;
 use ambient_authority::AmbientAuthority;
 use capability_manifest::limits::FINDINGS_MAX;
 use capability_manifest::manifest::{EdgeKind, Limits};
-use capability_manifest::scope::{Bounded, Extent, NormalPath, PathPattern, PatternSet, Scope};
+use capability_manifest::scope::{
+    Bounded, Extent, HostPattern, NormalPath, PathPattern, PatternSet, Scope, Stream,
+};
 use capability_manifest::{
-    Backend, Capability, CapabilityPage, Code, CompartmentGrant, CrateIndex, Diagnostic, GrantGraph,
+    Backend, Capability, CapabilityPage, Code, CompartmentGrant, CrateIndex, Diagnostic, Grant, GrantGraph,
     HostCapability, Location, PageError, Project, Severity, Stage, print,
 };
 use schemars::JsonSchema;
@@ -392,6 +394,69 @@ fn mounts(graph: &GrantGraph, compartment: &CompartmentGrant) -> Vec<MountPlan> 
     sources.into_iter().map(mount).filter(|mount| !mount.capabilities.is_empty()).collect()
 }
 
+/// What no process can be held to, on any machine; `None` for what one may be given.
+pub(crate) fn not_in_a_process(host: HostCapability, scope: &Scope) -> Option<String> {
+    let what = match (host, scope) {
+        (HostCapability::NetworkListen | HostCapability::NetworkUnix, _) => {
+            return Some(format!(
+                "`{}` (accept or connect in the host, and hand the stream over)",
+                host.name()
+            ));
+        }
+        (HostCapability::NetworkDns, _) => {
+            "`network.dns` (the host looks up the names that `network.connect` grants)"
+        }
+        (HostCapability::FilesystemWatch, _) => "`filesystem.watch` (Landlock has no right for watching)",
+        (HostCapability::NetworkConnect, Scope::Hosts(hosts))
+            if hosts.iter().any(|one| matches!(one.host, HostPattern::Suffix(_))) =>
+        {
+            "`network.connect` to every host of a domain (an address does not tell its name)"
+        }
+        (_, Scope::Paths(set)) if set.smallest_bound().is_some() => {
+            "a quota on writing to the host's folders (the kernel counts them for nobody; `filesystem.scratch` has a size)"
+        }
+        (HostCapability::Stdio, Scope::Streams(streams)) if streams.covers_any_of(&Stream::Stdin) => {
+            "`stdio` of `stdin` (pass input as arguments, or hand a file over)"
+        }
+        (HostCapability::Clock, Scope::Resolution(1..)) => {
+            "a coarse clock (native code reads the processor's counter; grant `clock = true`, or use wasm)"
+        }
+        _ => return None,
+    };
+    Some(what.to_owned())
+}
+
+/// The grants that no compartment of their backend can be held to: it would not start.
+pub fn verify_backends(project: &Project, graph: &GrantGraph) -> Vec<Diagnostic> {
+    let mut said = BTreeSet::new();
+    let into_processes =
+        graph.grants().iter().filter(|grant| project.backend(grant.to()) == Backend::Process);
+    let finding = |grant: &Grant| -> Option<Diagnostic> {
+        let Capability::Host(Stage::Run, host) = grant.capability() else { return None };
+        let what = not_in_a_process(*host, grant.scope())?;
+        // An edge of a crate that is there several times is one edge here.
+        if !said.insert((grant.from(), grant.to(), *host)) {
+            return None;
+        }
+        let (from, to) = (project.name(grant.from()), project.name(grant.to()));
+        let message =
+            format!("`{to}` runs as a process, which cannot be held to what `{from}` grants to it: {what}");
+        let mut finding = Diagnostic::new(Code::BackendCannotProvide, message);
+        finding.primary = granted_at(project, grant).map(|at| (at, String::new()));
+        finding.capability = Some(grant.capability().to_string());
+        Some(finding)
+    };
+    into_processes.filter_map(finding).collect()
+}
+
+/// Where a grant stands, if one table says it.
+fn granted_at(project: &Project, grant: &Grant) -> Option<Location> {
+    let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
+    let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
+    let line = clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
+    line.map(|clause| clause.scope.at)
+}
+
 /// The paths that are opened when compartments start: those that are granted to one, and what the workspace holds where a root is a
 /// program for wasm, which has that.
 fn opened(project: &Project, graph: Option<&GrantGraph>) -> Vec<NormalPath> {
@@ -476,11 +541,8 @@ pub fn verify_paths_ambient(
         look(whose, Some(clause.scope.at), &clause.capability.value, &clause.scope.value);
     }
     for grant in graph.into_iter().flat_map(GrantGraph::grants) {
-        let edges = project.edges_from(grant.from()).filter(|edge| project.edge(*edge).to == grant.to());
-        let mut clauses = edges.flat_map(|edge| project.grants(edge)).flat_map(|table| &table.clauses);
-        let line = clauses.find(|clause| clause.capability.value.at_build() == grant.capability().at_build());
         let whose = format!("`{}` grants to `{}`", project.name(grant.from()), project.name(grant.to()));
-        look(whose, line.map(|clause| clause.scope.at), grant.capability(), grant.scope());
+        look(whose, granted_at(project, grant), grant.capability(), grant.scope());
     }
     findings
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use capability_manifest::scope::{HostPattern, HostPort, NamePattern, PatternSet, Scope, Stream};
+use capability_manifest::scope::{HostPort, NamePattern, PatternSet, Scope, Stream};
 use capability_manifest::{Backend, Capability, HostCapability, Stage, Weakening};
 use cofferdam_wire::limits::MEMORY_BYTES;
 use cofferdam_wire::order::Order;
@@ -15,7 +15,7 @@ use super::limits::{
 };
 use super::lower_mounts::{Paths, lower_mounts};
 use super::program::Program;
-use crate::plan::CompartmentPlan;
+use crate::plan::{CompartmentPlan, not_in_a_process};
 
 /// Everything that a start needs and that does not change from one to the next.
 #[derive(Debug)]
@@ -124,44 +124,10 @@ fn enforceable(plan: &CompartmentPlan, edge: &str, counted: bool) -> Result<(), 
     }
     for grant in &plan.grants {
         let Capability::Host(Stage::Run, host) = &grant.capability else { continue };
+        if let Some(what) = not_in_a_process(*host, &grant.scope) {
+            return cannot(what);
+        }
         match (host, &grant.scope) {
-            (HostCapability::NetworkListen | HostCapability::NetworkUnix, _) => {
-                let instead = "accept or connect in the host, and hand the stream over";
-                return cannot(format!("`{}` ({instead})", grant.capability));
-            }
-            (HostCapability::NetworkDns, _) => {
-                return cannot(
-                    "`network.dns` (the host looks up the names that `network.connect` grants)".to_owned(),
-                );
-            }
-            (HostCapability::FilesystemWatch, _) => {
-                return cannot("`filesystem.watch` (Landlock has no right for watching)".to_owned());
-            }
-            (HostCapability::NetworkConnect, Scope::Hosts(hosts))
-                if hosts.iter().any(|one| matches!(one.host, HostPattern::Suffix(_))) =>
-            {
-                return cannot(
-                    "`network.connect` to every host of a domain (an address does not tell its name)"
-                        .to_owned(),
-                );
-            }
-            (_, Scope::Paths(set)) if set.smallest_bound().is_some() => {
-                return cannot(
-                    "a quota on writing to the host's folders (the kernel counts them for nobody; `filesystem.scratch` has a size)"
-                        .to_owned(),
-                );
-            }
-            (HostCapability::Stdio, Scope::Streams(streams)) if streams.covers_any_of(&Stream::Stdin) => {
-                return cannot(
-                    "`stdio` of `stdin` (pass input as arguments, or hand a file over)".to_owned(),
-                );
-            }
-            (HostCapability::Clock, Scope::Resolution(1..)) => {
-                return cannot(
-                    "a coarse clock (native code reads the processor's counter; grant `clock = true`, or use wasm)"
-                        .to_owned(),
-                );
-            }
             (HostCapability::ProcessSpawn, _) => programs_can_be_bounded(plan, counted).or_else(cannot)?,
             (HostCapability::Thread, Scope::Count(Some(_))) if !counted => {
                 return cannot(
