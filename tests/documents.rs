@@ -5,6 +5,7 @@ mod harness;
 use std::fmt::Write as _;
 
 use harness::{cofferdam, root};
+use serde_json::Value;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -49,6 +50,58 @@ fn the_schemas_are_fresh() {
         let run = cofferdam(&["schema", document]);
         assert_eq!(run.code, Some(0), "{run}");
         fresh(&format!("docs/schema/{document}-1.json"), &run.stdout);
+    }
+}
+
+/// What a document lacks of what its schema requires, or has beside it.
+fn misfits(schema: &Value, root: &Value, document: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let pointer = reference.strip_prefix('#').expect("inside the same file");
+        return misfits(root.pointer(pointer).expect("there"), root, document, at, found);
+    }
+    match document {
+        Value::Object(fields) if schema["properties"].is_object() => {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            found.extend(
+                required.filter(|name| !fields.contains_key(*name)).map(|name| format!("{at} has no {name}")),
+            );
+            for (name, value) in fields {
+                match schema["properties"].get(name) {
+                    Some(schema) => misfits(schema, root, value, &format!("{at}.{name}"), found),
+                    None => found.push(format!("{at} has {name}, which the schema does not know")),
+                }
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                misfits(&schema["items"], root, value, &format!("{at}[]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn what_is_printed_has_what_its_schema_requires() {
+    let example = ["--manifest", "examples/thumbnailer/capabilities.toml"];
+    let inline = ["--manifest", "tests/valid/fifty_crates.toml"];
+    let of = ["app -> layer1-0", "clock"];
+    for (document, subject, manifest) in [
+        ("check", &[][..], example),
+        ("check", &[], inline),
+        ("plan", &[], example),
+        ("plan", &[], inline),
+        ("graph", &[], example),
+        ("explain", &of, inline),
+    ] {
+        let run = cofferdam(&[&[document], subject, &manifest, &["--format", "json"]].concat());
+        let printed: Value =
+            serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
+        let schema: Value =
+            serde_json::from_str(&read(&format!("docs/schema/{document}-1.json"))).expect("JSON");
+        let mut found = Vec::new();
+        misfits(&schema, &schema, &printed, document, &mut found);
+        assert!(found.is_empty(), "{found:#?}");
     }
 }
 

@@ -189,6 +189,10 @@ fn names_and_places_that_cannot_be_are_refused_before_anything_is_written() {
         (&["new", "9lives"], "lowercase letters"),
         (&["new", "type"], "`type` is taken"),
         (&["new", "app"], "`app` is taken"),
+        // WIT has it for itself, and the consumer has one of that name.
+        (&["new", "list"], "`list` is taken"),
+        (&["new", "error-context"], "`error-context` is taken"),
+        (&["new", "ambient-authority"], "`ambient-authority` is taken"),
         (&["new", "there"], "is there already"),
         (&["new", "a", "--cofferdam", "there"], "is no clone of Cofferdam"),
         (&["new", "a", "--consumer", "b"], "there is no workspace around"),

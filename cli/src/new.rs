@@ -65,8 +65,19 @@ impl Scaffold {
             return Err(Stop::Usage(message));
         }
         // Names that the generated code, or a crate beside it, has already.
-        if ["app", "cofferdam", "cofferdam-guest", "implementation", "core", "std", "alloc", "test"]
-            .contains(&name.as_str())
+        if [
+            "app",
+            "ambient-authority",
+            "cofferdam",
+            "cofferdam-guest",
+            "implementation",
+            "core",
+            "std",
+            "alloc",
+            "test",
+        ]
+        .contains(&name.as_str())
+            || WIT_KEYWORDS.contains(&name.as_str())
             || syn_keyword(&name)
         {
             return Err(Stop::Usage(format!("`{name}` is taken; choose another name")));
@@ -323,6 +334,46 @@ fn relative(from: &Path, to: &Path) -> String {
     let down = to.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
     up.chain(down).collect::<Vec<_>>().join("/")
 }
+
+/// Keywords of WIT: none can be the name of a world as it is.
+const WIT_KEYWORDS: [&str; 36] = [
+    "func",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "f32",
+    "f64",
+    "char",
+    "resource",
+    "own",
+    "borrow",
+    "record",
+    "flags",
+    "variant",
+    "bool",
+    "string",
+    "option",
+    "result",
+    "future",
+    "stream",
+    "error-context",
+    "list",
+    "map",
+    "from",
+    "tuple",
+    "constructor",
+    "include",
+    "with",
+    "interface",
+    "world",
+    "package",
+    "export",
+];
 
 /// Whether Rust has the word for itself.
 fn syn_keyword(word: &str) -> bool {

@@ -159,7 +159,7 @@ pub enum ToolchainError {
         wanted: &'static str,
     },
     /// The world that the guest is said to have cannot be read.
-    #[error("cannot read the world `{world}` of {}: {message}", path.display())]
+    #[error("cannot read the world `{world}` of {}, which begins in the crate's folder: {message}", path.display())]
     World {
         /// The file.
         path: PathBuf,

@@ -26,7 +26,6 @@ pub struct Plan {
     /// One per edge, for each instance of the consumer; consumers before what they call.
     pub compartments: Vec<CompartmentPlan>,
     /// Edges of the host program to inline crates that have an interface: called through the same clients, and not isolated.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub linked: Vec<LinkedPlan>,
 }
 
@@ -86,7 +85,6 @@ pub struct CompartmentPlan {
     /// Landlock rights on its mounts and ports (process).
     pub landlock: Vec<LandlockPlan>,
     /// What may be missing of its confinement (process).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weakenings: Vec<WeakeningPlan>,
     /// Where guests of the plan, in this compartment or another, could put links.
     #[serde(skip)]
