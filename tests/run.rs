@@ -3,7 +3,7 @@
 mod harness;
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use harness::{Run, root};
@@ -137,6 +137,33 @@ fn processes_share_a_cache() {
         .collect();
     for child in children {
         assert_eq!(child.wait_with_output().expect("it ends").stdout, b"42\n");
+    }
+}
+
+/// What could not be written, or was not read, is no success.
+#[test]
+fn output_that_is_lost_is_said() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let setup = cofferdam(&["setup"]);
+    assert_eq!(setup.code, Some(0), "{setup}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = folder.path().join("capabilities.toml");
+    let text = "[holds]\nstdio = true\n[crates.hello]\nconsumes = { stdio = \"greets\" }\ncompartment = { backend = \"wasm\" }\n";
+    std::fs::write(&manifest, text).expect("writable");
+    let graph = ["--manifest", manifest.to_str().expect("UTF-8"), "--guests", "tests/guests/Cargo.toml"];
+    let run = cofferdam(&[&["build"], &graph[..]].concat());
+    assert_eq!(run.code, Some(0), "{run}");
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("every system has it");
+    let (unread, closed) = std::io::pipe().map(|(read, write)| (drop(read), write)).expect("a pipe");
+    let () = unread;
+    for (stdout, says) in [(Stdio::from(full), "cannot write"), (Stdio::from(closed), "")] {
+        let mut command = program(&[&["run"], &graph[..]].concat());
+        let output =
+            command.stdout(stdout).stderr(Stdio::piped()).spawn().and_then(|run| run.wait_with_output());
+        let output = output.expect("the program was built");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{said}");
+        assert!(said.contains(says), "{said}");
     }
 }
 

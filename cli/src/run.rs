@@ -98,6 +98,9 @@ pub(crate) fn run(arguments: &Run, ambient: AmbientAuthority) -> Result<Exit, St
         let text = render::printable(&format!("{edge}: {refusal}", edge = edge.name()));
         anstream::eprintln!("refused: {text}");
     }
+    if let Some(kind) = edge.lost_output() {
+        return Err(Stop::Output(kind.into()));
+    }
     match outcome?.as_slice() {
         [Val::Result(Ok(_))] => Ok(Exit::Ok),
         _ => Ok(Exit::Guest),

@@ -124,6 +124,12 @@ impl Edge {
         self.compartment.take_stdio()
     }
 
+    /// Why something that the guest wrote could not be written on to the host's own streams, if so: nobody reads them, or they are full. The
+    /// guest was told as a program of its own would be.
+    pub fn lost_output(&self) -> Option<std::io::ErrorKind> {
+        self.compartment.lost_output()
+    }
+
     /// What the guest asked for and was told no since the last time, each with the line that would have allowed it: the first
     /// [`REFUSALS_KEPT_MAX`](crate::wasm::REFUSALS_KEPT_MAX) of them. Of a process these are addresses and files for writing; a path that it
     /// was not given is not there for it, which the kernel tells it and not its host.

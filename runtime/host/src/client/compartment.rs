@@ -135,6 +135,14 @@ impl Compartment {
         }
     }
 
+    pub(super) fn lost_output(&self) -> Option<std::io::ErrorKind> {
+        match self {
+            Self::Wasm(wasm) => wasm.lost_output(),
+            // What a process writes is kept for the host.
+            Self::Process(_) | Self::Linked(_) => None,
+        }
+    }
+
     /// The same of one member of its unit.
     pub(crate) fn take_stdio_of(&self, number: usize) -> Stdio {
         match self {

@@ -301,6 +301,11 @@ impl WasmCompartment {
         Stdio { stdout: own.stdout.take(), stderr: own.stderr.take() }
     }
 
+    /// Why something that was written could not be written on to the host's own streams, if so.
+    pub(crate) fn lost_output(&self) -> Option<std::io::ErrorKind> {
+        self.0.members.iter().find_map(|member| member.stdout.lost().or(member.stderr.lost()))
+    }
+
     /// The same of a member of its unit, by its number in the plan.
     pub(crate) fn take_stdio_of(&self, number: usize) -> Stdio {
         let place = place_of(&self.settled(), number);

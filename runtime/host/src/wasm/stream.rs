@@ -43,6 +43,8 @@ struct Collected {
     prefix: String,
     /// A line that is not complete yet, for `Prefixed`.
     line: Vec<u8>,
+    /// Why something could not be written to the host's own stream.
+    lost: Option<std::io::ErrorKind>,
 }
 
 /// Longest line that is held back until it is complete, bytes.
@@ -51,7 +53,8 @@ const LINE_BYTES_MAX: usize = 4_096;
 impl Sink {
     pub(super) fn new(output: Output, which: Which, edge: &str) -> Self {
         let prefix = edge.to_owned();
-        let collected = Collected { bytes: VecDeque::new(), output, which, prefix, line: Vec::new() };
+        let collected =
+            Collected { bytes: VecDeque::new(), output, which, prefix, line: Vec::new(), lost: None };
         Self(Arc::new(Mutex::new(collected)))
     }
 
@@ -70,17 +73,24 @@ impl Sink {
         std::mem::take(&mut collected.bytes).into()
     }
 
-    /// False when more would be kept than the cap.
-    fn write(&self, bytes: &[u8], cap: usize) -> bool {
+    /// Why something of it could not be written to the host's own stream, if so.
+    pub(super) fn lost(&self) -> Option<std::io::ErrorKind> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lost
+    }
+
+    fn write(&self, bytes: &[u8], cap: usize) -> Result<(), Unwritten> {
         let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match collected.output {
             Output::Captured => {
                 if collected.bytes.len().saturating_add(bytes.len()) > cap {
-                    return false;
+                    return Err(Unwritten::BeyondCap);
                 }
                 collected.bytes.extend(bytes);
             }
-            Output::Inherited => to_host(collected.which, bytes),
+            Output::Inherited => {
+                let written = to_host(collected.which, bytes);
+                collected.keep(written);
+            }
             Output::Prefixed => {
                 for byte in bytes {
                     if *byte == b'\n' {
@@ -94,7 +104,7 @@ impl Sink {
                 }
             }
         }
-        true
+        if collected.lost.is_some() { Err(Unwritten::Closed) } else { Ok(()) }
     }
 
     /// Ends an unfinished line, at the end of a call.
@@ -110,16 +120,31 @@ impl Collected {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let text = format!("{}: {}\n", self.prefix, plain(&String::from_utf8_lossy(&line)));
-        to_host(self.which, text.as_bytes());
+        let written = to_host(self.which, text.as_bytes());
+        self.keep(written);
+    }
+
+    /// Keeps the first error.
+    fn keep(&mut self, written: std::io::Result<()>) {
+        self.lost = self.lost.or(written.err().map(|error| error.kind()));
     }
 }
 
-fn to_host(which: Which, bytes: &[u8]) {
-    // A host whose own output is closed has nowhere to say so.
-    let _ = match which {
-        Which::Out => std::io::stdout().lock().write_all(bytes),
+/// Why bytes were not written.
+enum Unwritten {
+    BeyondCap,
+    /// The host's own stream takes no more.
+    Closed,
+}
+
+fn to_host(which: Which, bytes: &[u8]) -> std::io::Result<()> {
+    match which {
+        Which::Out => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
         Which::Error => std::io::stderr().lock().write_all(bytes),
-    };
+    }
 }
 
 /// An instance's end of one stream.
@@ -162,12 +187,23 @@ impl StdoutStream for Captured {
 impl OutputStream for Captured {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes.len() > budget.left || !self.sink.write(&bytes, budget.cap) {
-            budget.overran = true;
-            return Err(StreamError::Trap(wasmtime::Error::msg("more output than its cap allows")));
+        let written = if bytes.len() > budget.left {
+            Err(Unwritten::BeyondCap)
+        } else {
+            self.sink.write(&bytes, budget.cap)
+        };
+        match written {
+            Ok(()) => {
+                budget.left -= bytes.len();
+                Ok(())
+            }
+            // As a program of its own would see it.
+            Err(Unwritten::Closed) => Err(StreamError::Closed),
+            Err(Unwritten::BeyondCap) => {
+                budget.overran = true;
+                Err(StreamError::Trap(wasmtime::Error::msg("more output than its cap allows")))
+            }
         }
-        budget.left -= bytes.len();
-        Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
