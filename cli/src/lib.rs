@@ -133,9 +133,9 @@ fn end(stop: &Stop) -> Exit {
         Stop::Said(exit) => return *exit,
         // Whoever reads our output may stop reading: `cofferdam graph | head`. Nothing is said, but it is no success: `check` had not judged.
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Unread,
-        Stop::Output(_) => Exit::Unread,
+        Stop::Output(_) | Stop::Write(..) => Exit::Unread,
         Stop::Usage(_) => Exit::Usage,
-        Stop::Invalid(_) | Stop::Build(_) | Stop::Read(..) | Stop::Write(..) => Exit::Invalid,
+        Stop::Invalid(_) | Stop::Build(_) | Stop::Read(..) => Exit::Invalid,
         Stop::Toolchain(error) => build::exit_of(error),
         Stop::Start(error) => call::exit_of_start(error),
         Stop::Call(error) => call::exit_of_call(error),

@@ -44,11 +44,28 @@ pub fn untried(attempt: &Attempt) -> Option<&'static str> {
         Act::Attempt("priority") if niceness() >= NICENESS_MOST => Some(
             "this runs at niceness 19, and so does all that it starts: nothing can be slowed down further",
         ),
+        Act::Attempt("search-keys" | "add-key") if !has_room_for_keys() => Some(
+            "the kernel's account of this user's keys is full, or cannot be read: nothing could be put there to be found",
+        ),
         Act::Attempt("affinity") if processors().len() < 2 => Some(
             "this runs on one processor only, and so does all that it starts: nothing can be pinned to fewer",
         ),
         _ => None,
     }
+}
+
+/// Whether this user may have more keys, by `/proc/key-users`: what programs left in a keyring's account stays there until the machine
+/// starts again. A user whom it does not list has none.
+fn has_room_for_keys() -> bool {
+    /// A key of a trial with its name, and two keyrings that the kernel makes, bytes.
+    const KEYS_BYTES: u64 = 256;
+    let user = rustix::process::geteuid().as_raw();
+    let Ok(all) = std::fs::read_to_string("/proc/key-users") else { return false };
+    let own = all.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{user}:")));
+    let Some(bytes) = own.and_then(|own| own.split_whitespace().nth(3)) else { return true };
+    let [used, most] = [bytes.split('/').next(), bytes.split('/').nth(1)]
+        .map(|part| part.and_then(|part| part.parse::<u64>().ok()));
+    used.zip(most).is_some_and(|(used, most)| used + KEYS_BYTES <= most)
 }
 
 /// The processors that this program, and all that it starts, may run on.
