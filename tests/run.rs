@@ -3,7 +3,7 @@
 mod harness;
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use harness::{Run, root};
@@ -128,11 +128,7 @@ fn processes_share_a_cache() {
     let children: Vec<_> = (0..6)
         .map(|_| {
             let mut command = program(&["call", component.to_str().expect("UTF-8"), "add", "2", "40"]);
-            command
-                .env("COFFERDAM_CACHE", &cache)
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .expect("it starts")
+            command.env("COFFERDAM_CACHE", &cache).stdout(Stdio::piped()).spawn().expect("it starts")
         })
         .collect();
     for child in children {
@@ -158,8 +154,7 @@ fn output_that_is_lost_is_said() {
     let () = unread;
     for (stdout, says) in [(Stdio::from(full), "cannot write"), (Stdio::from(closed), "")] {
         let mut command = program(&[&["run"], &graph[..]].concat());
-        let output =
-            command.stdout(stdout).stderr(Stdio::piped()).spawn().and_then(|run| run.wait_with_output());
+        let output = command.stdout(stdout).stderr(Stdio::piped()).spawn().and_then(Child::wait_with_output);
         let output = output.expect("the program was built");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(7), "{said}");
