@@ -705,8 +705,8 @@ fn a_component_that_the_manifest_names_is_pinned_from_the_decision_to_the_start(
     assert!(error.to_string().contains("error[pin-mismatch]"), "{error}");
     // Nothing needs to be granted for that.
     let told = error.to_string();
-    let digests = told.split('`').filter(|part| part.len() == 64 && !part.starts_with("00"));
-    let digest = digests.last().expect("the message has the component's own");
+    let mut digests = told.split('`').filter(|part| part.len() == 64 && !part.starts_with("00"));
+    let digest = digests.next_back().expect("the message has the component's own");
     std::fs::write(&manifest, format!("{text}[crates.app.grants.words]\nchecksum = \"{digest}\"\n"))
         .expect("writable");
     assert!(Runtime::from_file_ambient(&manifest, ambient_authority()).is_ok());
