@@ -222,6 +222,197 @@ fn included_and_generated_code_is_read_or_said_not_to_be() {
     assert!(brought(&workspace).contains("build.script"), "and the script itself is");
 }
 
+/// Lines that the compiler takes and the parser does not: the file around them is read token by token.
+const REFUSED: &[&str] = &[
+    "#[cfg(any())] default fn f() {}",
+    "#[cfg(any())] type A: B where C: D = E where F: G;",
+    "#[cfg(any())] fn f() { let x: dyn 'static; }",
+    "#[cfg(any())] type F = for<'a> unsafe fn(#[a] &'a u8, mut x: u8);",
+];
+
+/// Code that removes a file, for a module or an included file.
+const REMOVES: &str = "pub fn q(a: &str) { std::fs::remove_file(a).ok(); }";
+
+/// The files that could not be read, and why.
+fn unknown(workspace: &Workspace) -> Vec<String> {
+    let document = audit(workspace);
+    let unknown = document["unknown"].as_array().expect("a list").iter();
+    unknown
+        .map(|one| {
+            let text = |key: &str| one[key].as_str().expect("text").to_owned();
+            format!("{} {}", text("file"), text("why"))
+        })
+        .collect()
+}
+
+#[test]
+fn modules_of_a_file_that_the_parser_refuses_are_read() {
+    for refused in REFUSED {
+        let codec = format!("mod z;\n{refused}\npub fn pure(x: u32) -> u32 {{ z::q(\"a\"); x + 1 }}");
+        let hidden = workspace("pub fn f() { codec::pure(1); }", &codec, "");
+        hidden.write("codec/src/z.rs", REMOVES);
+        assert_eq!(brought(&hidden), BTreeSet::from(["filesystem.write".to_owned()]), "{refused}");
+        assert_eq!(unknown(&hidden), [""; 0], "{refused}");
+        let script = workspace("pub fn f() { codec::pure(); }", "pub fn pure() {}", "");
+        script.write("codec/build.rs", &format!("mod z;\n{refused}\nfn main() {{ z::q(\"a\"); }}"));
+        script.write("codec/z.rs", REMOVES);
+        assert!(brought(&script).contains("build.filesystem.write"), "{refused}");
+    }
+}
+
+/// Where the file of a module is, and how its names come out, in tokens as for the parser.
+#[test]
+fn modules_among_tokens_are_where_the_compiler_looks() {
+    let files: &[(&str, &str, &str)] = &[
+        ("a folder", "z/mod.rs", "mod z; pub fn go() { z::q(\"a\") }"),
+        ("a path", "x.in", "#[path = \"x.in\"] pub(crate) mod z; pub fn go() { z::q(\"a\") }"),
+        ("in a module", "a/b.rs", "mod a { mod b; pub fn go() { b::q(\"a\") } } pub use a::go;"),
+        ("in modules", "a/b/c.rs", "mod a { pub mod b { pub mod c; } } pub fn go() { a::b::c::q(\"a\") }"),
+        (
+            "under another folder",
+            "x/b.rs",
+            "#[path = \"x\"] mod a { pub mod b; } pub fn go() { a::b::q(\"a\") }",
+        ),
+        (
+            "a path in a module",
+            "a/x.in",
+            "mod a { #[path = \"x.in\"] pub mod b; } pub fn go() { a::b::q(\"a\") }",
+        ),
+        ("seen from a module", "z.rs", "mod z; mod a { pub fn go() { super::z::q(\"a\") } } pub use a::go;"),
+        ("passed on", "z.rs", "mod z; pub use z::q as go;"),
+        (
+            "under a name that a block has too",
+            "z.rs",
+            "mod z; fn g() { use std::fmt as z; } pub fn go() { z::q(\"a\") }",
+        ),
+        ("behind a condition that holds", "z.rs", "#[cfg(not(any()))] mod z; pub fn go() { z::q(\"a\") }"),
+        ("behind another's condition", "z.rs", "#[cfg(any())] use a::b; mod z; pub fn go() { z::q(\"a\") }"),
+        (
+            "behind a parameter's condition",
+            "x.in",
+            "fn g<#[cfg(any())] 'a>() { #[path = \"x.in\"] mod z; z::q(\"a\") } pub fn go() { g() }",
+        ),
+        ("included", "x.in", "include!(\"x.in\"); pub fn go() { q(\"a\") }"),
+        (
+            "included in a module",
+            "x.in",
+            "mod a { include!(\"x.in\"); pub fn go() { q(\"a\") } } pub use a::go;",
+        ),
+        (
+            "handed to a macro",
+            "z.rs",
+            "macro_rules! m { ($($t:tt)*) => { $($t)* } } m! { mod z; } pub fn go() { z::q(\"a\") }",
+        ),
+        (
+            "handed to a macro with more",
+            "x.in",
+            "macro_rules! m { (yes { $($t:tt)* }) => { $($t)* } } m! { yes { #[path = \"x.in\"] mod z; use z::q; pub fn go() { q(\"a\") } } }",
+        ),
+        (
+            "written by a macro",
+            "a/z.rs",
+            "macro_rules! m { () => { pub mod z; } } mod a { m!(); } pub fn go() { a::z::q(\"a\") }",
+        ),
+    ];
+    for (name, file, codec) in files {
+        // The parser's way says the same.
+        for refused in [REFUSED[0], ""] {
+            let codec = format!("{codec}\n{refused}");
+            let hidden = workspace("pub fn f() { codec::go(\"x\"); }", &codec, "");
+            hidden.write(&format!("codec/src/{file}"), REMOVES);
+            let found = brought(&hidden);
+            assert_eq!(found, BTreeSet::from(["filesystem.write".to_owned()]), "{name} {refused}");
+            assert_eq!(unknown(&hidden), [""; 0], "{name} {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_module_among_tokens_whose_file_is_not_there_is_said_unless_it_is_not_compiled() {
+    let read = |codec: &str| {
+        let codec = format!("{codec}\npub fn go() {{}}\n{}", REFUSED[0]);
+        unknown(&workspace("pub fn f() { codec::go(); }", &codec, ""))
+    };
+    for missing in ["mod z;", "mod a { mod z; }", "#[path = \"z.rs\"] mod y;", "fn f() { struct S; mod z; }"]
+    {
+        let unknown = read(missing);
+        assert!(
+            unknown.len() == 1 && unknown[0].contains("src/") && unknown[0].contains("z.rs "),
+            "{missing}: {unknown:?}"
+        );
+    }
+    assert_eq!(read("include!(concat!(env!(\"HOME\"), \"/x.rs\"));").len(), 1);
+    for nothing in [
+        "#[cfg(test)] mod z;",
+        "#[cfg(any())] pub(crate) mod z;",
+        "#[cfg(any())] mod a { mod z; }",
+        "#[cfg(any())] fn f() { include!(\"z.rs\"); mod z; }",
+        "#[test] fn f() { mod z; }",
+        "mod a { pub fn g() {} }",
+        "macro_rules! m { (mod $t:ident;) => {}; (include!($t:tt)) => {}; (mod z;) => {} }",
+    ] {
+        assert_eq!(read(nothing), [""; 0], "{nothing}");
+    }
+}
+
+/// A macro that declares a module for each name that it is handed: which files those are, only its uses say.
+#[test]
+fn modules_that_a_macro_declares_under_names_handed_in_are_not_analysed() {
+    let macros: &[(&str, &str)] = &[
+        ("macro_rules! md { ($t:ident) => { mod $t; } } md! { z }", "z.rs"),
+        ("macro_rules! md { ($($t:ident)*) => { $(mod $t;)* } } md! { z }", "z.rs"),
+        ("macro_rules! md { ($($t:ident $s:tt)*) => { $(mod $t $s)* } } md! { z ; }", "z.rs"),
+        ("macro_rules! m { ($($f:literal)*) => { $(include!($f);)* } } m! { \"x.in\" }", "x.in"),
+        (
+            "macro_rules! m { ($($f:literal),*) => { [$(include!($f)),*] } } pub fn g() { m!(\"x.in\"); }",
+            "x.in",
+        ),
+        (
+            "macro_rules! m { ($($p:literal $n:ident)*) => { $(#[path = $p] mod $n;)* } } m! { \"x.in\" z }",
+            "x.in",
+        ),
+        ("macro_rules! m { ($v:vis $i:ident) => { #[path = \"x.in\"] $v mod $i; } } m! { pub y }", "x.in"),
+        ("macro_rules! m { ($($p:literal)*) => { $(#[path = $p] mod n;)* } } m! { \"x.in\" }", "x.in"),
+        (
+            "macro_rules! m { ($(#[$a:meta])* $l:tt) => { $(#[$a])* mod n; } } m! { #[path = \"x.in\"] 1 }",
+            "x.in",
+        ),
+        ("macro_rules! m { ($($t:ident)*) => { $(pub mod $t { mod z; })* } } m! { a }", "a/z.rs"),
+        ("macro_rules! m { ($($t:ident)*) => { $(n! { mod $t; })* } } m! { z }", "z.rs"),
+    ];
+    for (code, file) in macros {
+        for refused in ["", REFUSED[0]] {
+            let codec = format!("{code}\npub fn go() {{}}\n{refused}");
+            let hidden = workspace("pub fn f() { codec::go(); }", &codec, "");
+            hidden.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+            hidden.write(&format!("codec/src/{file}"), REMOVES);
+            // Files by the names that the rules use must not pass for those that are meant.
+            for decoy in ["t.rs", "n.rs", "i.rs", "t/z.rs"] {
+                hidden.write(&format!("codec/src/{decoy}"), "");
+            }
+            assert!(!unknown(&hidden).is_empty(), "{code} {refused}");
+            let check = run(&hidden, &["check"]);
+            assert_eq!(check.code, Some(4), "{code} {refused}: {check}");
+            assert!(check.stderr.contains("error[not-analysed]"), "{code} {refused}: {check}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_file_without_modules_is_nothing_to_report() {
+    for refused in REFUSED {
+        let codec =
+            format!("{refused}\nmod a {{ pub fn g() -> u32 {{ 1 }} }} pub fn go() -> u32 {{ a::g() }}");
+        let plain = workspace("pub fn f() { codec::go(); }", &codec, "");
+        plain.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+        assert_eq!(audit(&plain)["by_token"], 1, "{refused}");
+        assert_eq!(brought(&plain), BTreeSet::new(), "{refused}");
+        let check = run(&plain, &["check"]);
+        assert_eq!(check.code, Some(0), "{refused}: {check}");
+        assert!(!check.stderr.contains("not-analysed"), "{refused}: {check}");
+    }
+}
+
 /// After RUSTSEC-2026-0260: a release of a pure crate adds nothing but a dependency, whose build script fetches and runs a payload.
 #[test]
 fn a_pure_crate_that_gains_a_dependency_with_a_build_script_is_stopped() {

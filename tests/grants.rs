@@ -161,12 +161,35 @@ fn an_address_and_port_that_are_granted_are_reached_and_no_others() {
 fn without_a_grant_there_are_no_sockets() {
     let (address, heard) = server(|_| "no".to_owned());
     let guest = reach("clock = true");
-    assert!(guest.talk(address).is_err());
-    assert!(
-        guest.ask("send-datagram", &[text("127.0.0.1"), Val::U16(address.port()), text("hello")]).is_err()
-    );
+    let datagram =
+        || guest.ask("send-datagram", &[text("127.0.0.1"), Val::U16(address.port()), text("hello")]);
+    assert_eq!(guest.talk(address), Err("access-denied".to_owned()));
+    assert_eq!(datagram(), Err("access-denied".to_owned()));
     assert!(guest.ask("look-up", &[text("localhost")]).is_err());
+    // Each kind is recorded once, however often it is asked for.
+    for _ in 0..3 {
+        assert_eq!(guest.talk(address), Err("access-denied".to_owned()));
+        assert_eq!(datagram(), Err("access-denied".to_owned()));
+    }
     assert!(heard.lock().expect("no panic inside").is_empty());
+    let line = r#"network = { connect = ["host.example:443"] } # with the hosts that you mean"#;
+    let wanted =
+        ["open a TCP socket", "open a UDP socket"].map(|attempt| (attempt.to_owned(), line.to_owned()));
+    let of_sockets = |capability: &str| capability == "network.connect";
+    let recorded: Vec<_> = guest
+        .log()
+        .lines()
+        .map(|event| serde_json::from_str::<serde_json::Value>(event).expect("an event"))
+        .filter(|event| event["event"] == "refusal" && event["capability"].as_str().is_some_and(of_sockets))
+        .map(|event| ["attempt", "line"].map(|key| event[key].as_str().unwrap_or_default().to_owned()).into())
+        .collect::<Vec<(String, String)>>();
+    assert_eq!(recorded, wanted);
+    let refusals = guest.edge.take_refusals().into_iter();
+    let kept: Vec<_> = refusals
+        .filter(|refusal| of_sockets(&refusal.capability.to_string()))
+        .map(|refusal| (refusal.attempt, refusal.line))
+        .collect();
+    assert_eq!(kept, wanted);
 }
 
 #[test]

@@ -157,10 +157,15 @@ fn a_guest_that_does_not_answer_is_ended_at_the_deadline() {
 fn processor_time_runs_out_over_several_calls() {
     let mut guest = start("", "cpu-time = \"300ms\", call-deadline = \"10s\"");
     guest.lives();
+    for error in [guest.fails("spin"), guest.add(1, 1).expect_err("nothing is left")] {
+        assert!(matches!(error, CallError::Limit { what: "processor time", .. }), "{error}");
+    }
+    let fault = &guest.log.events("fault")[0];
+    assert_eq!((&fault["kind"], &fault["detail"]), (&"limit".into(), &"processor time".into()));
+    // A deadline that is shorter than what is left is a deadline.
+    let mut guest = start("", "cpu-time = \"1min\", call-deadline = \"200ms\"");
     let error = guest.fails("spin");
     assert!(matches!(error, CallError::Deadline { .. }), "{error}");
-    let error = guest.add(1, 1).expect_err("nothing is left");
-    assert!(matches!(error, CallError::Limit { what: "processor time", .. }), "{error}");
 }
 
 #[test]
@@ -902,6 +907,52 @@ fn the_host_connects_to_granted_addresses_and_no_others() {
     // Raw sockets and other families are answered like on a kernel without them.
     assert_eq!(guest.call(41, &[2, 3, 255]).expect("an answer"), -97);
     assert_eq!(guest.call(41, &[16, 3, 0]).expect("an answer"), -97);
+    guest.lives();
+}
+
+#[test]
+fn what_names_an_address_and_is_not_done_is_recorded() {
+    let mut guest = start("network = { connect = [\"127.0.0.1:9\"] }", "");
+    for address in ["0.0.0.0:0", "127.0.0.1:8080", "[::1]:8080"] {
+        let bound: Result<(), String> =
+            guest.compartment.call_typed("bind-datagram", &(address.to_owned(),)).expect("an answer");
+        assert_eq!(bound, Err("13".to_owned()), "{address}");
+    }
+    // `bind` with nothing that is an address.
+    assert_eq!(guest.call(49, &[3, 0, 0]).expect("an answer"), -13);
+    let (sendto, sendmsg, sendmmsg) = (44_i64, 46, 307);
+    for call in [sendto, sendmsg, sendmmsg] {
+        let address = [2_u8, 0, 0, 53, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        let sent: i64 =
+            guest.compartment.call_typed("send-to", &(call, address.to_vec())).expect("an answer");
+        assert_eq!(sent, -95, "{call}");
+    }
+    // What names none is no matter of a grant: a message, as large as it is, without an address.
+    let sent: i64 = guest.compartment.call_typed("send-to", &(sendmsg, Vec::<u8>::new())).expect("an answer");
+    assert_eq!(sent, -95);
+    let listen = |address: &str| format!("network = {{ listen = [\"{address}\"] }}");
+    let send = || {
+        let line = "network = { connect = [\"192.0.2.1:53\"] }".to_owned();
+        ("network.connect", "send without `connect` to 192.0.2.1:53", line)
+    };
+    let example = "network = { listen = [\"host.example:443\"] } # with the hosts that you mean";
+    let wanted = [
+        ("network.listen", "bind to 0.0.0.0:0", listen("0.0.0.0:1-65535")),
+        ("network.listen", "bind to 127.0.0.1:8080", listen("127.0.0.1:8080")),
+        ("network.listen", "bind to [::1]:8080", listen("[::1]:8080")),
+        ("network.listen", "bind to an address", example.to_owned()),
+        send(),
+        send(),
+        send(),
+    ];
+    let events = guest.log.events("refusal");
+    let text = |event: &serde_json::Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
+    let recorded: Vec<_> =
+        events.iter().map(|event| ["capability", "attempt", "line"].map(|key| text(event, key))).collect();
+    let wanted = wanted.map(|(capability, attempt, line)| [capability.to_owned(), attempt.to_owned(), line]);
+    assert_eq!(recorded, wanted);
+    let kept: Vec<_> = guest.compartment.take_refusals().into_iter().map(|one| one.attempt).collect();
+    assert_eq!(kept, wanted.map(|[_, attempt, _]| attempt));
     guest.lives();
 }
 

@@ -162,6 +162,39 @@ fn output_that_is_lost_is_said() {
     }
 }
 
+#[test]
+fn a_program_that_ends_itself_says_how_it_went() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let setup = cofferdam(&["setup"]);
+    assert_eq!(setup.code, Some(0), "{setup}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = "[package]\nname = \"prog\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+        [package.metadata.capabilities]\ncompartment = { backend = \"wasm\" }\n\
+        consumes = { stdio = \"greets\", process = { exit = \"ends itself\" } }\n\
+        [workspace.metadata.capabilities.holds]\nstdio = true\nprocess = { exit = true }\n[workspace]\n";
+    let source = "fn main() {\n    print!(\"first\\nlast\");\n    \
+        std::process::exit(std::env::args().nth(1).map_or(0, |code| code.parse().expect(\"a number\")))\n}\n";
+    std::fs::create_dir(folder.path().join("src")).expect("writable");
+    std::fs::write(folder.path().join("Cargo.toml"), manifest).expect("writable");
+    std::fs::write(folder.path().join("src/main.rs"), source).expect("writable");
+    let here = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        command.current_dir(folder.path()).args(arguments).env_remove("CLICOLOR_FORCE");
+        Run::new(command.output().expect("the program was built"))
+    };
+    let run = here(&["build"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    for success in [&["run"][..], &["run", "--", "0"]] {
+        let run = here(success);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), "first\nlast"), "{run}");
+        assert!(!run.stderr.contains("error"), "{run}");
+    }
+    let run = here(&["run", "--", "3"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(6), "first\nlast"), "{run}");
+    let error = "error: `command-line -> prog`: the program ended itself with failure\n";
+    assert!(run.stderr.ends_with(error), "{run}");
+}
+
 /// What a program writes beside its sources, such as its audit log, makes nothing stale; a source that was changed does, and so does any
 /// file where a build script may have read it.
 #[test]

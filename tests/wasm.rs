@@ -205,12 +205,14 @@ fn processor_time_is_counted_over_calls() {
     assert!(
         matches!(guest.call("spin", &[]), Err(CallError::Deadline { deadline, .. }) if deadline == Duration::from_millis(40))
     );
-    assert!(
-        matches!(guest.call("spin", &[]), Err(CallError::Deadline { deadline, .. }) if deadline < Duration::from_millis(40))
-    );
-    assert!(
-        matches!(guest.call("fine", &[]), Err(CallError::Deadline { deadline, .. }) if deadline.is_zero())
-    );
+    // What is left is less than the deadline, and then nothing is.
+    for function in ["spin", "fine", "spin"] {
+        let error = guest.call(function, &[]).expect_err("it runs out");
+        assert!(matches!(error, CallError::Limit { what: "processor time", .. }), "{function}: {error}");
+    }
+    let text = guest.log.text();
+    assert_eq!(text.matches(r#""kind":"deadline","detail":"40ms""#).count(), 1, "{text}");
+    assert_eq!(text.matches(r#""kind":"limit","detail":"processor time""#).count(), 3, "{text}");
 }
 
 #[test]

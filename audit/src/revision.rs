@@ -6,6 +6,7 @@ pub(crate) const SCAN: u64 = {
     let hash = text(hash, include_bytes!("scan/bodies.rs"));
     let hash = text(hash, include_bytes!("scan/conditions.rs"));
     let hash = text(hash, include_bytes!("scan/macros.rs"));
+    let hash = text(hash, include_bytes!("scan/modules.rs"));
     let hash = text(hash, include_bytes!("scan/observe.rs"));
     let hash = text(hash, include_bytes!("scan/text.rs"));
     let hash = text(hash, include_bytes!("scan/tokens.rs"));

@@ -17,7 +17,7 @@ pub enum Exit {
     Denied = 4,
     /// This machine cannot enforce the plan: a granted path is missing, or a grant cannot be enforced here.
     CannotEnforce = 5,
-    /// A guest crashed, hung, overran a limit, or tried what it was not granted.
+    /// A guest crashed, hung, overran a limit, or tried what it was not granted; or the program that `run` ran ended with failure.
     Guest = 6,
     /// The output could not be written, or nobody read it to its end: what it would have said is not known.
     Unread = 7,

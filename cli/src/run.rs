@@ -1,12 +1,13 @@
 //! `run`: a root that is itself a program for wasm, with its dependencies, under what the workspace holds.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use ambient_authority::AmbientAuthority;
 use cofferdam::manifest::manifest::Limits;
 use cofferdam::manifest::scope::Nanoseconds;
 use cofferdam::manifest::{Backend, CrateIndex, Diagnostic, Project, Severity, print, resolve};
-use cofferdam::wasm::{Input, Output, Val};
+use cofferdam::wasm::{CallError, FaultKind, Input, Output, Val};
 use cofferdam::{AuditLog, EdgeName, Plan, Runtime, verify_paths_ambient};
 use cofferdam_toolchain::{Settings, target_folder_ambient};
 
@@ -100,6 +101,17 @@ pub(crate) fn run(arguments: &Run, ambient: AmbientAuthority) -> Result<Exit, St
     }
     if let Some(kind) = edge.lost_output() {
         return Err(Stop::Output(kind.into()));
+    }
+    if let Err(CallError::Fault { edge, kind }) = &outcome
+        && let FaultKind::Exit(code) = kind.itself()
+    {
+        if *code == 0 {
+            return Ok(Exit::Ok);
+        }
+        // Which number it was, a component cannot say: WASI 0.2 knows success and failure.
+        let text = render::plain_error(&format!("`{edge}`: the program ended itself with failure"));
+        let _ = writeln!(anstream::stderr(), "{text}");
+        return Ok(Exit::Guest);
     }
     match outcome?.as_slice() {
         [Val::Result(Ok(_))] => Ok(Exit::Ok),

@@ -1,28 +1,48 @@
 //! Of each body what it refers to: paths, calls and unsafe code, also in tokens that no parser takes.
 
+use std::cmp::Ordering;
+
 use proc_macro2::TokenStream;
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, Item as Syntax, Stmt};
 
 use super::macros::without_dollars;
-use super::tokens::{self, Seen};
+use super::tokens::{self, Seen, Walked};
 use super::walk::{first_literal, line, type_path};
-use super::{Scanner, line_number};
-use crate::limits::MODULE_DEPTH_MAX;
+use super::{Scanner, line_number, modules};
+use crate::limits::{MODULE_DEPTH_MAX, PACKAGE_FILES_MAX};
 use crate::summary::{Call, Referent, Text, UnsafeSite};
 
 impl Scanner<'_> {
     /// Reads what no parser understands, token by token.
     pub(super) fn tokens(&mut self, input: TokenStream, depth: usize) {
-        let mut seen = Vec::new();
-        tokens::walk(input, &mut seen);
-        let outer = self.scope;
-        if seen.iter().any(|one| matches!(one, Seen::Use { .. })) {
+        self.read_tokens(&tokens::walk(input), depth, false);
+    }
+
+    /// The same for all of a file: what it imports is seen from elsewhere.
+    pub(super) fn file_tokens(&mut self, input: TokenStream) {
+        let conditions = modules::conditions_of_file(&input);
+        let mut walked = tokens::walk(input);
+        walked.around[0].attributes = conditions;
+        self.read_tokens(&walked, 0, true);
+    }
+
+    fn read_tokens(&mut self, walked: &Walked, depth: usize, whole: bool) {
+        let outer = (self.scope, self.also);
+        let modules_of = self.modules_of;
+        let scopes = self.scopes_in_tokens(walked, whole);
+        if walked.seen.iter().any(|(_, one)| matches!(one, Seen::Use { .. })) {
             self.scope = self.add_scope("", true);
         }
-        for one in &seen {
+        let shared = self.scope;
+        for (around, one) in &walked.seen {
             if let Seen::Use { tokens } = one {
+                (self.scope, self.also) = match scopes[*around] {
+                    Some(scope) => (scope, Some(shared)),
+                    None if whole => (outer.0, Some(shared)),
+                    None => (shared, outer.1),
+                };
                 match syn::parse2::<syn::ItemUse>(without_dollars(tokens.clone())) {
                     Ok(it) => self.use_tree(&it.tree, it.leading_colon.is_some(), &mut Vec::new()),
                     Err(_) => {
@@ -31,36 +51,84 @@ impl Scanner<'_> {
                 }
             }
         }
-        for one in seen {
+        let declares = walked.seen.iter().any(|(_, one)| matches!(one, Seen::Module(_)));
+        let mut declared = 0;
+        for (around, one) in &walked.seen {
+            (self.scope, self.also) = match scopes[*around] {
+                Some(scope) => (scope, Some(shared)),
+                // An import of some block must not hide a module.
+                None if whole || declares => (outer.0, Some(shared)),
+                None => (shared, outer.1),
+            };
             match one {
                 Seen::Path { global, segments, line, argument } => {
-                    let segments = self.texts(&segments);
-                    let (global, segments) = self.with_self(global, segments);
+                    let segments = self.texts(segments);
+                    let (global, segments) = self.with_self(*global, segments);
                     let to = Referent::Path(self.path_number(global, &segments));
-                    self.refer(to, line, argument.as_deref());
+                    self.refer(to, *line, argument.as_deref());
                 }
                 Seen::Macro { global, segments, line, input } => {
                     if depth < MODULE_DEPTH_MAX && self.depth < MODULE_DEPTH_MAX {
+                        self.modules_of = scopes[*around].or(modules_of).or(Some(outer.0));
                         self.depth += 1;
-                        self.macro_use(&segments, global, line, input, None);
+                        self.macro_in_tokens(walked, *around, (*global, segments), *line, input);
                         self.depth -= 1;
+                        self.modules_of = modules_of;
                     } else {
-                        self.unknown_syntax(line);
+                        self.unknown_syntax(*line);
                     }
                 }
+                Seen::Rules { name, rules } => self.rules_in_tokens(name, rules),
                 Seen::Call { name, line } => {
-                    let name = self.text(&name);
-                    self.call(name, line);
+                    let name = self.text(name);
+                    self.call(name, *line);
                 }
                 Seen::Unsafe { line } => {
-                    let tags = self.tags_at(line);
-                    let site = UnsafeSite { line: line_number(line), end: line_number(line), tags };
+                    let tags = self.tags_at(*line);
+                    let site = UnsafeSite { line: line_number(*line), end: line_number(*line), tags };
                     self.target.items[self.item].unsafes.push(site);
+                }
+                Seen::Module(of) => {
+                    declared += 1;
+                    match declared.cmp(&PACKAGE_FILES_MAX) {
+                        Ordering::Less => {
+                            // A module's name is bound where the code around can see it, not in a block of imports.
+                            self.scope = scopes[*around].or(modules_of).unwrap_or(outer.0);
+                            self.also = None;
+                            self.module_in_tokens(walked, *around, of);
+                        }
+                        Ordering::Equal => self.unknown_syntax(of.line),
+                        Ordering::Greater => {}
+                    }
                 }
                 Seen::Use { .. } => {}
             }
         }
-        self.scope = outer;
+        (self.scope, self.also) = outer;
+    }
+
+    fn macro_in_tokens(
+        &mut self,
+        walked: &Walked,
+        around: usize,
+        (global, path): (bool, &[String]),
+        at: usize,
+        input: &TokenStream,
+    ) {
+        let name = path.last().map_or("", String::as_str);
+        if walked.is_in_module(around) && modules::mention(input.clone(), &["mod", "include"]) {
+            self.in_tokens(walked, around, |scanner| {
+                scanner.macro_use(path, global, at, input.clone(), None);
+            });
+        } else {
+            self.macro_use(path, global, at, input.clone(), None);
+        }
+        if name == "include" && !modules::is_written(input) && !self.is_left_out(walked, around) {
+            self.in_tokens(walked, around, |scanner| scanner.include(input, at, true));
+        }
+        if input.is_empty() && self.plain_macros.contains_key(name) && !self.is_left_out(walked, around) {
+            self.in_tokens(walked, around, |scanner| scanner.write_out(name, at));
+        }
     }
 
     fn call(&mut self, name: Text, at: usize) {

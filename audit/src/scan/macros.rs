@@ -8,6 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::visit::Visit as _;
 use syn::{Expr, Meta, Token};
 
+use super::modules::mention;
 use super::tokens::{self, check_depth, name as plain};
 use super::walk::{line, segments};
 use super::{FilePlace, Observation, Scanner};
@@ -77,15 +78,7 @@ impl Scanner<'_> {
             let name = it.ident.as_ref().map(|ident| plain(&ident.to_string())).unwrap_or_default();
             let at = it.ident.as_ref().map_or(0, |ident| line(ident.span()));
             let tokens = it.mac.tokens.clone();
-            if let Some(body) = plain_rule(&tokens) {
-                self.plain_macros.insert(name.clone(), body);
-            }
-            if tokens::writes_extern(tokens.clone()) {
-                self.foreign_macros.insert(name.clone());
-            }
-            let scope = self.scope;
-            let glue = tokens::glue(tokens.clone());
-            self.glue.entry(name.clone()).or_default().extend(glue.into_iter().map(|prefix| (scope, prefix)));
+            self.rules_in_tokens(&name, &tokens);
             let outer = self.in_macro.replace(name.clone());
             self.declare(&name, ItemKind::Macro, at, Owner::Scope, &[], |scanner| scanner.rules(tokens));
             self.in_macro = outer;
@@ -99,7 +92,7 @@ impl Scanner<'_> {
         self.foreign_functions(&name, &it.mac.tokens);
         match name.as_str() {
             "cfg_if" | "cfg_match" | "cfg_select" => self.cfg_if(&it.mac.tokens),
-            "include" => self.include(&it.mac, true),
+            "include" => self.include(&it.mac.tokens, at, true),
             "global_asm" => self.expression_macro(&it.mac),
             name if it.mac.tokens.is_empty() && self.plain_macros.contains_key(name) => {
                 // A macro that takes nothing writes its rule where it stands: modules, imports and all.
@@ -112,6 +105,40 @@ impl Scanner<'_> {
             _ => self.nested(it.mac.tokens.clone()),
         }
         self.item = before;
+    }
+
+    /// Keeps what the rules of a macro by example say of its uses.
+    pub(super) fn rules_in_tokens(&mut self, name: &str, rules: &TokenStream) {
+        if let Some(body) = plain_rule(rules) {
+            self.plain_macros.insert(name.to_owned(), body);
+        }
+        if tokens::writes_extern(rules.clone()) {
+            self.foreign_macros.insert(name.to_owned());
+        }
+        let scope = self.scope;
+        let glue = tokens::glue(rules.clone());
+        self.glue.entry(name.to_owned()).or_default().extend(glue.into_iter().map(|prefix| (scope, prefix)));
+    }
+
+    /// What a macro that takes nothing writes where it is used among tokens, when that may be files. All else of it was read
+    /// with its rules.
+    pub(super) fn write_out(&mut self, name: &str, at: usize) {
+        const TIMES_MAX: usize = 16;
+        let Some(body) = self.plain_macros.get(name).cloned() else { return };
+        let uses_macros = |text: &str| text.contains('!');
+        if !mention(body.clone(), &["mod", "include"]) && !uses_macros(&body.to_string()) {
+            return;
+        }
+        self.written_out += 1;
+        if self.written_out > TIMES_MAX {
+            return self.unknown_syntax(at);
+        }
+        // A use that the parser reads is written out once, and that may be another one, in another folder.
+        let before = self.plain_macros.clone();
+        self.used_macros.insert(name.to_owned());
+        self.plain_macros.remove(name);
+        self.nested(without_dollars(body));
+        self.plain_macros = before;
     }
 
     /// What a macro that writes `extern` blocks is handed declares foreign functions, under the names that stand there.
@@ -226,6 +253,7 @@ impl Scanner<'_> {
                 && at > 0
                 && matches!(&list[at - 1], TokenTree::Punct(punct) if punct.as_char() == '=');
             if arrow && let Some(TokenTree::Group(body)) = list.get(at + 1) {
+                self.computed_modules(&body.stream());
                 self.body(without_dollars(body.stream()));
                 at += 2;
             } else {
@@ -286,7 +314,7 @@ impl Scanner<'_> {
                 }
             }
             "include" => match it {
-                Some(it) => self.include(it, false),
+                Some(it) => self.include(&it.tokens, at, false),
                 None => self.tokens(input, 0),
             },
             "include_str" | "include_bytes" => {
@@ -336,10 +364,9 @@ impl Scanner<'_> {
     }
 
     /// `include!("file")`.
-    fn include(&mut self, it: &syn::Macro, items: bool) {
-        let at = it.path.segments.first().map_or(0, |first| line(first.ident.span()));
-        let written = it.tokens.to_string();
-        let Some(file) = it.tokens.clone().into_iter().next().as_ref().and_then(tokens::literal) else {
+    pub(super) fn include(&mut self, input: &TokenStream, at: usize, items: bool) {
+        let written = input.to_string();
+        let Some(file) = input.clone().into_iter().next().as_ref().and_then(tokens::literal) else {
             // Under a name that the build script sets, as a rule: `concat!(env!("OUT_DIR"), ...)`.
             let scripted = self
                 .package

@@ -6,6 +6,7 @@
 mod bodies;
 mod conditions;
 mod macros;
+mod modules;
 mod observe;
 mod text;
 pub(crate) mod tokens;
@@ -40,6 +41,7 @@ pub(crate) fn scan(
     let mut scanner = Scanner::new(package, workspace, platform);
     for target in &package.targets {
         scanner.plain_macros.clear();
+        scanner.written_out = 0;
         scanner.target = TargetSummary::default();
         scanner.paths.clear();
         scanner.condition.truncate(0);
@@ -91,6 +93,10 @@ pub(crate) struct Scanner<'p> {
     /// The file that is read: its folder, the folder of its modules, and its number.
     place: FilePlace,
     scope: ScopeIndex,
+    /// Where names are looked up as well, and bound: in tokens it is not known which scope is meant.
+    also: Option<ScopeIndex>,
+    /// Where the modules are bound that a macro among tokens is handed: it may be an item, and is read like statements.
+    modules_of: Option<ScopeIndex>,
     /// The item whose body is read.
     item: usize,
     /// The item for what happens because the crate is linked.
@@ -106,6 +112,10 @@ pub(crate) struct Scanner<'p> {
     used_macros: HashSet<String>,
     /// Macros by example that write `extern` blocks.
     foreign_macros: HashSet<String>,
+    /// Files and lines of modules whose own files nobody knows.
+    computed: HashSet<(u32, usize)>,
+    /// Uses of macros that take nothing, among tokens.
+    written_out: usize,
     /// The macro whose rules are read.
     in_macro: Option<String>,
     /// For macros that write `prefix::$name`: the prefixes, and the scope in which they are written.
@@ -193,6 +203,8 @@ impl<'p> Scanner<'p> {
             condition: Conditions::default(),
             place: FilePlace::default(),
             scope: 0,
+            also: None,
+            modules_of: None,
             item: 0,
             linked: 0,
             depth: 0,
@@ -204,6 +216,8 @@ impl<'p> Scanner<'p> {
             foreign_macros: HashSet::new(),
             glue: HashMap::new(),
             glued: Vec::new(),
+            computed: HashSet::new(),
+            written_out: 0,
             in_macro: None,
             made: Set::default(),
             tags: HashMap::new(),
@@ -344,6 +358,9 @@ impl<'p> Scanner<'p> {
         same.line = 0;
         if self.made.insert((self.item, same)) {
             self.target.items[self.item].references.push(reference);
+            if let Some(also) = self.also.filter(|also| *also != reference.scope) {
+                self.target.items[self.item].references.push(Reference { scope: also, ..reference });
+            }
         }
     }
 
@@ -354,6 +371,9 @@ impl<'p> Scanner<'p> {
             path: self.path(global, path),
             condition: self.here(),
         };
+        if let Some(also) = self.also.filter(|also| *also != self.scope) {
+            self.target.imports.push(Import { scope: also, ..import.clone() });
+        }
         self.target.imports.push(import);
     }
 
@@ -462,6 +482,8 @@ impl<'p> Scanner<'p> {
         let tags = std::mem::take(&mut self.tags);
         let comments = std::mem::take(&mut self.comments);
         let shallow = std::mem::replace(&mut self.shallow, false);
+        let also = self.also.take();
+        let modules_of = self.modules_of.take();
         self.read_tags(text);
         self.depth += 1;
         run(self);
@@ -470,6 +492,8 @@ impl<'p> Scanner<'p> {
         self.tags = tags;
         self.comments = comments;
         self.shallow = shallow;
+        self.also = also;
+        self.modules_of = modules_of;
     }
 
     /// Comments of the form `// capability: mmap.file, raw-syscall` name what unsafe code below or beside them reaches.
@@ -541,13 +565,13 @@ impl<'p> Scanner<'p> {
                 Err(_) => {
                     self.summary.by_token += 1;
                     // The parser has used the tokens up, and few files are refused.
-                    self.tokens(text.parse().unwrap_or_default(), 0);
+                    self.file_tokens(text.parse().unwrap_or_default());
                 }
             },
             Err(tokens::TooDeep::Nesting) => self.unknown(path, 0, "brackets are nested too deeply", false),
             Err(tokens::TooDeep::Chain) => {
                 self.summary.by_token += 1;
-                self.tokens(tokens, 0);
+                self.file_tokens(tokens);
             }
         }
     }
@@ -578,7 +602,9 @@ impl<'p> Scanner<'p> {
             self.module_file(&beside, line, false);
         } else if self.is_file(&inside) {
             self.module_file(&inside, line, true);
-        } else if !paths.iter().any(|(_, path)| self.is_file(&self.place.folder.join(path))) {
+        } else if !paths.iter().any(|(_, path)| self.is_file(&self.place.folder.join(path)))
+            && !self.computed.contains(&(self.place.number, line))
+        {
             self.unknown(&beside, line, "does not exist", false);
         }
     }

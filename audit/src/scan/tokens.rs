@@ -2,6 +2,7 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use super::modules::{self, Declaration};
 use crate::limits::{CHAIN_TOKENS_MAX, NESTING_MAX};
 
 /// Why tokens are not given to the parser.
@@ -71,35 +72,86 @@ pub(crate) enum Seen {
     Path { global: bool, segments: Vec<String>, line: usize, argument: Option<String> },
     /// `path!`, with its input.
     Macro { global: bool, segments: Vec<String>, line: usize, input: TokenStream },
+    /// `macro_rules! name`, with its rules, which are walked as well.
+    Rules { name: String, rules: TokenStream },
     /// `.name(`.
     Call { name: String, line: usize },
     /// `use ... ;`.
     Use { tokens: TokenStream },
     /// `unsafe {`.
     Unsafe { line: usize },
+    /// `mod name;`.
+    Module(Declaration),
 }
 
-/// Every path, macro, method call and import in tokens that no parser understands. Over-reports: a name that a macro
+/// What stands around a part of the tokens. Brackets that change nothing have none of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    /// The one around this, which comes before it; the first has itself.
+    pub(crate) outer: usize,
+    /// The module whose body this is.
+    pub(crate) module: Option<String>,
+    /// The attributes of what this is the body of.
+    pub(crate) attributes: Vec<TokenStream>,
+    /// The macro by example whose rules these are.
+    pub(crate) rules: Option<String>,
+    /// It is what a rule matches, and no code.
+    pub(crate) pattern: bool,
+    /// It is within a module under a computed name.
+    computed: bool,
+}
+
+/// All that a walk finds, with the number of what stands around it.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    pub(crate) seen: Vec<(usize, Seen)>,
+    pub(crate) around: Vec<Around>,
+}
+
+/// Every path, macro, method call, import and module in tokens that no parser understands. Over-reports: a name that a macro
 /// introduces looks like one that it uses.
-pub(crate) fn walk(tokens: TokenStream, seen: &mut Vec<Seen>) {
-    let mut pending = vec![tokens];
-    while let Some(tokens) = pending.pop() {
+pub(crate) fn walk(tokens: TokenStream) -> Walked {
+    let mut walk = Walk {
+        seen: Vec::new(),
+        around: vec![Around::default()],
+        pending: vec![(tokens, 0)],
+        current: 0,
+        attributes: Vec::new(),
+        fresh: true,
+    };
+    while let Some((tokens, around)) = walk.pending.pop() {
         let list: Vec<TokenTree> = tokens.into_iter().collect();
+        walk.current = around;
+        walk.attributes.clear();
+        walk.fresh = true;
         let mut at = 0;
         while at < list.len() {
-            at = step(&list, at, seen, &mut pending);
+            at = walk.step(&list, at);
         }
     }
+    Walked { seen: walk.seen, around: walk.around }
 }
 
-fn punct(list: &[TokenTree], at: usize) -> Option<char> {
+struct Walk {
+    seen: Vec<(usize, Seen)>,
+    around: Vec<Around>,
+    pending: Vec<(TokenStream, usize)>,
+    /// The number of what stands around the current place.
+    current: usize,
+    /// The attributes of what the current place is a part of.
+    attributes: Vec<TokenStream>,
+    /// An item or statement may begin here. Elsewhere an attribute is that of a parameter, and ends nobody knows where.
+    fresh: bool,
+}
+
+pub(super) fn punct(list: &[TokenTree], at: usize) -> Option<char> {
     match list.get(at) {
         Some(TokenTree::Punct(punct)) => Some(punct.as_char()),
         _ => None,
     }
 }
 
-fn ident(list: &[TokenTree], at: usize) -> Option<String> {
+pub(super) fn ident(list: &[TokenTree], at: usize) -> Option<String> {
     match list.get(at) {
         Some(TokenTree::Ident(ident)) => Some(name(&ident.to_string())),
         _ => None,
@@ -121,114 +173,219 @@ pub(crate) fn literal(token: &TokenTree) -> Option<String> {
     }
 }
 
-fn step(list: &[TokenTree], at: usize, seen: &mut Vec<Seen>, pending: &mut Vec<TokenStream>) -> usize {
-    match &list[at] {
-        TokenTree::Group(group) => {
-            pending.push(group.stream());
-            at + 1
-        }
-        TokenTree::Punct(first) if first.as_char() == '.' => {
-            let is_range = punct(list, at + 1) == Some('.');
-            match ident(list, at + 1) {
-                Some(name) if !is_range => {
-                    seen.push(Seen::Call { name, line: list[at + 1].span().start().line });
-                    at + 2
+impl Walk {
+    fn see(&mut self, seen: Seen) {
+        self.seen.push((self.current, seen));
+    }
+
+    /// Another surrounding, within the current one.
+    fn enter(&mut self, change: impl FnOnce(&mut Around)) -> usize {
+        let outer = &self.around[self.current];
+        let mut around = Around {
+            outer: self.current,
+            pattern: outer.pattern,
+            computed: outer.computed,
+            attributes: self.attributes.clone(),
+            ..Around::default()
+        };
+        change(&mut around);
+        self.around.push(around);
+        self.around.len() - 1
+    }
+
+    fn group(&mut self, group: &proc_macro2::Group) {
+        let around = if self.attributes.is_empty() { self.current } else { self.enter(|_| {}) };
+        self.pending.push((group.stream(), around));
+    }
+
+    fn step(&mut self, list: &[TokenTree], at: usize) -> usize {
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        match &list[at] {
+            TokenTree::Group(group) => {
+                self.group(group);
+                if group.delimiter() == Delimiter::Brace {
+                    self.end();
                 }
-                _ => at + 1,
-            }
-        }
-        TokenTree::Punct(first) if first.as_char() == '\'' => at + 2,
-        TokenTree::Punct(first) if first.as_char() == ':' => {
-            if punct(list, at + 1) == Some(':') && ident(list, at + 2).is_some() {
-                path(list, at + 2, true, seen, pending)
-            } else {
                 at + 1
             }
-        }
-        TokenTree::Punct(_) | TokenTree::Literal(_) => at + 1,
-        TokenTree::Ident(first) if *first == "use" => {
-            let end = (at..list.len()).find(|at| punct(list, *at) == Some(';'));
-            match end {
-                Some(end) => {
-                    seen.push(Seen::Use { tokens: list[at..=end].iter().cloned().collect() });
-                    end + 1
+            TokenTree::Punct(first) if first.as_char() == '.' => {
+                let is_range = punct(list, at + 1) == Some('.');
+                match ident(list, at + 1) {
+                    Some(name) if !is_range => {
+                        self.see(Seen::Call { name, line: list[at + 1].span().start().line });
+                        at + 2
+                    }
+                    _ => at + 1,
                 }
-                None => at + 1,
             }
-        }
-        TokenTree::Ident(first) if *first == "unsafe" => {
-            if let Some(TokenTree::Group(group)) = list.get(at + 1)
-                && group.delimiter() == Delimiter::Brace
-            {
-                seen.push(Seen::Unsafe { line: first.span().start().line });
+            TokenTree::Punct(first) if first.as_char() == '\'' => at + 2,
+            TokenTree::Punct(first) if first.as_char() == ':' => {
+                if punct(list, at + 1) == Some(':') && ident(list, at + 2).is_some() {
+                    self.path(list, at + 2, true)
+                } else {
+                    at + 1
+                }
             }
-            at + 1
+            TokenTree::Punct(first) if first.as_char() == '#' => {
+                let inner = usize::from(punct(list, at + 1) == Some('!'));
+                let Some(TokenTree::Group(group)) = list.get(at + 1 + inner) else { return at + 1 };
+                if group.delimiter() != Delimiter::Bracket {
+                    return at + 1;
+                }
+                // What it says is walked too: it may name a macro.
+                self.pending.push((group.stream(), self.current));
+                if fresh && inner == 0 && modules::is_condition(&group.stream()) {
+                    self.attributes.push(group.stream());
+                    // Without it more is read, never less.
+                    self.attributes.truncate(modules::ATTRIBUTES_MAX);
+                }
+                self.fresh = fresh;
+                at + 2 + inner
+            }
+            TokenTree::Punct(first) => {
+                if matches!(first.as_char(), ';' | ',') {
+                    self.end();
+                    self.fresh = first.as_char() == ';';
+                }
+                at + 1
+            }
+            TokenTree::Literal(_) => at + 1,
+            TokenTree::Ident(first) if *first == "use" => {
+                let end = (at..list.len()).find(|at| punct(list, *at) == Some(';'));
+                match end {
+                    Some(end) => {
+                        self.see(Seen::Use { tokens: list[at..=end].iter().cloned().collect() });
+                        self.end();
+                        end + 1
+                    }
+                    None => at + 1,
+                }
+            }
+            TokenTree::Ident(first) if *first == "unsafe" => {
+                if let Some(TokenTree::Group(group)) = list.get(at + 1)
+                    && group.delimiter() == Delimiter::Brace
+                {
+                    self.see(Seen::Unsafe { line: first.span().start().line });
+                }
+                at + 1
+            }
+            TokenTree::Ident(first) if *first == "mod" => self.module(list, at),
+            TokenTree::Ident(first) if *first == "macro_rules" => self.rules(list, at),
+            TokenTree::Ident(_) => self.path(list, at, false),
         }
-        TokenTree::Ident(_) => path(list, at, false, seen, pending),
     }
-}
 
-/// A path that begins at an identifier; returns the place behind it.
-fn path(
-    list: &[TokenTree],
-    start: usize,
-    global: bool,
-    seen: &mut Vec<Seen>,
-    pending: &mut Vec<TokenStream>,
-) -> usize {
-    let line = list[start].span().start().line;
-    let mut segments = vec![ident(list, start).unwrap_or_default()];
-    let mut at = start + 1;
-    while punct(list, at) == Some(':') && punct(list, at + 1) == Some(':') {
-        if let Some(next) = ident(list, at + 2) {
-            segments.push(next);
-            at += 3;
-        } else if punct(list, at + 2) == Some('<') {
-            // Generic arguments: what is in them is walked as it comes; the path goes on behind them.
-            let mut depth = 0_usize;
-            let mut end = at + 2;
-            while let Some(token) = list.get(end) {
-                match token {
-                    TokenTree::Punct(one) if one.as_char() == '<' => depth += 1,
-                    TokenTree::Punct(one) if one.as_char() == '>' => depth = depth.saturating_sub(1),
-                    _ => {}
-                }
-                end += 1;
-                if depth == 0 {
-                    break;
-                }
-            }
-            if end > at + 3 {
-                pending.push(list[at + 3..end - 1].iter().cloned().collect());
-            }
-            at = end;
-        } else {
-            break;
-        }
+    /// Behind the end of an item, statement or element.
+    fn end(&mut self) {
+        self.attributes.clear();
+        self.fresh = true;
     }
-    if punct(list, at) == Some('!') && punct(list, at + 1) != Some('=') {
-        let input = match list.get(at + 1) {
-            Some(TokenTree::Group(group)) => Some(group.stream()),
+
+    fn module(&mut self, list: &[TokenTree], at: usize) -> usize {
+        if self.around[self.current].pattern {
+            return at + 1;
+        }
+        let Some(declared) = modules::declared(list, at) else { return at + 1 };
+        let end = declared.end;
+        if let Some(body) = declared.body {
+            let around = self.enter(|around| {
+                around.computed |= declared.computed;
+                around.module = Some(declared.name);
+                around.attributes = declared.attributes;
+            });
+            self.pending.push((body, around));
+            self.end();
+        } else {
+            let computed = declared.computed || self.around[self.current].computed;
+            self.see(Seen::Module(Declaration { computed, ..declared }));
+        }
+        end
+    }
+
+    /// `macro_rules! name { ... }`: what a rule matches is no code.
+    fn rules(&mut self, list: &[TokenTree], at: usize) -> usize {
+        let (Some('!'), Some(name), Some(TokenTree::Group(group))) =
+            (punct(list, at + 1), ident(list, at + 2), list.get(at + 3))
+        else {
+            return self.path(list, at, false);
+        };
+        let rules = group.stream();
+        let body = self.enter(|around| around.rules = Some(name.clone()));
+        let pattern = self.enter(|around| around.pattern = true);
+        let mut before: Option<TokenTree> = None;
+        for token in rules.clone() {
+            if let TokenTree::Group(part) = &token {
+                let is_body = matches!(&before, Some(TokenTree::Punct(arrow)) if arrow.as_char() == '>');
+                self.pending.push((part.stream(), if is_body { body } else { pattern }));
+            }
+            before = Some(token);
+        }
+        self.see(Seen::Rules { name, rules });
+        if group.delimiter() == Delimiter::Brace {
+            self.end();
+        }
+        at + 4
+    }
+
+    /// A path that begins at an identifier; returns the place behind it.
+    fn path(&mut self, list: &[TokenTree], start: usize, global: bool) -> usize {
+        let line = list[start].span().start().line;
+        let mut segments = vec![ident(list, start).unwrap_or_default()];
+        let mut at = start + 1;
+        while punct(list, at) == Some(':') && punct(list, at + 1) == Some(':') {
+            if let Some(next) = ident(list, at + 2) {
+                segments.push(next);
+                at += 3;
+            } else if punct(list, at + 2) == Some('<') {
+                // Generic arguments: what is in them is walked as it comes; the path goes on behind them.
+                let mut depth = 0_usize;
+                let mut end = at + 2;
+                while let Some(token) = list.get(end) {
+                    match token {
+                        TokenTree::Punct(one) if one.as_char() == '<' => depth += 1,
+                        TokenTree::Punct(one) if one.as_char() == '>' => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                    end += 1;
+                    if depth == 0 {
+                        break;
+                    }
+                }
+                if end > at + 3 {
+                    self.pending.push((list[at + 3..end - 1].iter().cloned().collect(), self.current));
+                }
+                at = end;
+            } else {
+                break;
+            }
+        }
+        if punct(list, at) == Some('!') && punct(list, at + 1) != Some('=') {
+            let input = match list.get(at + 1) {
+                Some(TokenTree::Group(group)) => Some(group.stream()),
+                _ => None,
+            };
+            let named = ident(list, at + 1).is_some();
+            if let Some(input) = input {
+                self.see(Seen::Macro { global, segments, line, input });
+                if matches!(&list[at + 1], TokenTree::Group(group) if group.delimiter() == Delimiter::Brace) {
+                    self.end();
+                }
+                return at + 2;
+            }
+            return if named { at + 1 } else { at };
+        }
+        if segments.len() == 1 && is_keyword(&segments[0]) {
+            return at;
+        }
+        let argument = match list.get(at) {
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => {
+                group.stream().into_iter().next().as_ref().and_then(literal)
+            }
             _ => None,
         };
-        let named = ident(list, at + 1).is_some();
-        if let Some(input) = input {
-            seen.push(Seen::Macro { global, segments, line, input });
-            return at + 2;
-        }
-        return if named { at + 1 } else { at };
+        self.see(Seen::Path { global, segments, line, argument });
+        at
     }
-    if segments.len() == 1 && is_keyword(&segments[0]) {
-        return at;
-    }
-    let argument = match list.get(at) {
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis => {
-            group.stream().into_iter().next().as_ref().and_then(literal)
-        }
-        _ => None,
-    };
-    seen.push(Seen::Path { global, segments, line, argument });
-    at
 }
 
 /// The prefixes of paths that a macro's rule ends with a name handed in: `libc::$name`.
@@ -437,8 +594,9 @@ mod tests {
 
     #[test]
     fn paths_in_tokens_are_seen() {
-        let mut seen = Vec::new();
-        walk(tokens("std::fs::read(\"x\") ; $crate::a::<std::env::Args>::b ; y.open(1) ; m!(q)"), &mut seen);
+        let walked =
+            walk(tokens("std::fs::read(\"x\") ; $crate::a::<std::env::Args>::b ; y.open(1) ; m!(q)"));
+        let seen: Vec<Seen> = walked.seen.into_iter().map(|(_, seen)| seen).collect();
         let paths: Vec<String> = seen
             .iter()
             .filter_map(|one| match one {
@@ -450,5 +608,40 @@ mod tests {
         assert!(paths.contains(&"std::env::Args".to_owned()), "{paths:?}");
         assert!(seen.iter().any(|one| matches!(one, Seen::Call { name, .. } if name == "open")));
         assert!(seen.iter().any(|one| matches!(one, Seen::Macro { segments, .. } if segments == &["m"])));
+    }
+
+    /// The modules that are declared as files, with whether their names are computed, and how many attributes are about each.
+    fn modules(text: &str) -> Vec<(String, bool, usize)> {
+        let Walked { seen, around } = walk(tokens(text));
+        let declared = seen.into_iter().filter_map(|(at, one)| match one {
+            Seen::Module(of) => {
+                Some((of.name, of.computed, of.attributes.len() + around[at].attributes.len()))
+            }
+            _ => None,
+        });
+        let mut declared: Vec<_> = declared.collect();
+        declared.sort();
+        declared
+    }
+
+    #[test]
+    fn modules_in_tokens_are_seen() {
+        let one = |name: &str, computed, attributes| vec![(name.to_owned(), computed, attributes)];
+        assert_eq!(modules("mod a;"), one("a", false, 0));
+        assert_eq!(modules("#[x] #[path = \"y\"] pub(in crate::b) unsafe mod r#a;"), one("a", false, 2));
+        assert_eq!(modules("mod a { fn f() {} mod b; }"), one("b", false, 0));
+        assert_eq!(modules("#[cfg(x)] fn f() { mod b; }"), one("b", false, 1));
+        // The condition is that of the parameter alone.
+        assert_eq!(modules("fn f<#[cfg(x)] 'a>() { mod b; }"), one("b", false, 0));
+        assert_eq!(modules("fn f<A, #[cfg(x)] 'a>() { mod b; }"), one("b", false, 0));
+        assert_eq!(modules("#[cfg(x)] use a; fn f() { mod b; }"), one("b", false, 0));
+        assert_eq!(modules("mod $a;"), one("a", true, 0));
+        assert_eq!(modules("$(mod $a $b)*"), one("a", true, 0));
+        assert_eq!(modules("mod $a { mod b; }"), one("b", true, 0));
+        assert_eq!(modules("#[path = $p] $v mod b;"), one("b", true, 1));
+        assert_eq!(modules("#[cfg_attr(x, path = $p)] mod b;"), one("b", true, 1));
+        assert_eq!(modules("$(#[$m])* mod b;"), one("b", true, 0));
+        assert_eq!(modules("$(#[doc = $d])* #[cfg($c)] mod b;"), one("b", false, 1));
+        assert_eq!(modules("mod a { }  mod #a;  macro_rules! m { (mod $a:ident; mod b;) => {} }"), vec![]);
     }
 }

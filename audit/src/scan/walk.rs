@@ -11,7 +11,7 @@ use syn::{
 };
 
 use super::tokens::name as plain;
-use super::{FilePlace, Scanner, line_number};
+use super::{Scanner, line_number};
 use crate::limits::MODULE_DEPTH_MAX;
 use crate::predicate::Predicate;
 use crate::summary::{Impl, ItemKind, Owner, UnsafeSite};
@@ -438,18 +438,14 @@ impl Scanner<'_> {
             return self.unknown_syntax(line(it.ident.span()));
         }
         let name = plain(&it.ident.to_string());
-        let scope = self.add_scope(&name, false);
-        let outer = std::mem::replace(&mut self.scope, scope);
+        let outer = self.scope;
+        let modules_of = self.modules_of.take();
+        self.scope = modules_of.unwrap_or(outer);
+        self.scope = self.add_scope(&name, false);
         let self_path = self.self_path.take();
         self.attributes_of_module(&it.attrs);
         if let Some((_, items)) = &it.content {
-            let folder = self.place.modules.join(&name);
-            let place = FilePlace {
-                number: self.place.number,
-                file_folder: self.place.file_folder.clone(),
-                folder: folder.clone(),
-                modules: folder,
-            };
+            let place = self.place_of_body(&name, &it.attrs);
             let before = std::mem::replace(&mut self.place, place);
             self.depth += 1;
             self.items(items);
@@ -461,6 +457,7 @@ impl Scanner<'_> {
         }
         self.self_path = self_path;
         self.scope = outer;
+        self.modules_of = modules_of;
     }
 
     fn attributes_of_module(&mut self, attributes: &[Attribute]) {
@@ -505,7 +502,7 @@ impl Scanner<'_> {
 }
 
 /// `#[name = "..."]`, and the same in `cfg_attr`, with its conditions.
-fn named_values(attributes: &[Attribute], name: &str) -> Vec<(Vec<Predicate>, String)> {
+pub(super) fn named_values(attributes: &[Attribute], name: &str) -> Vec<(Vec<Predicate>, String)> {
     fn collect(
         meta: &Meta,
         name: &str,

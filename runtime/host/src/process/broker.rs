@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use capability_manifest::scope::{Extent, HostPattern, HostPort, PatternSet};
+use capability_manifest::scope::{Extent, HostPattern, HostPort, PatternSet, Scope};
 use capability_manifest::{Capability, HostCapability, print};
 use cofferdam_wire::notification::{Listener, Notification};
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags, Timespec, Timestamps};
@@ -31,6 +31,9 @@ use super::limits::{CONNECT_TIMEOUT, CONNECTS_MAX, REFUSALS_MAX};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::home::leads_home;
 use crate::refusal::plain;
+
+/// `struct sockaddr_in6` is the longest that is understood.
+const ADDRESS_BYTES_MAX: usize = 28;
 
 /// Numbers on x86-64.
 const SOCKET: i32 = 41;
@@ -69,6 +72,23 @@ impl Shared {
     fn refused_address(&self, address: SocketAddr) -> bool {
         let line = format!("network = {{ connect = [\"{address}\"] }}");
         self.refused(HostCapability::NetworkConnect, &format!("connect to {address}"), &line)
+    }
+
+    /// Of a call that names an address and that the host makes for nobody. What is no address is not named.
+    fn refused_call(
+        &self,
+        capability: HostCapability,
+        deed: &str,
+        address: Result<SocketAddr, Errno>,
+    ) -> bool {
+        let scope = address.ok().and_then(|address| pattern(capability, address));
+        let named = Capability::host(capability);
+        let line = scope.map_or_else(
+            || print::suggestion(&named, None),
+            |pattern| print::clause(&named, &Scope::Hosts(PatternSet::new([pattern]))),
+        );
+        let to = address.map_or_else(|_| "an address".to_owned(), |address| address.to_string());
+        self.refused(capability, &format!("{deed} {to}"), &line)
     }
 
     /// Of a file that the guest may only read, or of one that is not there. Each path once.
@@ -174,9 +194,15 @@ impl Broker {
                     refuse(Errno::AGAIN);
                 }
             }
+            BIND => {
+                let address = bound_to(&notification);
+                self.refuse_call(listener, &notification, Some(address), Errno::ACCESS);
+            }
             // Only to its peer, which needs no address, and from any port.
-            BIND => refuse(Errno::ACCESS),
-            SENDTO | SENDMSG | SENDMMSG => refuse(Errno::OPNOTSUPP),
+            SENDTO | SENDMSG | SENDMMSG => {
+                let address = sent_to(&notification);
+                self.refuse_call(listener, &notification, address, Errno::OPNOTSUPP);
+            }
             FCHMOD | UTIMENSAT => {
                 let _ = match change(listener, &notification) {
                     Ok(()) => listener.succeed(&notification),
@@ -185,6 +211,30 @@ impl Broker {
             }
             // What pages let the host do and this release does not.
             _ => refuse(Errno::PERM),
+        }
+    }
+
+    /// Refuses what names an address, and records that.
+    fn refuse_call(
+        &self,
+        listener: &Listener,
+        notification: &Notification,
+        address: Option<Result<SocketAddr, Errno>>,
+        error: Errno,
+    ) {
+        let (capability, deed) = match notification.number {
+            BIND => (HostCapability::NetworkListen, "bind to"),
+            _ => (HostCapability::NetworkConnect, "send without `connect` to"),
+        };
+        // What was read belongs to the caller only if the caller still waits.
+        let recorded = match address {
+            Some(_) if !listener.is_waiting(notification) => true,
+            Some(address) => self.shared.refused_call(capability, deed, address),
+            None => true,
+        };
+        if recorded {
+            // The caller may be gone, and then nobody waits for the answer.
+            let _ = listener.refuse(notification, error);
         }
     }
 }
@@ -224,8 +274,7 @@ fn connect(
 ) -> Result<Option<SocketAddr>, Errno> {
     let [descriptor, address, length, ..] = notification.arguments;
     let descriptor = i32::try_from(descriptor & 0xFFFF_FFFF).map_err(|_| Errno::BADF)?;
-    // `struct sockaddr_in6` is the longest that is understood.
-    let bytes = read(notification.pid, address, length, 28)?;
+    let bytes = read(notification.pid, address, length, ADDRESS_BYTES_MAX)?;
     let socket = descriptor_of(notification.pid, descriptor)?;
     // What was read belongs to the caller only if the caller still waits.
     if !listener.is_waiting(notification) {
@@ -310,6 +359,45 @@ fn parse(bytes: &[u8]) -> Result<SocketAddr, Errno> {
     Ok(SocketAddr::new(ip, port))
 }
 
+/// The address of a `bind`.
+fn bound_to(notification: &Notification) -> Result<SocketAddr, Errno> {
+    let [_, address, length, ..] = notification.arguments;
+    parse(&read(notification.pid, address, length, ADDRESS_BYTES_MAX)?)
+}
+
+/// The address that something is sent to, if the call names one: of many messages, the first one's.
+fn sent_to(notification: &Notification) -> Option<Result<SocketAddr, Errno>> {
+    let [_, message, _, _, to, length] = notification.arguments;
+    let (to, length) = if notification.number == SENDTO {
+        (to, length)
+    } else {
+        // `struct msghdr` begins with where the address is and how long, and `struct mmsghdr` with a `struct msghdr`.
+        let bytes = match read(notification.pid, message, 16, 16) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error)),
+        };
+        let (words, _) = bytes.as_chunks::<8>();
+        let [to, length] = words.first_chunk::<2>()?.map(u64::from_ne_bytes);
+        (to, length)
+    };
+    let length = length & 0xFFFF_FFFF;
+    if to == 0 || length == 0 {
+        return None;
+    }
+    Some(read(notification.pid, to, length, ADDRESS_BYTES_MAX).and_then(|bytes| parse(&bytes)))
+}
+
+/// A pattern for one address. Who binds to port 0 takes any.
+fn pattern(capability: HostCapability, address: SocketAddr) -> Option<HostPort> {
+    let (first, last) = match address.port() {
+        0 if capability == HostCapability::NetworkListen => (1, u16::MAX),
+        port => (port.max(1), port.max(1)),
+    };
+    let ip = address.ip().to_canonical();
+    let text = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    HostPattern::parse(&text).ok().map(|host| HostPort { host, first, last })
+}
+
 /// Whether a grant names the address, or a name that has it now and may lead there. A suffix names no address.
 pub(super) fn is_granted(granted: &PatternSet<HostPort>, address: SocketAddr) -> bool {
     // An address of version 4 in the clothes of version 6 is what it is.
@@ -371,6 +459,19 @@ mod tests {
         assert!(!granted("10.0.0.0/8:1-100", "10.255.0.1:101"));
         assert!(granted("localhost:80", "127.0.0.1:80"));
         assert!(!granted("*.example.org:80", "127.0.0.1:80"));
+    }
+
+    #[test]
+    fn a_line_for_an_address_is_one_that_a_manifest_may_have() {
+        for (capability, address, wanted) in [
+            (HostCapability::NetworkListen, "127.0.0.1:80", "127.0.0.1:80"),
+            (HostCapability::NetworkListen, "0.0.0.0:0", "0.0.0.0:1-65535"),
+            (HostCapability::NetworkConnect, "[::1]:80", "[::1]:80"),
+            (HostCapability::NetworkConnect, "[::ffff:127.0.0.1]:0", "127.0.0.1:1"),
+        ] {
+            let pattern = pattern(capability, address.parse().expect("an address")).expect("a pattern");
+            assert_eq!(pattern, HostPort::parse(wanted).expect("a host and a port"), "{address}");
+        }
     }
 
     #[test]

@@ -627,7 +627,10 @@ impl ProcessCompartment {
             return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
         }
         let begun = self.cpu_left.is_some().then(Instant::now);
-        let deadline = self.cpu_left.map_or(self.deadline, |left| left.min(self.deadline)).min(most);
+        let own = self.deadline.min(most);
+        // What is left of its processor time ends it, unless a deadline is shorter.
+        let left = self.cpu_left.filter(|left| *left <= own);
+        let deadline = left.unwrap_or(own);
         let outcome = self.exchange(subject, arguments, take, &Deadline::after(deadline), imports);
         // What one large call took is not kept for ever.
         if self.buffer.capacity() > BUFFER_BYTES_MAX {
@@ -640,7 +643,8 @@ impl ProcessCompartment {
             Ok(()) => Ok(()),
             Err(Outcome::Kept(error)) => Err(error),
             Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout))) => {
-                Err(self.stop(Cause::Deadline(deadline)))
+                let cause = left.map_or(Cause::Deadline(deadline), |_| Cause::Limit("processor time"));
+                Err(self.stop(cause))
             }
             Err(Outcome::Failed(ChannelError::Ring(RingError::Ended))) => {
                 Err(self.stop(Cause::Fault(FaultKind::Vanished)))

@@ -10,7 +10,7 @@ use wasmtime::Trap;
 use super::compartment::{Around, WasmCompartment, in_ticks};
 use super::entry::{Dropping, Entry};
 use super::error::{CallError, StartError};
-use super::failure::{CalleeFailed, Failure, LimitHit};
+use super::failure::{Bound, CalleeFailed, Failure, LimitHit};
 use super::instance::{Prepared, Running, Settled};
 use super::limits::{CALL_DEPTH_MAX, EPOCH_TICK, NATIVE_STACK_BYTES, WASM_STACK_BYTES_MAX};
 use super::pool::{NotTaken, Seat, Taken};
@@ -115,9 +115,9 @@ impl WasmCompartment {
 
     /// Runs something on an instance that was taken already.
     pub(super) fn run_on(&self, running: Box<Running>, entry: Dropping) -> Result<(), CallError> {
-        let deadline = self.own_deadline();
-        let (until, end) = (Instant::now().checked_add(deadline), self.end_of(deadline));
-        let call = Call { deadline, until, end, began: None, cancellation: None };
+        let bound = self.own_bound();
+        let (until, end) = (Instant::now().checked_add(bound.time), self.end_of(bound.time));
+        let call = Call { bound, until, end, began: None, cancellation: None };
         self.0.host.ticker().begun();
         let mut seat = Seat::new(&self.0.pool, Taken::Ready(running));
         let running = seat.running().expect("it was taken");
@@ -127,7 +127,7 @@ impl WasmCompartment {
                 // Its destructor could wait, and this thread may not: the instance goes, and the resource with it.
                 Err(wasmtime::Error::msg("a handle was dropped where nothing may wait"))
             } else {
-                let run = async { tokio::time::timeout(deadline, entry.run_async(running)).await };
+                let run = async { tokio::time::timeout(bound.time, entry.run_async(running)).await };
                 self.0.host.runtime().block_on(run).unwrap_or_else(|_| Err(Trap::Interrupt.into()))
             }
         } else {
@@ -137,8 +137,9 @@ impl WasmCompartment {
     }
 
     /// The shorter of the call's deadline and what is left of the compartment's time.
-    fn own_deadline(&self) -> Duration {
-        self.0.call_deadline.min(Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire)))
+    fn own_bound(&self) -> Bound {
+        let left = Duration::from_nanos(self.0.cpu_left.load(Ordering::Acquire));
+        Bound { time: left, of_processor: true }.within(self.0.call_deadline)
     }
 
     /// Lets a caller in, as far as the limits allow, and counts it either way.
@@ -162,27 +163,26 @@ impl WasmCompartment {
         if around.depth > CALL_DEPTH_MAX {
             return Err(self.failed(Failure::Error(CallError::Limit { edge: edge(), what: "nested calls" })));
         }
-        let mut deadline = self.own_deadline();
+        let mut bound = self.own_bound();
         let began = inner.timed.then(Instant::now);
         if let (Some(until), Some(began)) = (around.until, began) {
-            deadline = deadline.min(until.saturating_duration_since(began));
+            bound = bound.within(until.saturating_duration_since(began));
         } else if let Some(until) = around.until {
-            deadline = deadline.min(until.saturating_duration_since(Instant::now()));
+            bound = bound.within(until.saturating_duration_since(Instant::now()));
         } else if let Some(end) = around.epoch {
-            deadline = deadline.min(in_ticks(end.saturating_sub(inner.host.ticker().epoch())));
+            bound = bound.within(in_ticks(end.saturating_sub(inner.host.ticker().epoch())));
         }
-        let late = || CallError::Deadline { edge: edge(), deadline };
-        if deadline.is_zero() {
-            return Err(self.failed(Failure::Error(late())));
+        if bound.time.is_zero() {
+            return Err(self.failed(Failure::Error(bound.over(edge()))));
         }
         // Waiting for an instance, and for one to be made, are part of it.
-        let end = self.end_of(deadline).min(around.epoch.unwrap_or(u64::MAX));
+        let end = self.end_of(bound.time).min(around.epoch.unwrap_or(u64::MAX));
         let instances = inner.members[0].options.instances.max(1);
         let cancellation = around.cancellation;
         let taken =
-            match inner.pool.take(instances, inner.callers_max, pinned, deadline, cancellation.as_ref()) {
+            match inner.pool.take(instances, inner.callers_max, pinned, bound.time, cancellation.as_ref()) {
                 Ok(taken) => Seat::new(&inner.pool, taken),
-                Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(late()))),
+                Err(NotTaken::TooLate) => return Err(self.failed(Failure::Error(bound.over(edge())))),
                 Err(NotTaken::TooManyCallers) => {
                     let limit = CallError::Limit { edge: edge(), what: "calls in flight" };
                     return Err(self.failed(Failure::Error(limit)));
@@ -193,8 +193,8 @@ impl WasmCompartment {
                 }
             };
         inner.host.ticker().begun();
-        let until = began.and_then(|began| began.checked_add(deadline));
-        Ok((taken, Call { deadline, until, end, began, cancellation }))
+        let until = began.and_then(|began| began.checked_add(bound.time));
+        Ok((taken, Call { bound, until, end, began, cancellation }))
     }
 
     /// The epoch at which such a time from now is over.
@@ -270,7 +270,7 @@ impl WasmCompartment {
                     None => error,
                 };
                 self.spend(call);
-                Err(self.failed(Failure::Trap(&error, call.deadline)))
+                Err(self.failed(Failure::Trap(&error, call.bound)))
             }
         }
     }
@@ -345,7 +345,7 @@ impl WasmCompartment {
                     (Err(error), _) if call.was_cancelled(error) => {
                         Failure::Error(CallError::Cancelled { edge: inner.edge.clone() })
                     }
-                    (Err(error), _) => Failure::Trap(error, call.deadline),
+                    (Err(error), _) => Failure::Trap(error, call.bound),
                     (Ok(_), None) => unreachable!("a call without objections is a success"),
                 };
                 let failure = failure.with_limits(running);
@@ -370,9 +370,9 @@ impl WasmCompartment {
             };
             let mut seat = Seat::new(&inner.pool, Taken::Ready(again));
             let again = seat.running().expect("it was given back");
-            let deadline = self.own_deadline();
+            let bound = self.own_bound();
             inner.host.ticker().begun();
-            let (end, until) = (self.end_of(deadline), Instant::now().checked_add(deadline));
+            let (end, until) = (self.end_of(bound.time), Instant::now().checked_add(bound.time));
             again.begin(inner.host.ticker(), end, until, 0, None);
             let dropping = Dropping(resources);
             let outcome = if inner.waits {
@@ -385,7 +385,7 @@ impl WasmCompartment {
                 Ok(None) => return,
                 Err(error) => {
                     // The fault is in the log; the call that just ended well stays a success.
-                    let _ = self.failed(Failure::Trap(&error, deadline));
+                    let _ = self.failed(Failure::Trap(&error, bound));
                     return;
                 }
             }
@@ -417,7 +417,7 @@ impl WasmCompartment {
 
 /// What one call was let in with.
 struct Call {
-    deadline: Duration,
+    bound: Bound,
     until: Option<Instant>,
     /// The epoch at which it is over.
     end: u64,
@@ -434,7 +434,7 @@ impl Call {
     }
 
     fn left(&self) -> Duration {
-        self.until.map_or(self.deadline, |until| until.saturating_duration_since(Instant::now()))
+        self.until.map_or(self.bound.time, |until| until.saturating_duration_since(Instant::now()))
     }
 }
 

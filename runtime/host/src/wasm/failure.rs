@@ -15,10 +15,32 @@ use crate::audit::AuditEvent;
 pub(super) enum Failure<'a> {
     /// The host knows already.
     Error(CallError),
-    /// The engine's error, and the deadline that the call had.
-    Trap(&'a wasmtime::Error, Duration),
+    /// The engine's error, and the time that the call had.
+    Trap(&'a wasmtime::Error, Bound),
     /// A limit was hit, and that is behind whatever the guest then did.
     Limit(&'static str),
+}
+
+/// The time that a call has, and whether that is what is left of `cpu-time` or a deadline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) time: Duration,
+    pub(super) of_processor: bool,
+}
+
+impl Bound {
+    /// The same, or a deadline that is shorter.
+    pub(super) fn within(self, deadline: Duration) -> Self {
+        if deadline < self.time { Self { time: deadline, of_processor: false } } else { self }
+    }
+
+    /// What a caller hears when it is over.
+    pub(super) fn over(self, edge: String) -> CallError {
+        if self.of_processor {
+            return CallError::Limit { edge, what: "processor time" };
+        }
+        CallError::Deadline { edge, deadline: self.time }
+    }
 }
 
 /// A limit was hit.
@@ -34,7 +56,7 @@ pub(super) struct CalleeFailed(pub(super) std::sync::Mutex<Option<Box<CallError>
 impl Failure<'_> {
     /// Looks for a limit behind the engine's error.
     pub(super) fn with_limits(self, running: &Running) -> Self {
-        let Self::Trap(error, deadline) = self else { return self };
+        let Self::Trap(error, bound) = self else { return self };
         if running.output.iter().any(Captured::overran) {
             return Self::Limit("output");
         }
@@ -44,7 +66,7 @@ impl Failure<'_> {
             || matches!(error.downcast_ref(), Some(Trap::Interrupt));
         match running.store.data().limiter.refused {
             Some(what) if !own => Self::Limit(what),
-            _ => Self::Trap(error, deadline),
+            _ => Self::Trap(error, bound),
         }
     }
 
@@ -58,10 +80,10 @@ impl Failure<'_> {
             },
         };
         let edge = edge.to_owned();
-        let (error, deadline) = match self {
+        let (error, bound) = match self {
             Self::Error(error) => return error,
             Self::Limit(what) => return CallError::Limit { edge, what },
-            Self::Trap(error, deadline) => (error, deadline),
+            Self::Trap(error, bound) => (error, bound),
         };
         if let Some(ungranted) = error.downcast_ref::<Ungranted>() {
             return CallError::Violation {
@@ -96,7 +118,7 @@ impl Failure<'_> {
             }
         }
         let kind = match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => return CallError::Deadline { edge, deadline },
+            Some(Trap::Interrupt) => return bound.over(edge),
             Some(Trap::StackOverflow) => FaultKind::StackOverflow,
             Some(Trap::UnreachableCodeReached) => FaultKind::Panic(None),
             Some(trap) => FaultKind::Trap(trap.to_string()),

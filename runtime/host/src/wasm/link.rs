@@ -254,17 +254,20 @@ fn add(
         }
         "wasi:sockets/tcp" => sync::sockets::tcp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?,
         "wasi:sockets/tcp-create-socket" => {
-            sockets::tcp_create_socket::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
+            sockets::tcp_create_socket::add_to_linker_instance::<S, names::Guarded>(l, place.guarded_names)?;
         }
         "wasi:sockets/udp" if waits => {
             sockets::udp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
         }
         "wasi:sockets/udp" => sync::sockets::udp::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?,
         "wasi:sockets/udp-create-socket" if !waits => {
-            sync::sockets::udp_create_socket::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
+            sync::sockets::udp_create_socket::add_to_linker_instance::<S, names::Guarded>(
+                l,
+                place.guarded_names,
+            )?;
         }
         "wasi:sockets/udp-create-socket" => {
-            sockets::udp_create_socket::add_to_linker_instance::<S, WasiSockets>(l, place.sockets)?;
+            sockets::udp_create_socket::add_to_linker_instance::<S, names::Guarded>(l, place.guarded_names)?;
         }
         "wasi:sockets/ip-name-lookup" => {
             sockets::ip_name_lookup::add_to_linker_instance::<S, names::Guarded>(l, place.guarded_names)?;

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use capability_manifest::HostCapability;
 use capability_manifest::scope::{HostPattern, HostPort, PatternSet, Scope};
 use wasmtime::component::{HasData, Resource, ResourceTable};
-use wasmtime_wasi::p2::SocketError;
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
     Host, HostResolveAddressStream, ResolveAddressStream,
 };
-use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, Network};
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, IpAddressFamily, Network};
+use wasmtime_wasi::p2::bindings::sockets::{tcp_create_socket, udp_create_socket};
+use wasmtime_wasi::p2::bindings::sync::sockets::udp_create_socket as sync_udp_create_socket;
+use wasmtime_wasi::p2::{SocketError, SocketResult, TcpSocket, UdpSocket};
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtx, WasiSocketsCtxView};
 use wasmtime_wasi_io::poll::DynPollable;
 
@@ -19,6 +22,13 @@ use super::limits::LEARNED_ADDRESSES_MAX;
 use super::standing::Standing;
 use crate::home::leads_home;
 use crate::plan::CompartmentPlan;
+
+/// What a guest can open without an address.
+#[derive(Clone, Copy)]
+enum SocketKind {
+    Tcp,
+    Udp,
+}
 
 /// What an instance may reach, and which addresses its granted names led to. Clones are of the same instance.
 #[derive(Clone)]
@@ -30,6 +40,8 @@ struct Policy {
     dns: Option<PatternSet<HostPattern>>,
     learned: Mutex<BTreeMap<IpAddr, BTreeSet<String>>>,
     lookups: Mutex<HashMap<u32, String>>,
+    /// Which kinds of socket were refused, since a guest may ask again and again.
+    refused_sockets: [AtomicBool; 2],
     standing: Arc<Standing>,
 }
 
@@ -49,6 +61,7 @@ impl NetworkPolicy {
             dns,
             learned: Mutex::default(),
             lookups: Mutex::default(),
+            refused_sockets: Default::default(),
             standing,
         }))
     }
@@ -61,6 +74,7 @@ impl NetworkPolicy {
             dns: None,
             learned: Mutex::default(),
             lookups: Mutex::default(),
+            refused_sockets: Default::default(),
             standing,
         }))
     }
@@ -174,6 +188,22 @@ impl NetworkPolicy {
         allowed
     }
 
+    /// Whether the instance may have a socket. A refusal is recorded once for each kind: the guest has named no address yet, so a
+    /// second one says nothing new.
+    fn may_open(&self, kind: SocketKind) -> bool {
+        if self.has_sockets() {
+            return true;
+        }
+        if !self.0.refused_sockets[kind as usize].swap(true, Ordering::AcqRel) {
+            let attempt = match kind {
+                SocketKind::Tcp => "open a TCP socket",
+                SocketKind::Udp => "open a UDP socket",
+            };
+            self.0.standing.refused_altogether(HostCapability::NetworkConnect, attempt);
+        }
+        false
+    }
+
     fn refuse_name(&self, name: &str) {
         let line = HostPattern::parse(name).map(|host| Scope::HostNames(PatternSet::new([host])));
         let capability = HostCapability::NetworkDns;
@@ -195,7 +225,8 @@ fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(&name).to_owned()
 }
 
-/// Wasmtime's resolver, with the list of names in front and the check of addresses behind.
+/// Wasmtime's resolver, with the list of names in front and the check of addresses behind; and its makers of sockets, where an
+/// instance has any.
 pub(super) struct GuardedNames<'a> {
     view: WasiSocketsCtxView<'a>,
     policy: &'a mut NetworkPolicy,
@@ -234,6 +265,33 @@ impl network::Host for GuardedNames<'_> {
 impl network::HostNetwork for GuardedNames<'_> {
     fn drop(&mut self, network: Resource<Network>) -> wasmtime::Result<()> {
         network::HostNetwork::drop(&mut self.view, network)
+    }
+}
+
+impl tcp_create_socket::Host for GuardedNames<'_> {
+    fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
+        if !self.policy.may_open(SocketKind::Tcp) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        tcp_create_socket::Host::create_tcp_socket(&mut self.view, family)
+    }
+}
+
+impl udp_create_socket::Host for GuardedNames<'_> {
+    async fn create_udp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<UdpSocket>> {
+        if !self.policy.may_open(SocketKind::Udp) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        udp_create_socket::Host::create_udp_socket(&mut self.view, family).await
+    }
+}
+
+impl sync_udp_create_socket::Host for GuardedNames<'_> {
+    fn create_udp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<UdpSocket>> {
+        if !self.policy.may_open(SocketKind::Udp) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        sync_udp_create_socket::Host::create_udp_socket(&mut self.view, family)
     }
 }
 

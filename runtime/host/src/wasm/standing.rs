@@ -61,6 +61,13 @@ impl Standing {
         self.record(&capability, attempt, &line);
     }
 
+    /// Records a refusal of what no parameter was named for. Its line has an example.
+    pub(super) fn refused_altogether(&self, capability: HostCapability, attempt: &str) {
+        let capability = Capability::host(capability);
+        let line = print::suggestion(&capability, None);
+        self.record(&capability, attempt, &line);
+    }
+
     /// Records a refusal at a path, the first time. A guest that looks for a file at each call is not one that refusals should end.
     pub(super) fn refused_at_path(&self, capability: HostCapability, attempt: String, line: &str) {
         let mut known = self.at_paths.lock().unwrap_or_else(PoisonError::into_inner);

@@ -215,6 +215,8 @@ fn main() -> ExitCode {
         .function("connect-descriptor", |(descriptor, address): (u64, Vec<u8>)| {
             raw(42, [descriptor, address.as_ptr().addr() as u64, address.len() as u64, 0, 0, 0])
         })
+        .function("bind-datagram", |(address,): (String,)| text(std::net::UdpSocket::bind(address)).map(drop))
+        .function("send-to", |(call, address): (i64, Vec<u8>)| send_to(call, &address))
         .function("restrict", |(path, mode, seconds): (String, u32, u64)| restrict(&path, mode, seconds))
         .function("chmod-descriptor", |(descriptor, mode): (u64, u64)| {
             raw(91, [descriptor, mode, 0, 0, 0, 0])
@@ -238,6 +240,17 @@ fn main() -> ExitCode {
         .function("map-file", |(path,): (String,)| map_file(&path))
         .function("run-made-code", |(): ()| run_made_code())
         .serve()
+}
+
+/// Sends nothing to an address, on a new socket: with `sendto`, or with one message for the other calls.
+fn send_to(call: i64, address: &[u8]) -> i64 {
+    let (at, length) = (address.as_ptr().addr() as u64, address.len() as u64);
+    let message = [at, length, 0, 0, 0, 0, 0, 0];
+    let socket = raw(41, [2, 2, 0, 0, 0, 0]).cast_unsigned();
+    if call == 44 {
+        return raw(call, [socket, at, 0, 0, at, length]);
+    }
+    raw(call, [socket, message.as_ptr().addr() as u64, u64::from(call == 307), 0, 0, 0])
 }
 
 #[expect(unsafe_code, reason = "mapping a file")]
