@@ -15,7 +15,7 @@ pub const DEPTH_MAX: u32 = 64;
 
 /// Data of each direction of the ring, bytes; a power of two. Half of a common second-level cache; larger messages stream
 /// through it. Under Miri small, since each word takes long there.
-pub const LANE_BYTES: usize = if cfg!(miri) { 1 << 10 } else { 256 << 10 };
+pub const LANE_BYTES: usize = if cfg!(miri) { 32 << 10 } else { 256 << 10 };
 
 /// Control words in front of the data, bytes: one page.
 pub const HEADER_BYTES: usize = 4096;

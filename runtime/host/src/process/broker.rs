@@ -59,8 +59,8 @@ struct Shared {
     granted: PatternSet<HostPort>,
     /// The granted paths: each one's name inside, and on the host.
     names: Vec<(String, String)>,
-    /// Where writing was refused, since a guest may try again and again.
-    read_only: Mutex<HashSet<String>>,
+    /// What was refused, since a guest may try it again and again.
+    known: Mutex<HashSet<String>>,
     /// Connections that are being made.
     running: AtomicUsize,
     /// Refusals that may still be recorded.
@@ -74,7 +74,7 @@ impl Shared {
         self.refused(HostCapability::NetworkConnect, &format!("connect to {address}"), &line)
     }
 
-    /// Of a call that names an address and that the host makes for nobody. What is no address is not named.
+    /// Of a call that names an address and that the host makes for nobody, each once. What is no address is not named.
     fn refused_call(
         &self,
         capability: HostCapability,
@@ -88,7 +88,14 @@ impl Shared {
             |pattern| print::clause(&named, &Scope::Hosts(PatternSet::new([pattern]))),
         );
         let to = address.map_or_else(|_| "an address".to_owned(), |address| address.to_string());
-        self.refused(capability, &format!("{deed} {to}"), &line)
+        let attempt = format!("{deed} {to}");
+        self.is_known(&attempt) || self.refused(capability, &attempt, &line)
+    }
+
+    /// Whether it was refused before; from now on it was. Each costs a refusal, so there are no more of them than of those.
+    fn is_known(&self, attempt: &str) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        !known.insert(attempt.to_owned())
     }
 
     /// Of a file that the guest may only read, or of one that is not there. Each path once.
@@ -96,11 +103,9 @@ impl Shared {
         let named = path.map(|path| on_host(path, &self.names));
         let attempt =
             named.as_ref().map_or("write to a file".to_owned(), |path| format!("write to `{path}`"));
-        let mut known = self.read_only.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.insert(attempt.clone()) {
+        if self.is_known(&attempt) {
             return true;
         }
-        drop(known);
         let capability = HostCapability::FilesystemWrite;
         // Who asks for a file to be made needs the folder around it, which a file that is not there cannot be granted without.
         let path = named.as_deref().map(|path| match path.rsplit_once('/') {
@@ -137,10 +142,10 @@ impl Shared {
 impl Broker {
     pub(super) fn new(launch: &Launch) -> Self {
         let (edge, granted) = (launch.lowered.edge.clone(), launch.lowered.hosts.clone());
-        let (names, read_only) = (launch.lowered.names.clone(), Mutex::default());
+        let (names, known) = (launch.lowered.names.clone(), Mutex::default());
         let (log, control) = (launch.log.clone(), Arc::clone(&launch.control));
         let (running, refusals) = (AtomicUsize::new(0), AtomicU64::new(REFUSALS_MAX));
-        let shared = Shared { edge, log, granted, names, read_only, running, refusals, control };
+        let shared = Shared { edge, log, granted, names, known, running, refusals, control };
         Self { shared: Arc::new(shared) }
     }
 
