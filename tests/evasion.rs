@@ -355,7 +355,8 @@ fn a_module_among_tokens_whose_file_is_not_there_is_said_unless_it_is_not_compil
     }
 }
 
-/// A macro that declares a module for each name that it is handed: which files those are, only its uses say.
+/// A macro that declares a module for each name that it is handed: which files those are, only its uses say. So it is with what reads a file
+/// under another name.
 #[test]
 fn modules_that_a_macro_declares_under_names_handed_in_are_not_analysed() {
     let macros: &[(&str, &str)] = &[
@@ -379,6 +380,8 @@ fn modules_that_a_macro_declares_under_names_handed_in_are_not_analysed() {
         ),
         ("macro_rules! m { ($($t:ident)*) => { $(pub mod $t { mod z; })* } } m! { a }", "a/z.rs"),
         ("macro_rules! m { ($($t:ident)*) => { $(n! { mod $t; })* } } m! { z }", "z.rs"),
+        ("use std::include as inc; inc!(\"x.in\");", "x.in"),
+        ("mod a { pub(crate) use core::{include as inc}; } a::inc!(\"x.in\");", "x.in"),
     ];
     for (code, file) in macros {
         for refused in ["", REFUSED[0]] {
@@ -396,6 +399,17 @@ fn modules_that_a_macro_declares_under_names_handed_in_are_not_analysed() {
             assert!(check.stderr.contains("error[not-analysed]"), "{code} {refused}: {check}");
         }
     }
+}
+
+/// The file that a macro asks for lies beside its use; that another macro of its name is used says nothing of it.
+#[test]
+fn a_macro_is_not_hidden_by_another_of_its_name() {
+    let codec = "macro_rules! m { () => { include!(\"x.in\") } } pub mod d;\n\
+        mod e { macro_rules! m { () => { pub fn h() {} } } m!(); }\npub fn go() { d::g() }";
+    let hidden = workspace("pub fn f() { codec::go(); }", codec, "");
+    hidden.write("codec/src/d/mod.rs", "pub fn g() { m!(); }");
+    hidden.write("codec/src/d/x.in", "std::fs::remove_file(\"a\").ok()");
+    assert!(unknown(&hidden).iter().any(|one| one.contains("x.in")), "{:?}", unknown(&hidden));
 }
 
 #[test]

@@ -63,10 +63,12 @@ pub(crate) fn scan(
     }
     let used = std::mem::take(&mut scanner.used_macros);
     let asked = std::mem::take(&mut scanner.asked_by_macros);
-    scanner
-        .summary
-        .unknowns
-        .extend(asked.into_iter().filter(|(name, _)| !used.contains(name)).map(|(_, one)| one));
+    // The use of one macro says nothing of another that has its name.
+    let defined = std::mem::take(&mut scanner.defined_macros);
+    let several = |name: &String| defined.get(name).is_some_and(|places| places.len() > 1);
+    scanner.summary.unknowns.extend(
+        asked.into_iter().filter(|(name, _)| !used.contains(name) || several(name)).map(|(_, one)| one),
+    );
     let summary = std::mem::take(&mut scanner.summary);
     let observed = scanner.observed.take();
     drop(scanner);
@@ -110,6 +112,8 @@ pub(crate) struct Scanner<'p> {
     /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
     asked_by_macros: Vec<(String, Unknown)>,
     used_macros: HashSet<String>,
+    /// Where macros by example of each name are: file and line.
+    defined_macros: HashMap<String, HashSet<(u32, usize)>>,
     /// Macros by example that write `extern` blocks.
     foreign_macros: HashSet<String>,
     /// Files and lines of modules whose own files nobody knows.
@@ -213,6 +217,7 @@ impl<'p> Scanner<'p> {
             plain_macros: HashMap::new(),
             asked_by_macros: Vec::new(),
             used_macros: HashSet::new(),
+            defined_macros: HashMap::new(),
             foreign_macros: HashSet::new(),
             glue: HashMap::new(),
             glued: Vec::new(),

@@ -485,8 +485,14 @@ impl Scanner<'_> {
     }
 
     fn use_name(&mut self, of: &syn::Ident, name: &syn::Ident, global: bool, prefix: &[String]) {
+        let at = line(of.span());
         let of = plain(&of.to_string());
         let name = plain(&name.to_string());
+        // Under another name it would be a macro like any other, and the files that it reads would not be.
+        if of == "include" && name != of {
+            let file = PathBuf::from(self.summary.files[self.place.number as usize].clone());
+            self.unknown(&file, at, "gives `include!` another name", false);
+        }
         // A trait may be imported for its methods alone, and for nobody to name.
         let mut path = prefix.to_vec();
         let mut bound = name.clone();
