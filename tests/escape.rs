@@ -153,7 +153,11 @@ fn every_attempt_is_stopped_by_each_of_its_layers() {
         let Some(why) = untried(attempt) else { continue };
         writeln!(out, "not tried: {} {}: {why}", attempt.id, attempt.tries).expect("a pipe");
         // On one processor, or at the lowest priority, nobody can try these.
-        assert!(["26a", "26b"].contains(&attempt.id), "{} is not tried: {why}", attempt.id);
+        let mut nobody_can = vec!["26a", "26b"];
+        if !Path::new("/proc/key-users").exists() {
+            nobody_can.extend(["17a", "17b"]);
+        }
+        assert!(nobody_can.contains(&attempt.id), "{} is not tried: {why}", attempt.id);
     }
     for trial in &trials {
         let mark = if trial.passed { "ok  " } else { "FAIL" };
@@ -264,8 +268,10 @@ fn everything_holds_for_an_ordinary_user_too() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains("0 passed"), "{text}");
     let begun = Instant::now();
-    while keys() > most && begun.elapsed() < COLLECTED_MAX {
+    let mut left = keys();
+    while left > most && begun.elapsed() < COLLECTED_MAX {
         std::thread::sleep(Duration::from_millis(50));
+        left = keys();
     }
-    assert!(keys() <= most, "{} bytes of user {user}'s keys are left, of at most {most}", keys());
+    assert!(left <= most, "{left} bytes of user {user}'s keys are left, of at most {most}");
 }

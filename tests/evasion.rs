@@ -404,7 +404,7 @@ fn modules_that_a_macro_declares_under_names_handed_in_are_not_analysed() {
 /// The file that a macro asks for lies beside its use; that another macro of its name is used says nothing of it.
 #[test]
 fn a_macro_is_not_hidden_by_another_of_its_name() {
-    let codec = "macro_rules! m { () => { include!(\"x.in\") } } pub mod d;\n\
+    let codec = "macro_rules! m { () => { include!(\"x.in\") } } pub mod d; \
         mod e { macro_rules! m { () => { pub fn h() {} } } m!(); }\npub fn go() { d::g() }";
     let hidden = workspace("pub fn f() { codec::go(); }", codec, "");
     hidden.write("codec/src/d/mod.rs", "pub fn g() { m!(); }");

@@ -191,6 +191,8 @@ fn alone_kill_at_any_moment() {
             while end.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
                 let fresh = family();
                 if fresh.len() == 3 && fresh.iter().all(|pid| !victims.contains(pid)) {
+                    // It starts. The call has ten seconds.
+                    std::thread::sleep(Duration::from_secs(1));
                     kill(fresh[place]);
                     killed += 1;
                     break;

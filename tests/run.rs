@@ -214,6 +214,11 @@ fn a_program_is_stale_when_a_source_of_it_was_changed() {
     write("Cargo.toml", manifest);
     write("src/main.rs", "mod part;\nfn main() { println!(\"{}\", part::WORD); }\n");
     write("src/part.rs", "pub const WORD: &str = \"one\";\n");
+    // A file's time is the kernel's, which may be some milliseconds behind the clock that a build is timed by.
+    let change = |name: &str, text: &str| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        write(name, text);
+    };
     let here = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
         command.current_dir(folder.path()).args(arguments).env_remove("CLICOLOR_FORCE");
@@ -236,9 +241,9 @@ fn a_program_is_stale_when_a_source_of_it_was_changed() {
     run("one\n");
     // By now the log is younger than the component.
     run("one\n");
-    write("out/data.bin", "");
+    change("out/data.bin", "");
     run("one\n");
-    write("src/part.rs", "pub const WORD: &str = \"two\";\n");
+    change("src/part.rs", "pub const WORD: &str = \"two\";\n");
     stale("src/part.rs");
     build();
     run("two\n");
@@ -247,6 +252,6 @@ fn a_program_is_stale_when_a_source_of_it_was_changed() {
     write("src/part.rs", "pub const WORD: &str = \"two\";\n");
     write("build.rs", "fn main() {}\n");
     build();
-    write("out/data.bin", "");
+    change("out/data.bin", "");
     stale("out/data.bin");
 }

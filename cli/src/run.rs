@@ -103,7 +103,8 @@ pub(crate) fn run(arguments: &Run, ambient: AmbientAuthority) -> Result<Exit, St
         return Err(Stop::Output(kind.into()));
     }
     if let Err(CallError::Fault { edge, kind }) = &outcome
-        && let FaultKind::Exit(code) = kind.itself()
+        // Of the program itself, and not of a dependency that is fused with it.
+        && let FaultKind::Exit(code) = kind
     {
         if *code == 0 {
             return Ok(Exit::Ok);

@@ -1,6 +1,6 @@
 //! What stands beside a built guest, for the runtime: where its crate is, and of which files it was made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::Package;
 use serde::Serialize;
@@ -24,17 +24,20 @@ struct Note<'n> {
 pub(crate) fn note(package: &Package, inputs: &Inputs, module: &Path, target_folder: &Path) -> Vec<u8> {
     let folder = package.manifest_path.parent().map_or("", |folder| folder.as_str());
     let scripted = package.targets.iter().any(cargo_metadata::Target::is_custom_build);
-    let read = dependencies(module).filter(|_| !scripted);
+    let read = dependencies(module);
     let mut note = Note { folder, files: None, others: Vec::new() };
     if let Some(read) = &read {
         let mut files = Vec::new();
-        for path in read.iter().filter(|path| inputs.covers(path) && !path.starts_with(target_folder)) {
+        // A build script may ask for what is not there, so that it runs again when it is, or each time.
+        let there =
+            |path: &&PathBuf| inputs.covers(path) && !path.starts_with(target_folder) && path.exists();
+        for path in read.iter().filter(there) {
             match path.strip_prefix(folder) {
                 Ok(inside) => files.extend(inside.to_str()),
                 Err(_) => note.others.extend(path.to_str()),
             }
         }
-        note.files = Some(files);
+        note.files = (!scripted).then_some(files);
     }
     serde_json::to_vec(&note).expect("texts")
 }

@@ -20,26 +20,24 @@ impl GuestWorld {
     /// The names of what the world imports, with their versions, as a component names them.
     pub(crate) fn imports(&self, sources: &Path) -> Result<Vec<String>, ToolchainError> {
         let path = sources.join(&self.path);
-        let wrong = |message| ToolchainError::World { path: path.clone(), world: self.name.clone(), message };
-        let mut resolve = Resolve::default();
-        let package = match resolve.push_path(self.package(sources)) {
-            Ok((package, _)) => package,
-            Err(error) => return Err(wrong(resolve.render_error(&error))),
-        };
-        let world = resolve
-            .select_world(&[package], Some(&self.name))
-            .map_err(|error| wrong(format!("{error:#}")))?;
-        Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
+        // The file may be a whole package, beside others, or a part of the one that its folder is.
+        self.read(&path)
+            .or_else(|error| match path.parent() {
+                Some(folder) if path.is_file() && folder != sources => self.read(folder),
+                _ => Err(error),
+            })
+            .map_err(|message| ToolchainError::World { path, world: self.name.clone(), message })
     }
 
-    /// What is read for it: the folder of the file, which has the rest of its package and what that uses; the file alone where it lies
-    /// beside the `Cargo.toml`.
-    fn package(&self, sources: &Path) -> PathBuf {
-        let path = sources.join(&self.path);
-        match path.parent() {
-            Some(folder) if path.is_file() && folder != sources => folder.to_owned(),
-            _ => path,
-        }
+    fn read(&self, path: &Path) -> Result<Vec<String>, String> {
+        let mut resolve = Resolve::default();
+        let package = match resolve.push_path(path) {
+            Ok((package, _)) => package,
+            Err(error) => return Err(resolve.render_error(&error)),
+        };
+        let world =
+            resolve.select_world(&[package], Some(&self.name)).map_err(|error| format!("{error:#}"))?;
+        Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
     }
 }
 
@@ -47,7 +45,9 @@ impl GuestWorld {
 mod tests {
     use super::*;
 
-    const FILES: [(&str, &str); 3] = [
+    const FILES: [(&str, &str); 5] = [
+        ("two/a.wit", "package acme:a; world one { import b: interface {} }"),
+        ("two/b.wit", "package acme:b; world two {}"),
         (
             "wit/worlds.wit",
             "package acme:words@1.2.0;\nworld plain { export filter; }\nworld asking { import progress; export filter; }",
@@ -86,6 +86,7 @@ mod tests {
         assert_eq!(imports("wit", "asking"), Ok(asking));
         assert_eq!(imports("wit/worlds.wit", "plain"), Ok(Vec::new()));
         assert_eq!(imports("alone.wit", "one"), Ok(vec!["a".to_owned()]));
+        assert_eq!(imports("two/a.wit", "one"), Ok(vec!["b".to_owned()]), "a package beside another");
     }
 
     #[test]

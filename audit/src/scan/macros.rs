@@ -109,8 +109,9 @@ impl Scanner<'_> {
 
     /// Keeps what the rules of a macro by example say of its uses.
     pub(super) fn rules_in_tokens(&mut self, name: &str, rules: &TokenStream) {
-        let at = rules.clone().into_iter().next().map_or(0, |first| line(first.span()));
-        self.defined_macros.entry(name.to_owned()).or_default().insert((self.place.number, at));
+        let at = rules.clone().into_iter().next().map(|first| first.span().start());
+        let (at, column) = at.map_or((0, 0), |at| (at.line, at.column));
+        self.defined_macros.entry(name.to_owned()).or_default().insert((self.place.number, at, column));
         if let Some(body) = plain_rule(rules) {
             self.plain_macros.insert(name.to_owned(), body);
         }

@@ -112,8 +112,8 @@ pub(crate) struct Scanner<'p> {
     /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
     asked_by_macros: Vec<(String, Unknown)>,
     used_macros: HashSet<String>,
-    /// Where macros by example of each name are: file and line.
-    defined_macros: HashMap<String, HashSet<(u32, usize)>>,
+    /// Where macros by example of each name are: file, line and column.
+    defined_macros: HashMap<String, HashSet<(u32, usize, usize)>>,
     /// Macros by example that write `extern` blocks.
     foreign_macros: HashSet<String>,
     /// Files and lines of modules whose own files nobody knows.

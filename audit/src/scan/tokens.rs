@@ -117,13 +117,13 @@ pub(crate) fn walk(tokens: TokenStream) -> Walked {
         pending: vec![(tokens, 0)],
         current: 0,
         attributes: Vec::new(),
+        entered: None,
         fresh: true,
     };
     while let Some((tokens, around)) = walk.pending.pop() {
         let list: Vec<TokenTree> = tokens.into_iter().collect();
         walk.current = around;
-        walk.attributes.clear();
-        walk.fresh = true;
+        walk.end();
         let mut at = 0;
         while at < list.len() {
             at = walk.step(&list, at);
@@ -140,6 +140,8 @@ struct Walk {
     current: usize,
     /// The attributes of what the current place is a part of.
     attributes: Vec<TokenStream>,
+    /// The number of what stands around the brackets that these attributes are about: one for all of them.
+    entered: Option<usize>,
     /// An item or statement may begin here. Elsewhere an attribute is that of a parameter, and ends nobody knows where.
     fresh: bool,
 }
@@ -194,7 +196,12 @@ impl Walk {
     }
 
     fn group(&mut self, group: &proc_macro2::Group) {
-        let around = if self.attributes.is_empty() { self.current } else { self.enter(|_| {}) };
+        let around = match self.entered {
+            _ if self.attributes.is_empty() => self.current,
+            Some(around) => around,
+            None => self.enter(|_| {}),
+        };
+        self.entered = Some(around).filter(|_| !self.attributes.is_empty());
         self.pending.push((group.stream(), around));
     }
 
@@ -235,6 +242,7 @@ impl Walk {
                 // What it says is walked too: it may name a macro.
                 self.pending.push((group.stream(), self.current));
                 if fresh && inner == 0 && modules::is_condition(&group.stream()) {
+                    self.entered = None;
                     self.attributes.push(group.stream());
                     // Without it more is read, never less.
                     self.attributes.truncate(modules::ATTRIBUTES_MAX);
@@ -278,6 +286,7 @@ impl Walk {
     /// Behind the end of an item, statement or element.
     fn end(&mut self) {
         self.attributes.clear();
+        self.entered = None;
         self.fresh = true;
     }
 
@@ -622,6 +631,13 @@ mod tests {
         let mut declared: Vec<_> = declared.collect();
         declared.sort();
         declared
+    }
+
+    #[test]
+    fn brackets_with_the_same_attributes_have_one_surrounding() {
+        let text = format!("#[cfg(a)] {} ; #[cfg(b)] () ()", "() ".repeat(1000));
+        // The first, and one for each attribute.
+        assert_eq!(walk(tokens(&text)).around.len(), 3);
     }
 
     #[test]

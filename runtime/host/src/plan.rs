@@ -503,11 +503,7 @@ pub fn verify_paths_ambient(
         let Scope::Paths(set) = scope else { return };
         for pattern in set.iter().map(|one| &one.pattern) {
             // A path is looked at once, where it is first named: what is granted further is below it or the same.
-            if !looked_at.insert(pattern.clone()) {
-                continue;
-            }
-            let needed = opened.iter().any(|path| pattern.path.suffix_of(path).is_some());
-            if found_of[usize::from(needed)] == FINDINGS_MAX {
+            if !looked_at.insert((pattern.clone(), is_of_files(capability))) {
                 continue;
             }
             // What is below a missing folder is missing too, and that has been said.
@@ -523,6 +519,10 @@ pub fn verify_paths_ambient(
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
                 Err(_) => "cannot be looked at",
             };
+            let needed = opened.iter().any(|path| pattern.path.suffix_of(path).is_some());
+            if found_of[usize::from(needed)] == FINDINGS_MAX {
+                continue;
+            }
             missing.push(pattern.path.clone());
             let mut finding =
                 Diagnostic::new(Code::PathMissing, format!("`{}`, which {whose}, {problem}", pattern.path));

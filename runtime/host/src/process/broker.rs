@@ -74,12 +74,20 @@ impl Shared {
         self.refused(HostCapability::NetworkConnect, &format!("connect to {address}"), &line)
     }
 
+    /// Whether a grant names the address itself, or a block of addresses that it is in.
+    fn names_address(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let mut granted = self.granted.iter().filter(|one| one.includes_port(address.port()));
+        granted.any(|one| matches!(&one.host, HostPattern::Block(block) if block.contains(ip)))
+    }
+
     /// Of a call that names an address and that the host makes for nobody, each once. What is no address is not named.
     fn refused_call(
         &self,
         capability: HostCapability,
         deed: &str,
         address: Result<SocketAddr, Errno>,
+        remark: &str,
     ) -> bool {
         let scope = address.ok().and_then(|address| pattern(capability, address));
         let named = Capability::host(capability);
@@ -89,6 +97,7 @@ impl Shared {
         );
         let to = address.map_or_else(|_| "an address".to_owned(), |address| address.to_string());
         let attempt = format!("{deed} {to}");
+        let line = format!("{} # {remark}", line.split(" # ").next().unwrap_or_default());
         self.is_known(&attempt) || self.refused(capability, &attempt, &line)
     }
 
@@ -227,14 +236,24 @@ impl Broker {
         address: Option<Result<SocketAddr, Errno>>,
         error: Errno,
     ) {
-        let (capability, deed) = match notification.number {
-            BIND => (HostCapability::NetworkListen, "bind to"),
-            _ => (HostCapability::NetworkConnect, "send without `connect` to"),
+        let (capability, deed, remark) = match notification.number {
+            BIND => (
+                HostCapability::NetworkListen,
+                "bind to",
+                "in a wasm compartment; a process is handed what its host has accepted",
+            ),
+            _ => (HostCapability::NetworkConnect, "send without `connect` to", "and `connect` first"),
         };
         // What was read belongs to the caller only if the caller still waits.
         let recorded = match address {
             Some(_) if !listener.is_waiting(notification) => true,
-            Some(address) => self.shared.refused_call(capability, deed, address),
+            // It may go there, another way: that is no matter of a grant. Names are not looked up for it.
+            Some(Ok(address))
+                if capability == HostCapability::NetworkConnect && self.shared.names_address(address) =>
+            {
+                true
+            }
+            Some(address) => self.shared.refused_call(capability, deed, address, remark),
             None => true,
         };
         if recorded {

@@ -80,6 +80,7 @@ impl Sink {
 
     fn write(&self, bytes: &[u8], cap: usize) -> Result<(), Unwritten> {
         let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = false;
         match collected.output {
             Output::Captured => {
                 if collected.bytes.len().saturating_add(bytes.len()) > cap {
@@ -89,6 +90,7 @@ impl Sink {
             }
             Output::Inherited => {
                 let written = to_host(collected.which, bytes);
+                failed = written.is_err();
                 collected.keep(written);
             }
             Output::Prefixed => {
@@ -104,7 +106,10 @@ impl Sink {
                 }
             }
         }
-        if collected.lost.is_some() { Err(Unwritten::Closed) } else { Ok(()) }
+        // Whose lines are marked as its own has no stream of the host's.
+        let closed =
+            collected.output == Output::Inherited && collected.lost == Some(std::io::ErrorKind::BrokenPipe);
+        if closed || failed { Err(Unwritten::Closed) } else { Ok(()) }
     }
 
     /// Ends an unfinished line, at the end of a call.
