@@ -19,7 +19,7 @@ use cofferdam::AuditLog;
 use cofferdam::process::{ProcessCompartment, ProcessHost};
 use cofferdam_selftest::attempt::{Attempt, Part};
 use cofferdam_selftest::process_attempts;
-use cofferdam_selftest::suite::{Suite, everything, line, untried};
+use cofferdam_selftest::suite::{Suite, everything, key_bytes, line, untried};
 use cofferdam_selftest::trial::{Programs, Trial, try_part};
 
 fn root() -> &'static Path {
@@ -258,7 +258,7 @@ fn everything_holds_for_an_ordinary_user_too() {
     command
         .args(["--exact", "every_attempt_is_stopped_by_each_of_its_layers", "--nocapture"])
         .env(PROGRAMS, placed());
-    let keys = || ordinary::key_bytes(user).map_or(0, |(bytes, _)| bytes);
+    let keys = || key_bytes(user).map_or(0, |(bytes, _)| bytes);
     // The kernel keeps two keyrings for whoever had a key, one in the other: their names, which end in NUL, and a link of 4 bytes.
     let keyrings = format!("_uid.{user}\0_uid_ses.{user}\0").len() as u64 + 4;
     let most = keys().max(keyrings);

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use cofferdam_selftest::suite::key_bytes;
+
 /// A program, run as an ordinary user without anything that root had.
 pub(crate) fn ordinary(program: impl AsRef<std::ffi::OsStr>) -> (u32, Command) {
     let user = (60_000..=65_534).rev().find(|user| has_room_for_keys(*user)).expect("5,000 users");
@@ -13,14 +15,6 @@ pub(crate) fn ordinary(program: impl AsRef<std::ffi::OsStr>) -> (u32, Command) {
         .env("TMPDIR", "/tmp")
         .current_dir("/");
     (user, command)
-}
-
-/// Bytes of a user's keys, and how many there may be, by `/proc/key-users`; nothing for a user that the kernel knows no keys of.
-pub(crate) fn key_bytes(user: u32) -> Option<(u64, u64)> {
-    let all = std::fs::read_to_string("/proc/key-users").ok()?;
-    let own = all.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{user}:")))?;
-    let (bytes, most) = own.split_whitespace().nth(3)?.split_once('/')?;
-    Some((bytes.parse().ok()?, most.parse().ok()?))
 }
 
 /// What programs of all kinds left in the account of a user's keyring stays there until the machine starts again.

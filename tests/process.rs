@@ -942,11 +942,12 @@ fn what_names_an_address_and_is_not_done_is_recorded() {
         format!("{line} # in a wasm compartment; a process is handed what its host has accepted")
     };
     let send = "network = { connect = [\"192.0.2.1:53\"] } # and `connect` first".to_owned();
+    let example = "network = { listen = [\"host.example:443\"] } # with the hosts that you mean";
     let mut wanted = vec![
         ("network.listen", "bind to 0.0.0.0:0", listen("0.0.0.0:1-65535")),
         ("network.listen", "bind to 127.0.0.1:8080", listen("127.0.0.1:8080")),
         ("network.listen", "bind to [::1]:8080", listen("[::1]:8080")),
-        ("network.listen", "bind to an address", listen("host.example:443")),
+        ("network.listen", "bind to an address", example.to_owned()),
         // Each once, by whatever call.
         ("network.connect", "send without `connect` to 192.0.2.1:53", send),
     ];

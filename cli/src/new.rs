@@ -336,7 +336,7 @@ fn relative(from: &Path, to: &Path) -> String {
 }
 
 /// Keywords of WIT: none can be the name of a world as it is.
-const WIT_KEYWORDS: [&str; 36] = [
+const WIT_KEYWORDS: [&str; 37] = [
     "func",
     "u8",
     "u16",
@@ -373,17 +373,17 @@ const WIT_KEYWORDS: [&str; 36] = [
     "world",
     "package",
     "export",
+    "import",
 ];
 
 /// Whether Rust has the word for itself.
 fn syn_keyword(word: &str) -> bool {
-    const WORDS: [&str; 45] = [
+    const WORDS: [&str; 49] = [
         "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
         "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",
         "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self",
-        "static", "struct", "super", "trait", "true", "try", "type", "use", "where",
+        "static", "struct", "super", "trait", "true", "try", "type", "unsafe", "use", "virtual", "where",
+        "while", "yield",
     ];
     WORDS.contains(&word)
-        || ["while", "yield", "unsafe", "virtual", "world", "interface", "package", "export", "import"]
-            .contains(&word)
 }

@@ -60,12 +60,16 @@ fn has_room_for_keys() -> bool {
     /// A key of a trial with its name, and two keyrings that the kernel makes, bytes.
     const KEYS_BYTES: u64 = 256;
     let user = rustix::process::geteuid().as_raw();
-    let Ok(all) = std::fs::read_to_string("/proc/key-users") else { return false };
-    let own = all.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{user}:")));
-    let Some(bytes) = own.and_then(|own| own.split_whitespace().nth(3)) else { return true };
-    let [used, most] = [bytes.split('/').next(), bytes.split('/').nth(1)]
-        .map(|part| part.and_then(|part| part.parse::<u64>().ok()));
-    used.zip(most).is_some_and(|(used, most)| used + KEYS_BYTES <= most)
+    std::path::Path::new("/proc/key-users").exists()
+        && key_bytes(user).is_none_or(|(used, most)| used + KEYS_BYTES <= most)
+}
+
+/// Bytes of a user's keys, and how many there may be, by `/proc/key-users`; nothing for a user that the kernel knows no keys of.
+pub fn key_bytes(user: u32) -> Option<(u64, u64)> {
+    let all = std::fs::read_to_string("/proc/key-users").ok()?;
+    let own = all.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{user}:")))?;
+    let (bytes, most) = own.split_whitespace().nth(3)?.split_once('/')?;
+    Some((bytes.parse().ok()?, most.parse().ok()?))
 }
 
 /// The processors that this program, and all that it starts, may run on.

@@ -91,13 +91,14 @@ impl Shared {
     ) -> bool {
         let scope = address.ok().and_then(|address| pattern(capability, address));
         let named = Capability::host(capability);
-        let line = scope.map_or_else(
-            || print::suggestion(&named, None),
-            |pattern| print::clause(&named, &Scope::Hosts(PatternSet::new([pattern]))),
-        );
+        let line = match scope {
+            Some(pattern) => {
+                format!("{} # {remark}", print::clause(&named, &Scope::Hosts(PatternSet::new([pattern]))))
+            }
+            None => print::suggestion(&named, None),
+        };
         let to = address.map_or_else(|_| "an address".to_owned(), |address| address.to_string());
         let attempt = format!("{deed} {to}");
-        let line = format!("{} # {remark}", line.split(" # ").next().unwrap_or_default());
         self.is_known(&attempt) || self.refused(capability, &attempt, &line)
     }
 

@@ -14,9 +14,9 @@ const ENTRIES_MAX: usize = 10_000;
 /// The ending of the file beside a built one that says where its crate's source is.
 const SOURCES: &str = "sources";
 
-/// What `cofferdam build` notes beside what it has built.
+/// What a built file was made of, as `cofferdam build` notes it beside it.
 #[derive(Debug, Deserialize)]
-struct Note {
+pub(super) struct Sources {
     folder: PathBuf,
     /// By their paths in the folder; nothing where any file of it may be one.
     files: Option<BTreeSet<PathBuf>>,
@@ -24,25 +24,17 @@ struct Note {
     others: Vec<PathBuf>,
 }
 
-/// What a built file was made of.
-pub(super) struct Sources {
-    folder: PathBuf,
-    files: Option<BTreeSet<PathBuf>>,
-    others: Vec<PathBuf>,
-}
-
 /// What a file was built from: the crate in this folder, if that is known, and what `cofferdam build` noted about it. `None` where neither
 /// is known, or where that folder is no more.
 pub(super) fn sources_of(built: &Path, known: Option<PathBuf>) -> Option<Sources> {
     let noted = std::fs::read(built.with_added_extension(SOURCES)).ok();
-    let noted: Option<Note> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let noted: Option<Sources> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let found = match (noted, known) {
-        (Some(Note { folder, files, others }), None) => Sources { folder, files, others },
         // A workspace that was copied with what was built in it: the other crates are those of the first one.
-        (Some(Note { folder, files, others }), Some(known)) => {
-            let others = if folder == known { others } else { Vec::new() };
-            Sources { folder: known, files, others }
+        (Some(noted), Some(known)) if noted.folder != known => {
+            Sources { folder: known, others: Vec::new(), ..noted }
         }
+        (Some(noted), _) => noted,
         (None, Some(folder)) => Sources { folder, files: None, others: Vec::new() },
         (None, None) => return None,
     };
