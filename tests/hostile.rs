@@ -269,6 +269,29 @@ fn lists_that_are_too_long() {
     );
 }
 
+/// What is bounded is what is kept: a range of ports that others take pieces from is several, and a version is longer written out.
+#[test]
+fn what_grows_when_it_is_read() {
+    let holes = |count: usize| {
+        let holes: Vec<String> = (1..=count).map(|index| format!("\"*.b:{}\"", 2 * index)).collect();
+        format!("[holds]\nnetwork = {{ connect = [\"a.b:1-65535\", {}] }}\n[crates.app]\n", holes.join(", "))
+    };
+    let (code, said) = check(holes(511).as_bytes());
+    assert_eq!(code, Some(0), "{said}");
+    refused(holes(512).as_bytes(), &["entries in one list: 1025 where at most 1024"]);
+    let versions = |last: &str| {
+        let versions = [vec![">=1.0.0-aaa"; 19].join(","), last.to_owned()].join(",");
+        let app = "[crates.app]\ndependencies = [\"b\"]\n";
+        let b = "[crates.\"b@1.0.0\"]\n";
+        format!(
+            "[grants.\"app -> b\"]\nentropy = true\nversion = \"{versions}\"\n{app}{b}[holds]\nentropy = true\n"
+        )
+    };
+    let (code, said) = check(versions(">=1.0.0").as_bytes());
+    assert_eq!(code, Some(0), "{said}");
+    refused(versions(">=1.0.0-aaa").as_bytes(), &["`version`, written out, is 258 bytes long; at most 256"]);
+}
+
 #[test]
 fn more_compartments_than_can_run() {
     // Each level doubles the contexts: every crate has two consumers, and each hands on a different half of what it sees.

@@ -11,8 +11,8 @@ use capability_manifest::scope::{
     PatternSet, Scope, Stream,
 };
 use capability_manifest::{
-    Authority, Capability, DenialKind, Files, Form, HostCapability, ManifestText, Project, ProjectBuilder,
-    Resolution, UnitIndex, explain, parse, print, resolve,
+    Authority, Capability, DenialKind, Files, Form, HostCapability, ManifestErrorKind, ManifestText, Project,
+    ProjectBuilder, Resolution, UnitIndex, explain, parse, print, resolve,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -393,6 +393,117 @@ fn summary(project: &Project, resolution: &Resolution) -> Vec<String> {
     lines
 }
 
+// What `words` chooses from.
+const WORDS_CLAUSES: [&str; 14] = [
+    "clock = true",
+    "clock = { resolution = \"3ms\" }",
+    "entropy = true",
+    "environment = { read = [\"LANG\", \"RAYON_*\"] }",
+    "\"filesystem.scratch\" = \"1000B\"",
+    "filesystem = { write = [\"out\", \"in\"], quota = \"5KiB\" }",
+    "\"build.filesystem\" = { write = [\"out\"], quota = \"1MiB\" }",
+    "network = { connect = [\"*.x.org:1-90\", \"a.x.org:80-99\", \"[::1]:7\"], dns = [\"X.org\"] }",
+    "stdio = true",
+    "stdio = { bytes = \"2kB\" }",
+    "stdio = [\"stdin\"]",
+    "thread = { max = 0x10 }",
+    "\"gpu.submit\" = true",
+    "gpu = { queue = { submit = true } }",
+];
+const WORDS_EXTRAS: [&str; 6] = [
+    "reason = \"\"\"two\nlines, \\\"quoted\\\"\"\"\"",
+    "version = \"1, <3.*\"",
+    "checksum = \"SHA256\"",
+    "link = \"fused\"",
+    "link = \"isolated\"",
+    "version = \">=0.1.0-rc.1\"",
+];
+const WORDS_COMPARTMENTS: [&str; 9] = [
+    "backend = \"inline\"",
+    "backend = \"process\"",
+    "component = \"guests/./a.wasm\"",
+    "component = \"/a.wasm\"",
+    "world = \"wit//x.wit#w\"",
+    "limits = { memory = \"64MiB\", handles = 3 }",
+    "limits = { call-deadline = \"90s\", cpu-time = \"60min\", output = \"1B\", calls-in-flight = 1 }",
+    "limits = {}",
+    "weakenings = { speculation = \"measured\" }",
+];
+const WORDS_CONSUMES: [&str; 5] = [
+    "clock = \"c\"",
+    "filesystem = \"f\"",
+    "\"gpu.submit\" = { reason = \"g\", optional = true }",
+    "gpu = { queue = { reason = \"g\", optional = false } }",
+    "build = { entropy = \"e\" }",
+];
+
+/// A manifest out of all that the grammar has, which need not be granted: only what it says counts.
+fn words() -> impl Strategy<Value = String> {
+    let paths = || {
+        let one_path = (path(), select(vec!["", "/x", "/x/y", "/z"])).prop_map(|(pattern, at)| {
+            let word = if pattern.extent == Extent::File { "file" } else { "path" };
+            let at = if at.is_empty() { String::new() } else { format!(", at = \"{at}\"") };
+            format!("{{ {word} = \"{}\"{at} }}", pattern.path)
+        });
+        prop::collection::vec(one_path, 1..4)
+            .prop_map(|paths| format!("filesystem = {{ read = [{}] }}", paths.join(", ")))
+    };
+    let some = |all: &'static [&'static str]| prop::sample::subsequence(all.to_vec(), 0..=all.len());
+    let table = move |head: &'static str| {
+        (some(&WORDS_CLAUSES), some(&WORDS_EXTRAS), paths()).prop_map(move |(clauses, extras, paths)| {
+            let own = if head == "[holds]" { None } else { Some(paths) };
+            let mut lines: Vec<String> = own.into_iter().collect();
+            lines.extend(clauses.into_iter().map(str::to_owned));
+            if head != "[holds]" {
+                lines.extend(extras.into_iter().map(|line| line.replace("SHA256", &"aB".repeat(32))));
+            }
+            // One line for each key, as TOML wants it.
+            let key = |line: &str| line.split(" =").next().unwrap_or_default().to_owned();
+            let mut seen = Vec::new();
+            lines.retain(|line| {
+                let is_new = !seen.contains(&key(line));
+                seen.push(key(line));
+                is_new
+            });
+            format!("{head}\n{}\n", lines.join("\n"))
+        })
+    };
+    let compartment = move |head: &'static str| {
+        some(&WORDS_COMPARTMENTS).prop_map(move |lines| {
+            let is_override = head.starts_with("[compartments");
+            let mut seen = Vec::new();
+            let lines = lines.into_iter().filter(|line| {
+                let key = line.split(" =").next().unwrap_or_default();
+                let is_new = !seen.contains(&key);
+                seen.push(key);
+                is_new && (is_override || key != "weakenings")
+            });
+            format!("{head}\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+        })
+    };
+    let consumes = some(&WORDS_CONSUMES).prop_map(|lines| {
+        let doubled = lines.iter().any(|line| line.starts_with("gpu"))
+            && lines.iter().any(|line| line.starts_with("\"gpu"));
+        let lines = if doubled { Vec::new() } else { lines };
+        format!("[crates.a.consumes]\n{}\n", lines.join("\n"))
+    });
+    let sections = (
+        select(vec!["", "roots = [\"a\", \"b@1.2.3\"]\n"]).prop_map(str::to_owned),
+        table("[holds]"),
+        table("[grants.\"b->a\"]"),
+        table("[grants.\"a -> b@1\"]"),
+        compartment("[compartments.\"b@1\"]"),
+        compartment("[crates.a.compartment]"),
+        consumes,
+        table("[crates.a.grants.b]"),
+    );
+    let exports = "[crates.\"b@1.2.3\"]\nbuild-dependencies = [\"a\"]\ndependencies = [\"a\", \"c\"]\n\
+        exports = { \"gpu.submit\" = { items = [\"Queue::submit\"], reason = \"r\" } }\n[crates.c]\n";
+    sections.prop_map(move |(roots, holds, one, two, over, own, consumes, grants)| {
+        [roots, holds, one, two, over, own, consumes, grants, exports.to_owned()].concat()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 384, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -519,14 +630,29 @@ proptest! {
 
     #[test]
     fn a_printed_manifest_parses_to_itself(world in world()) {
-        let parse_text = |text: &str| {
-            let mut files = Files::default();
-            let file = files.add(ManifestText::from_bytes("capabilities.toml", text.into()).expect("small"));
-            parse(file, files.get(file), Form::Standalone).unwrap_or_else(|errors| panic!("{}\n{text}", errors[0].kind))
-        };
         let manifest = parse_text(&world.text());
         let printed = print::manifest(&manifest);
         prop_assert_eq!(&parse_text(&printed), &manifest, "printed as:\n{}", printed);
+    }
+
+    #[test]
+    fn a_printed_manifest_says_all_that_the_grammar_has(text in words()) {
+        let mut files = Files::default();
+        let file = files.add(ManifestText::from_bytes("x", text.clone().into()).expect("small"));
+        match parse(file, files.get(file), Form::Standalone) {
+            Ok(manifest) => {
+                let printed = print::manifest(&manifest);
+                prop_assert_eq!(&parse_text(&printed), &manifest, "{}printed as:\n{}", text, printed);
+            }
+            // Two paths at one place, or a table that gives nothing: all else here is well-formed.
+            Err(errors) => {
+                for error in &errors {
+                    let kind = &error.kind;
+                    let expected = matches!(kind, ManifestErrorKind::AtTwice { .. } | ManifestErrorKind::EmptyList { .. });
+                    prop_assert!(expected, "{}\n{}", kind, text);
+                }
+            }
+        }
     }
 
     #[test]
@@ -541,20 +667,23 @@ proptest! {
     }
 }
 
+fn parse_text(text: &str) -> capability_manifest::Manifest {
+    let mut files = Files::default();
+    let file = files.add(ManifestText::from_bytes("capabilities.toml", text.into()).expect("small"));
+    parse(file, files.get(file), Form::Standalone)
+        .unwrap_or_else(|errors| panic!("{}\n{text}", errors[0].kind))
+}
+
 #[test]
 fn the_printed_examples_parse_to_themselves() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/valid"))
         .expect("the folder is there")
     {
         let path = entry.expect("readable").path();
-        let text = std::fs::read_to_string(&path).expect("readable");
-        let parse_text = |text: &str| {
-            let mut files = Files::default();
-            let file = files.add(ManifestText::from_bytes("x", text.into()).expect("small"));
-            parse(file, files.get(file), Form::Standalone)
-                .unwrap_or_else(|errors| panic!("{}\n{text}", errors[0].kind))
-        };
-        let manifest = parse_text(&text);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let manifest = parse_text(&std::fs::read_to_string(&path).expect("readable"));
         assert_eq!(parse_text(&print::manifest(&manifest)), manifest, "{}", path.display());
     }
 }
@@ -562,13 +691,19 @@ fn the_printed_examples_parse_to_themselves() {
 /// Found by the fuzz target `parse_resolve`: the order of the tables followed the spelling of their keys.
 #[test]
 fn the_spelling_of_an_edge_is_no_part_of_what_a_manifest_says() {
-    let parse_text = |text: &str| {
-        let mut files = Files::default();
-        let file = files.add(ManifestText::from_bytes("x", text.into()).expect("small"));
-        parse(file, files.get(file), Form::Standalone).unwrap_or_else(|errors| panic!("{}", errors[0].kind))
-    };
     let manifest = parse_text("[grants.\"a->b\"]\nclock = true\n[grants.\"a -> c\"]\nentropy = true\n");
     assert_eq!(parse_text(&print::manifest(&manifest)), manifest);
     let spaced = parse_text("[grants.\"a  ->  b\"]\nclock = true\n[grants.\"a->c\"]\nentropy = true\n");
     assert_eq!(spaced, manifest);
+}
+
+/// A file and a folder of one name at one place are two names for it, in whichever order they stand.
+#[test]
+fn the_order_of_two_names_for_one_place_says_nothing() {
+    let grants =
+        |entries: &str| parse_text(&format!("[grants.\"a -> b\"]\nfilesystem = {{ read = [{entries}] }}\n"));
+    let (file, folder) = ("{ file = \"a\", at = \"/x\" }", "{ path = \"a\", at = \"/x\" }");
+    let manifest = grants(&format!("{file}, {folder}"));
+    assert_eq!(grants(&format!("{folder}, {file}, {folder}")), manifest);
+    assert_eq!(parse_text(&print::manifest(&manifest)), manifest);
 }

@@ -252,36 +252,37 @@ pub fn manifest(manifest: &Manifest) -> String {
 }
 
 fn edge_grants(grant: &EdgeGrants) -> String {
-    let mut lines: Vec<String> = grant.clauses.iter().map(full_name_clause).collect();
-    lines.extend(grant.reason.as_ref().map(|reason| format!("reason = {}", string(reason))));
-    lines.extend(
-        grant.version.as_ref().map(|version| format!("version = {}", string(&version.value.to_string()))),
-    );
-    lines.extend(grant.checksum.as_ref().map(|checksum| format!("checksum = {}", string(&checksum.value))));
-    lines.extend(grant.link.as_ref().map(|link| format!("link = {}", string(link.value.name()))));
+    // Each field by its name, so that none is left out: the consumer and the dependency are the table's key, the authority is the clauses'.
+    let EdgeGrants { from: _, to: _, clauses, authority: _, reason, version, checksum, link } = grant;
+    let mut lines: Vec<String> = clauses.iter().map(full_name_clause).collect();
+    lines.extend(reason.as_ref().map(|reason| format!("reason = {}", string(reason))));
+    lines.extend(version.as_ref().map(|version| format!("version = {}", string(&version.value.to_string()))));
+    lines.extend(checksum.as_ref().map(|checksum| format!("checksum = {}", string(&checksum.value))));
+    lines.extend(link.as_ref().map(|link| format!("link = {}", string(link.value.name()))));
     lines.join("\n")
 }
 
 fn compartment_lines(compartment: &Compartment) -> String {
+    let Compartment { backend, component, world, limits: bounds, weakenings } = compartment;
     let mut lines = Vec::new();
+    lines.extend(backend.as_ref().map(|backend| format!("backend = {}", string(backend.value.name()))));
+    lines.extend(component.as_ref().map(|path| format!("component = {}", string(path.value.as_str()))));
     lines.extend(
-        compartment.backend.as_ref().map(|backend| format!("backend = {}", string(backend.value.name()))),
-    );
-    lines.extend(
-        compartment.world.as_ref().map(|world| {
+        world.as_ref().map(|world| {
             format!("world = {}", string(&format!("{}#{}", world.value.path, world.value.world)))
         }),
     );
-    let limits = limits(&compartment.limits);
-    if !limits.is_empty() {
-        let limits: Vec<String> =
-            limits.iter().map(|(name, value)| format!("{name} = {}", limit_value(value))).collect();
-        lines.push(format!("limits = {{ {} }}", limits.join(", ")));
+    let bounds = limits(bounds);
+    if !bounds.is_empty() {
+        let bounds: Vec<String> =
+            bounds.iter().map(|(name, value)| format!("{name} = {}", limit_value(value))).collect();
+        lines.push(format!("limits = {{ {} }}", bounds.join(", ")));
     }
-    if !compartment.weakenings.is_empty() {
-        let each = compartment.weakenings.iter();
-        let each: Vec<String> =
-            each.map(|(one, reason)| format!("{} = {}", one.value.name(), string(reason))).collect();
+    if !weakenings.is_empty() {
+        let each: Vec<String> = weakenings
+            .iter()
+            .map(|(one, reason)| format!("{} = {}", one.value.name(), string(reason)))
+            .collect();
         lines.push(format!("weakenings = {{ {} }}", each.join(", ")));
     }
     lines.join("\n")
@@ -293,13 +294,14 @@ fn limit_value(value: &str) -> String {
 
 /// The limits that are set, by their names in a manifest.
 pub fn limits(limits: &Limits) -> Vec<(&'static str, String)> {
+    let Limits { memory, call_deadline, cpu_time, output, handles, calls_in_flight } = limits;
     let set = [
-        ("memory", limits.memory.map(|value| value.to_string())),
-        ("call-deadline", limits.call_deadline.map(|value| value.to_string())),
-        ("cpu-time", limits.cpu_time.map(|value| value.to_string())),
-        ("output", limits.output.map(|value| value.to_string())),
-        ("handles", limits.handles.map(|value| value.to_string())),
-        ("calls-in-flight", limits.calls_in_flight.map(|value| value.to_string())),
+        ("memory", memory.map(|value| value.to_string())),
+        ("call-deadline", call_deadline.map(|value| value.to_string())),
+        ("cpu-time", cpu_time.map(|value| value.to_string())),
+        ("output", output.map(|value| value.to_string())),
+        ("handles", handles.map(|value| value.to_string())),
+        ("calls-in-flight", calls_in_flight.map(|value| value.to_string())),
     ];
     set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

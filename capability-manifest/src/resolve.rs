@@ -373,6 +373,7 @@ impl Resolver<'_> {
         let tables: Vec<(Location, &str)> = self
             .project
             .grants(flow.edge)
+            .filter(|grant| !grant.gives_nothing())
             .map(|grant| {
                 let word = if grants_it(grant) {
                     "this table grants a part of it; only what every table about the edge grants counts"

@@ -346,7 +346,15 @@ fn edge_grants(
     let version = table.get("version").and_then(|value| {
         let text = reader.name(value, "`version`")?;
         match VersionReq::parse(text) {
-            Ok(version) => Some(Located { value: version, at: reader.at(value) }),
+            // As it is printed, it has more spaces than it may have had.
+            Ok(version) => {
+                let (found, max) = (version.to_string().len(), NAME_BYTES_MAX);
+                if found > max {
+                    let kind = ManifestErrorKind::TooLong { what: "`version`, written out,", found, max };
+                    reader.error(reader.at(value), kind);
+                }
+                Some(Located { value: version, at: reader.at(value) })
+            }
             Err(error) => {
                 let kind = ManifestErrorKind::BadVersion { text: text.to_owned(), error: error.to_string() };
                 reader.error(reader.at(value), kind);

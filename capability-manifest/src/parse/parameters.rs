@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::ManifestErrorKind;
 use super::reader::{Reader, Value, printable};
 use crate::capability::{Capability, ParameterKind};
-use crate::limits::PATH_BYTES_MAX;
+use crate::limits::{LIST_ENTRIES_MAX, PATH_BYTES_MAX};
 use crate::manifest::Mount;
 use crate::scope::{
     ByteCount, Extent, HostError, HostPattern, HostPort, NamePattern, Nanoseconds, NormalPath, PathPattern,
@@ -128,7 +128,10 @@ fn patterns<P: Pattern>(
             Err(kind) => reader.error(reader.at(entry), kind),
         }
     }
-    Some(PatternSet::new(patterns))
+    let set = PatternSet::new(patterns);
+    // A range that others take ports from is several patterns then.
+    let found = set.iter().len();
+    (!reader.too_many(reader.at(value), "entries in one list", found, LIST_ENTRIES_MAX)).then_some(set)
 }
 
 /// A list of paths: a string, `{ path, at }`, or `{ file, at }` for one file alone.
@@ -170,7 +173,8 @@ fn paths(
         }
         patterns.push(source);
     }
-    mounts.sort_by(|a, b| a.guest.cmp(&b.guest));
+    mounts.sort_by(|a, b| (&a.guest, &a.source).cmp(&(&b.guest, &b.source)));
+    mounts.dedup();
     Some(PatternSet::new(patterns))
 }
 
