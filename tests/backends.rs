@@ -4,6 +4,7 @@
 #![allow(clippy::format_push_string, reason = "texts of a test, and short")]
 
 mod components;
+mod lines;
 
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use cofferdam::client::{CallError, Cancellation, FaultKind, StartError, chunks};
 use cofferdam::process::ProcessHost;
 use cofferdam::{AuditLog, EdgeName, Runtime, Source};
 use components::{component, launcher, program};
+use lines::Lines;
 
 mod other {
     #![allow(missing_docs, unreachable_pub, dead_code, reason = "generated inside a test")]
@@ -40,6 +42,7 @@ const EDGE: EdgeName<'_> = EdgeName { consumer: "app", krate: "counters" };
 
 struct App {
     runtime: Runtime,
+    log: Lines,
     _folder: tempfile::TempDir,
 }
 
@@ -87,6 +90,7 @@ impl App {
             _ => Vec::new(),
         };
         let host = ProcessHost::from_path_ambient(&launcher(), ambient_authority()).expect("it is there");
+        let log = Lines::default();
         let mut builder =
             Runtime::from_file_ambient(&path, ambient_authority()).unwrap_or_else(|error| panic!("{error}"));
         if let Some(told) = told {
@@ -96,10 +100,10 @@ impl App {
             .component("counters", Source::Bytes(guest.into()))
             .instances("app -> counters", instances)
             .processes(Arc::new(host))
-            .audit(AuditLog::discard())
+            .audit(AuditLog::to_writer(log.clone()))
             .start_ambient(ambient_authority())
             .expect("starts");
-        Self { runtime, _folder: folder }
+        Self { runtime, log, _folder: folder }
     }
 
     fn client(&self) -> Counting {
@@ -375,8 +379,18 @@ fn a_callback_that_panics_ends_the_call_and_nothing_else() {
         let app = App::new(backend, "", 1);
         let work = app.client().work();
         let error = work.ask(&["panic".to_owned()]).expect_err("the host's own function panics");
-        assert!(error.to_string().contains("as it was asked to"), "{backend}: {error}");
-        assert_eq!(error.edge(), Some("app -> counters"), "{backend}");
+        let CallError::Host { edge, function, message } = &error else { panic!("{backend}: {error:?}") };
+        assert_eq!(edge, "app -> counters", "{backend}");
+        assert_eq!(function, "acme:counters/progress@0.1.0#ask", "{backend}");
+        assert!(
+            message.starts_with("panicked: ") && message.contains("as it was asked to"),
+            "{backend}: {error}"
+        );
+        assert!(!error.to_string().contains("the guest panicked"), "{backend}: {error}");
+        let log = app.log.text();
+        let faults: Vec<&str> = log.lines().filter(|line| line.contains("\"event\":\"fault\"")).collect();
+        assert_eq!(faults.len(), 1, "{backend}: {faults:?}");
+        assert!(faults[0].contains("\"kind\":\"host\""), "{backend}: {faults:?}");
         assert_eq!(work.ask(&["on".to_owned()]).expect("a fresh guest"), Ok("on".to_owned()));
     }
 }

@@ -24,9 +24,9 @@ pub use handle::{AnyResource, Handle, Owner};
 pub(crate) use linked::LinkedEdge;
 pub use linked::{Linked, StaleResource, call_provided};
 pub use provided::Provided;
-#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
-pub(crate) use provided::ProvidedFunction;
 pub(crate) use provided::guarded;
+#[cfg(all(feature = "process", target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use provided::{ProvidedError, ProvidedFunction};
 
 pub use crate::wasm::{CallError, FaultKind, StartError};
 use crate::wasm::{Refusal, Stdio, Val};

@@ -4,14 +4,14 @@
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use super::expected::Function;
 use super::handle::AnyResource;
-use super::provided::Provided;
+use super::provided::{Provided, ProvidedError};
 use crate::audit::{AuditEvent, AuditLog};
 use crate::wasm::{CallError, FaultKind, StartError, WasmHost, event_of};
 
@@ -153,12 +153,20 @@ pub fn call_provided<R: cofferdam_wire::Decode>(
         inner.provided.iter().flat_map(|one| &one.functions).find(|one| one.is(name, shape))
     });
     let Some(found) = found else { panic!("nobody provides `{name}` here") };
-    let called = || -> Result<R, String> {
-        let bytes = cofferdam_wire::encode(arguments).map_err(|error| error.to_string())?;
-        let answer = found.call(&bytes)?;
-        cofferdam_wire::decode(&answer).map_err(|error| error.to_string())
-    };
-    called().unwrap_or_else(|error| panic!("a call of the host failed: {error}"))
+    let bytes = cofferdam_wire::encode(arguments)
+        .unwrap_or_else(|error| panic!("cannot call `{name}` of the host program: {error}"));
+    match found.call(&bytes) {
+        Ok(answer) => cofferdam_wire::decode(&answer)
+            .unwrap_or_else(|error| panic!("`{name}` of the host program gave another answer: {error}")),
+        // It is on its way already, and was told of; what unwinds here says whose it is.
+        Err(error) => resume_unwind(Box::new(HostFailed { function: name.to_owned(), error })),
+    }
+}
+
+/// What unwinds the linked code when a function of the host program that it called has failed.
+struct HostFailed {
+    function: String,
+    error: ProvidedError,
 }
 
 impl LinkedEdge {
@@ -215,7 +223,7 @@ impl LinkedEdge {
         outcome.map_err(|error| {
             self.0.failures.fetch_add(1, Ordering::Relaxed);
             match error {
-                CallError::Fault { .. } => self.recorded(error),
+                CallError::Fault { .. } | CallError::Host { .. } => self.recorded(error),
                 other => other,
             }
         })
@@ -258,6 +266,10 @@ impl LinkedEdge {
                 let gone = std::mem::take(&mut state.resources.values);
                 drop(state);
                 drop(gone);
+                let panic = match panic.downcast::<HostFailed>() {
+                    Ok(failed) => return Err(failed.error.into_call_error(edge(), &failed.function)),
+                    Err(panic) => panic,
+                };
                 let message = panic
                     .downcast_ref::<String>()
                     .cloned()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cofferdam_wire::{Decode, Encode};
 use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower};
 
-use crate::wasm::{HostCall, State};
+use crate::wasm::{CallError, FaultKind, HostCall, State};
 
 /// An interface that a compartment's world imports and the host program implements. Made by the generated module of that
 /// interface (`provide`), and given to [`RuntimeBuilder::provide`](crate::RuntimeBuilder::provide).
@@ -30,7 +30,7 @@ pub(crate) struct ProvidedFunction {
     link: Arc<Link>,
 }
 
-type Bytes = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync;
+type Bytes = dyn Fn(&[u8]) -> Result<Vec<u8>, ProvidedError> + Send + Sync;
 type Link = dyn Fn(&mut LinkerInstance<'_, State>, &HostCall) -> wasmtime::Result<()> + Send + Sync;
 
 impl Provided {
@@ -56,9 +56,11 @@ impl Provided {
         let call = Arc::new(call);
         let own = Arc::clone(&call);
         let bytes = move |bytes: &[u8]| {
-            let arguments = cofferdam_wire::decode(bytes).map_err(|error| error.to_string())?;
+            let arguments =
+                cofferdam_wire::decode(bytes).map_err(|error| ProvidedError::Arguments(error.to_string()))?;
             let result = guarded(|| own(arguments))?;
-            cofferdam_wire::encode(&result).map_err(|error| error.to_string())
+            cofferdam_wire::encode(&result)
+                .map_err(|error| ProvidedError::Host(format!("gave an answer that cannot be sent: {error}")))
         };
         let link = move |linker: &mut LinkerInstance<'_, State>, host: &HostCall| {
             host.link::<P, R, _>(linker, item, Arc::clone(&call))
@@ -80,8 +82,8 @@ impl ProvidedFunction {
         self.name == name && self.shape == shape
     }
 
-    /// Calls it, with arguments and result as bytes. The error is a text for whoever called.
-    pub(crate) fn call(&self, arguments: &[u8]) -> Result<Vec<u8>, String> {
+    /// Calls it, with arguments and result as bytes.
+    pub(crate) fn call(&self, arguments: &[u8]) -> Result<Vec<u8>, ProvidedError> {
         (self.bytes)(arguments)
     }
 
@@ -95,15 +97,37 @@ impl ProvidedFunction {
     }
 }
 
+/// Why a function that the host program provides has no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum ProvidedError {
+    /// The guest's arguments are none.
+    Arguments(String),
+    /// The function itself failed: the words that follow "which".
+    Host(String),
+}
+
+impl ProvidedError {
+    /// As the caller of the guest hears of it.
+    pub(crate) fn into_call_error(self, edge: String, function: &str) -> CallError {
+        match self {
+            Self::Arguments(why) => {
+                let message = format!("called `{function}` with what are no arguments of it: {why}");
+                CallError::Fault { edge, kind: FaultKind::Protocol(message) }
+            }
+            Self::Host(message) => CallError::Host { edge, function: function.to_owned(), message },
+        }
+    }
+}
+
 /// Runs code of the host program's for a guest. A panic there is the end of the guest's call, and of nothing else.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, ProvidedError> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("without a message");
-        format!("the host's own function panicked: {text}")
+        ProvidedError::Host(format!("panicked: {text}"))
     })
 }
 

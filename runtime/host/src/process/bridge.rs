@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use cofferdam_wire::handshake::Offer;
 
-use super::compartment::{Imports, Subject};
+use super::compartment::{Imports, NoAnswer, Subject};
 use super::edge::ProcessEdge;
-use crate::client::{Cancellation, Compartment, Provided, ProvidedFunction};
+use crate::client::{Cancellation, Compartment, Provided, ProvidedError, ProvidedFunction};
 use crate::wasm::{CallError, FaultKind, StartError, WasmCompartment, WasmFunction};
 
 /// A function that a guest imports, and the compartment that has it.
@@ -81,6 +81,7 @@ pub(super) struct Bridge<'e> {
     /// Compartments around the guest's.
     depth: usize,
     cancellation: Option<Cancellation>,
+    /// Why the guest's last call had no answer.
     failed: Option<CallError>,
 }
 
@@ -101,9 +102,10 @@ impl<'e> Bridge<'e> {
 }
 
 impl Imports for Bridge<'_> {
-    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, String> {
+    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, NoAnswer> {
+        self.failed = None;
         let Some(import) = self.imports.iter().find(|known| known.offer == *import) else {
-            return Err(format!("nobody provides `{}` here", import.name));
+            return Err(NoAnswer::nobody(import));
         };
         let depth = self.depth + 1;
         let outcome = match &import.provider {
@@ -114,15 +116,22 @@ impl Imports for Bridge<'_> {
             Provider::Wasm { to, function } => {
                 to.call_crossing(function, arguments, deadline, depth, self.cancellation.as_ref())
             }
-            Provider::Host(function) => function.call(arguments).map_err(|message| CallError::Fault {
-                edge: format!("`{}` of the host program", import.offer.name),
-                kind: FaultKind::Panic(Some(message)),
-            }),
+            Provider::Host(function) => {
+                return function.call(arguments).map_err(|error| match error {
+                    ProvidedError::Arguments(why) => NoAnswer::Protocol(format!(
+                        "it calls `{}` with what are no arguments of it: {why}",
+                        import.offer.name
+                    )),
+                    ProvidedError::Host(message) => {
+                        NoAnswer::Host { function: import.offer.name.clone(), message }
+                    }
+                });
+            }
         };
         outcome.map_err(|error| {
             let text = error.to_string();
             self.failed = Some(error);
-            text
+            NoAnswer::Callee(text)
         })
     }
 }

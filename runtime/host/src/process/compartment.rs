@@ -701,6 +701,8 @@ impl ProcessCompartment {
             Err(protocol(format!("it answers call {} instead of {call}", frame.call)))
         };
         let (mut frame, mut whole) = receive(&mut running.channel, buffer)?;
+        // Why the last of its own calls had no answer, in case that ends it.
+        let mut unanswered = None;
         while frame.kind == FrameKind::Call {
             let Some(import) = running.imports.get(frame.subject as usize) else {
                 return Err(protocol(format!(
@@ -713,9 +715,19 @@ impl ProcessCompartment {
             if deadline.is_over() {
                 return Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout)));
             }
-            let (kind, bytes) = match imports.call(import, buffer, deadline.at()) {
+            let answer = imports.call(import, buffer, deadline.at());
+            unanswered = None;
+            let (kind, bytes) = match answer {
                 Ok(bytes) => (FrameKind::Reply, bytes),
-                Err(text) => (FrameKind::Refusal, text.into_bytes()),
+                Err(NoAnswer::Protocol(text)) => return Err(protocol(text)),
+                Err(no) => {
+                    let text = match &no {
+                        NoAnswer::Host { function, .. } => format!("`{function}` of the host program failed"),
+                        NoAnswer::Callee(text) | NoAnswer::Protocol(text) => text.clone(),
+                    };
+                    unanswered = Some(no);
+                    (FrameKind::Refusal, text.into_bytes())
+                }
             };
             running.channel.send(kind, call, frame.subject, &[&bytes], wait).map_err(Outcome::Failed)?;
             (frame, whole) = receive(&mut running.channel, buffer)?;
@@ -743,7 +755,11 @@ impl ProcessCompartment {
             FrameKind::Refusal => {
                 Err(Outcome::Kept(CallError::Refused { edge: edge(), message: text(buffer) }))
             }
-            FrameKind::Fault => Err(Outcome::Ends(FaultKind::Panic(text(buffer)))),
+            FrameKind::Fault => Err(Outcome::Ends(match unanswered {
+                Some(NoAnswer::Host { function, message }) => FaultKind::Host { function, message },
+                Some(_) => FaultKind::Callee(text(buffer)),
+                None => FaultKind::Panic(text(buffer)),
+            })),
             FrameKind::Call => unreachable!("answered above"),
         }
     }
@@ -846,16 +862,33 @@ impl<'a> Subject<'a> {
 
 /// What a guest's calls of its host lead to.
 pub(crate) trait Imports {
-    /// Makes the call; an error's text is told to the guest.
-    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, String>;
+    /// Makes the call.
+    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, NoAnswer>;
+}
+
+/// Why a guest's call of its host has no answer.
+#[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "without a runtime, nobody answers at all"))]
+pub(crate) enum NoAnswer {
+    /// The guest did not keep to the types that it announced.
+    Protocol(String),
+    /// Another compartment had none: the text is told to the guest.
+    Callee(String),
+    /// A function of the host program failed. How, is told to the caller and not to the guest: its words are for people who may know them.
+    Host { function: String, message: String },
+}
+
+impl NoAnswer {
+    pub(super) fn nobody(import: &Offer) -> Self {
+        Self::Callee(format!("nobody provides `{}` here", import.name))
+    }
 }
 
 /// Nothing.
 pub(super) struct NoImports;
 
 impl Imports for NoImports {
-    fn call(&mut self, import: &Offer, _: &[u8], _: Instant) -> Result<Vec<u8>, String> {
-        Err(format!("nobody provides `{}` here", import.name))
+    fn call(&mut self, import: &Offer, _: &[u8], _: Instant) -> Result<Vec<u8>, NoAnswer> {
+        Err(NoAnswer::nobody(import))
     }
 }
 

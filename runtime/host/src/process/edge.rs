@@ -849,6 +849,9 @@ impl From<OwnError> for CallError {
                 attempt: violation.to_string(),
                 line: violation.line,
             },
+            OwnError::Fault { edge, kind: OwnFault::Host { function, message } } => {
+                Self::Host { edge, function, message }
+            }
             OwnError::Fault { edge, kind } => Self::Fault { edge, kind: kind.into() },
             OwnError::Deadline { edge, deadline } => Self::Deadline { edge, deadline },
             OwnError::Limit { edge, what } => Self::Limit { edge, what },
@@ -869,7 +872,8 @@ impl From<OwnError> for CallError {
 impl From<OwnFault> for FaultKind {
     fn from(kind: OwnFault) -> Self {
         match kind {
-            OwnFault::Panic(message) => Self::Panic(Some(message)),
+            OwnFault::Panic(message) | OwnFault::Callee(message) => Self::Panic(Some(message)),
+            kind @ OwnFault::Host { .. } => Self::Panic(Some(kind.to_string())),
             OwnFault::OutOfMemory => Self::OutOfMemory,
             OwnFault::StackOverflow => Self::StackOverflow,
             OwnFault::Signal(number, words) => Self::Signal(number, words),

@@ -151,6 +151,15 @@ pub enum FaultKind {
     Vanished,
     /// It broke the rules of the conversation.
     Protocol(String),
+    /// It ended because another compartment that it called had no answer, and said so in these words of its own.
+    Callee(String),
+    /// It ended because a function of the host program, which it called back, failed: its name, and how.
+    Host {
+        /// With its interface.
+        function: String,
+        /// The words that follow "which".
+        message: String,
+    },
 }
 
 impl fmt::Display for FaultKind {
@@ -163,6 +172,10 @@ impl fmt::Display for FaultKind {
             Self::Exit(code) => write!(f, "ended itself with code {code}"),
             Self::Vanished => f.write_str("was killed from outside"),
             Self::Protocol(message) => write!(f, "broke the rules of the conversation: {message}"),
+            Self::Callee(message) => write!(f, "ended after a call of its own had failed: {message}"),
+            Self::Host { function, message } => {
+                write!(f, "called `{function}` of the host program, which {message}")
+            }
         }
     }
 }
@@ -178,6 +191,8 @@ impl FaultKind {
             Self::Exit(_) => "exit",
             Self::Vanished => "vanished",
             Self::Protocol(_) => "protocol",
+            Self::Callee(_) => "callee",
+            Self::Host { .. } => "host",
         }
     }
 }

@@ -207,6 +207,10 @@ pub enum CallError {
     /// way to say so.
     #[error("`{edge}`: called over `{}`, which failed: {source}", .source.edge().unwrap_or("an edge"))]
     Callee { edge: String, source: Box<CallError> },
+    /// A function of the host program, which the guest called back, failed: not the guest, and not what it answered. The guest is told
+    /// no more than that.
+    #[error("`{edge}`: {}", host_failed(.function, .message))]
+    Host { edge: String, function: String, message: String },
     /// Its caller ended it, from another thread.
     #[error("`{edge}`: the call was cancelled")]
     Cancelled { edge: String },
@@ -242,6 +246,7 @@ impl CallError {
             | Self::Deadline { edge, .. }
             | Self::Limit { edge, .. }
             | Self::Callee { edge, .. }
+            | Self::Host { edge, .. }
             | Self::Cancelled { edge }
             | Self::Revoked { edge, .. }
             | Self::StaleHandle { edge }
@@ -262,6 +267,11 @@ fn allowance(capability: Option<&Capability>, line: Option<&String>) -> String {
         }
         _ => "which no grant allows".to_owned(),
     }
+}
+
+/// A function of the host program failed.
+pub(super) fn host_failed(function: &str, message: &str) -> String {
+    format!("the guest called `{function}` of the host program, which {message}")
 }
 
 fn known_text(known: &[String]) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
-use super::error::{CallError, FaultKind};
+use super::error::{CallError, FaultKind, host_failed};
 use super::instance::Running;
 use super::link::Ungranted;
 use super::stream::Captured;
@@ -99,7 +99,11 @@ impl Failure<'_> {
         if let Some(CalleeFailed(source, _)) = error.downcast_ref::<CalleeFailed>()
             && let Some(source) = source.lock().ok().and_then(|mut source| source.take())
         {
-            return CallError::Callee { edge, source };
+            // What the host program itself failed of is no other compartment's.
+            return match *source {
+                own if own.edge() == Some(&edge) => own,
+                _ => CallError::Callee { edge, source },
+            };
         }
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
             return CallError::Fault { edge, kind: in_unit(FaultKind::Exit(exit.0)) };
@@ -150,6 +154,7 @@ pub(crate) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
         CallError::Deadline { deadline, .. } => fault("deadline", format!("{deadline:?}")),
         CallError::Limit { what, .. } => fault("limit", (*what).to_owned()),
         CallError::Callee { source, .. } => fault("callee", source.to_string()),
+        CallError::Host { function, message, .. } => fault("host", host_failed(function, message)),
         CallError::Revoked { what, .. } => fault("revoked", (*what).to_owned()),
         CallError::Cancelled { .. } => fault("cancelled", "its caller ended it".to_owned()),
         other => fault("host", other.to_string()),

@@ -6,7 +6,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower};
 
-use super::error::{CallError, FaultKind, StartError};
+use super::error::StartError;
 use super::failure::CalleeFailed;
 use super::forward::alive;
 use super::link::Linking;
@@ -16,8 +16,10 @@ use crate::client::{Provided, guarded};
 
 /// Whose call leads to a function of the host program.
 pub(crate) struct HostCall {
-    /// `consumer -> crate`, and the function.
-    what: String,
+    /// `consumer -> crate`.
+    edge: String,
+    /// With its interface.
+    function: String,
 }
 
 impl HostCall {
@@ -33,7 +35,7 @@ impl HostCall {
         R: ComponentNamedList + Lower + Send + Sync + 'static,
         F: Fn(P) -> R + Send + Sync + 'static,
     {
-        let what = self.what.clone();
+        let (edge, function) = (self.edge.clone(), self.function.clone());
         linker.func_wrap(item, move |caller: StoreContextMut<'_, State>, params: P| {
             alive(caller.data())?;
             let run = || guarded(|| call(params));
@@ -44,10 +46,9 @@ impl HostCall {
             } else {
                 run()
             };
-            answer.map_err(|message| {
-                let text = message.clone();
-                let kind = FaultKind::Panic(Some(message));
-                let error = Box::new(CallError::Fault { edge: what.clone(), kind });
+            answer.map_err(|error| {
+                let error = Box::new(error.into_call_error(edge.clone(), &function));
+                let text = error.to_string();
                 wasmtime::Error::new(CalleeFailed(std::sync::Mutex::new(Some(error)), text))
             })
         })
@@ -77,8 +78,7 @@ pub(super) fn add(
         let found = provided.functions.iter().find(|one| one.item == function);
         match found {
             Some(found) if signature::same(&text, &signature::canonical(found.item, found.signature)) => {
-                let host =
-                    HostCall { what: format!("{}, `{}` of the host program", linking.edge, found.name) };
+                let host = HostCall { edge: linking.edge.to_owned(), function: found.name.clone() };
                 found.link(&mut linked, &host).map_err(failed)?;
             }
             other => {
