@@ -1,35 +1,36 @@
 //! A running process compartment: one per edge.
 
+mod exchange;
+mod running;
+
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ambient_authority::AmbientAuthority;
-use cofferdam_wire::channel::{Channel, ChannelError};
-use cofferdam_wire::frame::{Frame, FrameKind};
-use cofferdam_wire::handshake::{DROP, Offer};
-use cofferdam_wire::limits::{FAULT_TEXT_BYTES_MAX, MESSAGE_BYTES_MAX};
-use cofferdam_wire::memory::Memory;
-use cofferdam_wire::order::{Layer, LayerReport, Order};
-use cofferdam_wire::ring::{Deadline, RingError, Wait};
+use cofferdam_wire::handshake::Offer;
+use cofferdam_wire::order::LayerReport;
 use cofferdam_wire::value::{Source as Message, decode_from, sink};
-use cofferdam_wire::{Decode, DecodeError, Encode};
+use cofferdam_wire::{Decode, Encode};
 
-use super::control::{Cause, Control, End, lock};
+use exchange::NoImports;
+pub(crate) use exchange::Subject;
+#[cfg(feature = "wasm")]
+use exchange::Take;
+#[cfg(feature = "wasm")]
+pub(crate) use exchange::{Imports, NoAnswer};
+use running::{Running, Source};
+
+use super::control::{Cause, Control, lock};
 use super::error::{CallError, FaultKind, StartError};
-use super::groups::Groups;
 use super::host::ProcessHost;
-use super::launch::{Launch, Started};
-use super::limits::{BUFFER_BYTES_MAX, CALL_DEADLINE_DEFAULT};
+use super::limits::CALL_DEADLINE_DEFAULT;
 use super::lower::{Lowered, lower};
-use super::output::readable;
 use super::program::Program;
-use super::server::Server;
-use super::supervise::supervise;
 use crate::audit::{AuditEvent, AuditLog};
 use crate::plan::CompartmentPlan;
 use crate::refusal::{Recent, Refusal};
@@ -104,135 +105,6 @@ impl Ender {
         if let Some(control) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             control.end(Cause::Dropped);
         }
-    }
-}
-
-/// Takes a result, whole, as it comes.
-pub(super) type Take<'t> = dyn FnMut(&mut Message<'_>) -> Result<(), DecodeError> + 't;
-
-/// Everything that guests of one compartment have in common.
-#[derive(Debug)]
-struct Source {
-    launcher: OwnedFd,
-    server: Option<Arc<Server>>,
-    groups: Option<Arc<Groups>>,
-    spin_pauses: u32,
-    program: Arc<Program>,
-    lowered: Arc<Lowered>,
-    interface: Option<u64>,
-    log: AuditLog,
-}
-
-/// One guest. It ends when this is dropped.
-#[derive(Debug)]
-struct Running {
-    channel: Channel,
-    socket: OwnedFd,
-    control: Arc<Control>,
-    supervisor: Option<JoinHandle<End>>,
-    functions: Vec<Offer>,
-    imports: Vec<Offer>,
-    layers: Vec<LayerReport>,
-    calls: u32,
-    /// Which guest of this program it is.
-    serial: u64,
-}
-
-impl Source {
-    /// Starts a guest: with all layers or, where namespaces cannot be had and the workspace accepts that, without those.
-    fn start(&self) -> Result<Running, StartError> {
-        if let Some(reason) = &self.lowered.speculates {
-            let reason = format!("no speculation control; accepted: {reason}");
-            self.log.record(&AuditEvent::Weakening { edge: self.lowered.edge.clone(), reason })?;
-        }
-        let error = match self.start_with(self.lowered.order.clone()) {
-            Err(error) => error,
-            started => return started,
-        };
-        let StartError::Layer { layer: Layer::Namespaces | Layer::Identity | Layer::Root, .. } = error else {
-            return Err(error);
-        };
-        let Some(weaker) = &self.lowered.weaker else { return Err(error) };
-        let edge = self.lowered.edge.clone();
-        match &weaker.order {
-            Err(what) => Err(StartError::CannotEnforce { edge, what: what.clone() }),
-            Ok(order) => {
-                let reason = format!("no namespaces ({error}); accepted: {}", weaker.reason);
-                self.log.record(&AuditEvent::Weakening { edge, reason })?;
-                self.start_with(order.clone())
-            }
-        }
-    }
-
-    fn start_with(&self, order: Order) -> Result<Running, StartError> {
-        let failed = |error: &dyn std::fmt::Display| StartError::Host {
-            edge: self.lowered.edge.clone(),
-            message: error.to_string(),
-        };
-        let (memory, shared) = Memory::create().map_err(|error| failed(&error))?;
-        let memory = Arc::new(memory);
-        let control = Arc::new(Control::new(Arc::clone(&memory)));
-        let launch = Launch {
-            launcher: self.launcher.try_clone().map_err(|error| failed(&error))?,
-            server: self.server.clone(),
-            groups: self.groups.clone(),
-            program: Arc::clone(&self.program),
-            shared,
-            lowered: Arc::clone(&self.lowered),
-            control: Arc::clone(&control),
-            log: self.log.clone(),
-            interface: self.interface,
-            order,
-            spin_pauses: self.spin_pauses,
-        };
-        let (tell, told) = mpsc::channel();
-        let supervisor = std::thread::Builder::new()
-            .name("cofferdam-guest".to_owned())
-            .spawn(move || supervise(&launch, &tell))
-            .map_err(|error| failed(&error))?;
-        match told.recv() {
-            Ok(Ok(Started { hello, socket, layers })) => Ok(Running {
-                socket,
-                channel: Channel::host(&memory, self.spin_pauses),
-                control,
-                supervisor: Some(supervisor),
-                functions: hello.functions,
-                imports: hello.imports,
-                layers,
-                calls: 0,
-                serial: 0,
-            }),
-            Ok(Err(error)) => {
-                join(supervisor);
-                Err(error)
-            }
-            Err(_) => {
-                join(supervisor);
-                Err(failed(&"its supervisor ended"))
-            }
-        }
-    }
-}
-
-impl Running {
-    fn is_gone(&self) -> bool {
-        self.control.ended.load(Ordering::SeqCst)
-    }
-
-    /// Ends the guest for a reason, unless it is gone for one of its own, and gives how it ended.
-    fn end(&mut self, cause: Cause) -> Option<End> {
-        let supervisor = self.supervisor.take()?;
-        if !self.is_gone() {
-            self.control.end(cause);
-        }
-        join(supervisor)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Nothing of it is left behind.
-        self.end(Cause::Dropped);
     }
 }
 
@@ -614,156 +486,6 @@ impl ProcessCompartment {
         self.call_for(subject, arguments, take, left, imports)
     }
 
-    fn call_for(
-        &mut self,
-        subject: Subject<'_>,
-        arguments: &[&[u8]],
-        take: &mut Take<'_>,
-        most: Duration,
-        imports: &mut dyn Imports,
-    ) -> Result<(), CallError> {
-        if arguments.iter().map(|piece| piece.len()).sum::<usize>() > MESSAGE_BYTES_MAX as usize {
-            let message = format!("the arguments have more than {MESSAGE_BYTES_MAX} bytes");
-            return Err(CallError::Usage { edge: self.source.lowered.edge.clone(), message });
-        }
-        let begun = self.cpu_left.is_some().then(Instant::now);
-        let own = self.deadline.min(most);
-        // What is left of its processor time ends it, unless a deadline is shorter.
-        let left = self.cpu_left.filter(|left| *left <= own);
-        let deadline = left.unwrap_or(own);
-        let outcome = self.exchange(subject, arguments, take, &Deadline::after(deadline), imports);
-        // What one large call took is not kept for ever.
-        if self.buffer.capacity() > BUFFER_BYTES_MAX {
-            self.buffer = Vec::new();
-        }
-        if let (Some(left), Some(begun)) = (&mut self.cpu_left, begun) {
-            *left = left.saturating_sub(begun.elapsed().saturating_mul(self.source.lowered.threads));
-        }
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(Outcome::Kept(error)) => Err(error),
-            Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout))) => {
-                let cause = left.map_or(Cause::Deadline(deadline), |_| Cause::Limit("processor time"));
-                Err(self.stop(cause))
-            }
-            Err(Outcome::Failed(ChannelError::Ring(RingError::Ended))) => {
-                Err(self.stop(Cause::Fault(FaultKind::Vanished)))
-            }
-            Err(Outcome::Failed(error)) => {
-                Err(self.stop(Cause::Fault(FaultKind::Protocol(error.to_string()))))
-            }
-            Err(Outcome::Ends(kind)) => Err(self.stop(Cause::Fault(kind))),
-        }
-    }
-
-    fn exchange(
-        &mut self,
-        subject: Subject<'_>,
-        arguments: &[&[u8]],
-        take: &mut Take<'_>,
-        deadline: &Deadline,
-        imports: &mut dyn Imports,
-    ) -> Result<(), Outcome> {
-        let edge = || self.source.lowered.edge.clone();
-        let buffer = &mut self.buffer;
-        let Some(running) = self.running.as_mut() else {
-            return Err(Outcome::Kept(CallError::NotRestarted { edge: edge() }));
-        };
-        let index = match subject {
-            Subject::Drop => Some(DROP),
-            Subject::Named(function) => number(running.functions.iter().position(|one| one.name == function)),
-            // Every guest of a compartment is the same program, but what it says of itself is its own word.
-            Subject::At(index, offer) => {
-                number((running.functions.get(index) == Some(offer)).then_some(index))
-            }
-        };
-        let Some(index) = index else {
-            let known = running.functions.iter().map(|offer| offer.name.clone()).collect();
-            let function = subject.name().to_owned();
-            return Err(Outcome::Kept(CallError::UnknownFunction { edge: edge(), function, known }));
-        };
-        let control = &running.control;
-        let other = control.number.load(Ordering::Relaxed);
-        let wait = Wait { deadline: Some(deadline), ended: Some(&control.ended), at_work: false, other };
-        running.calls = running.calls.wrapping_add(1);
-        running
-            .channel
-            .send(FrameKind::Call, running.calls, index, arguments, wait)
-            .map_err(Outcome::Failed)?;
-        let protocol = |text: String| Outcome::Ends(FaultKind::Protocol(text));
-        let call = running.calls;
-        let receive = |channel: &mut Channel, buffer: &mut Vec<u8>| -> Result<(Frame, bool), Outcome> {
-            let (frame, whole) =
-                channel.receive_or_begin(FrameKind::Reply, buffer, wait).map_err(Outcome::Failed)?;
-            if frame.call == call {
-                return Ok((frame, whole));
-            }
-            Err(protocol(format!("it answers call {} instead of {call}", frame.call)))
-        };
-        let (mut frame, mut whole) = receive(&mut running.channel, buffer)?;
-        // Why the last of its own calls had no answer, in case that ends it.
-        let mut unanswered = None;
-        while frame.kind == FrameKind::Call {
-            let Some(import) = running.imports.get(frame.subject as usize) else {
-                return Err(protocol(format!(
-                    "it calls import {}, and has {}",
-                    frame.subject,
-                    running.imports.len()
-                )));
-            };
-            // A guest that is always answered at once waits for nothing, and must come to an end all the same.
-            if deadline.is_over() {
-                return Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout)));
-            }
-            let answer = imports.call(import, buffer, deadline.at());
-            unanswered = None;
-            let (kind, bytes) = match answer {
-                Ok(bytes) => (FrameKind::Reply, bytes),
-                Err(NoAnswer::Protocol(text)) => return Err(protocol(text)),
-                Err(no) => {
-                    let text = match &no {
-                        NoAnswer::Host { function, .. } => format!("`{function}` of the host program failed"),
-                        NoAnswer::Callee(text) | NoAnswer::Protocol(text) => text.clone(),
-                    };
-                    unanswered = Some(no);
-                    (FrameKind::Refusal, text.into_bytes())
-                }
-            };
-            running.channel.send(kind, call, frame.subject, &[&bytes], wait).map_err(Outcome::Failed)?;
-            (frame, whole) = receive(&mut running.channel, buffer)?;
-        }
-        let text = |bytes: &[u8]| readable(&bytes[..bytes.len().min(FAULT_TEXT_BYTES_MAX)]);
-        match frame.kind {
-            FrameKind::Reply => {
-                let mut all = |mut from: Message<'_>| {
-                    take(&mut from)?;
-                    from.finish()
-                };
-                let taken = if whole {
-                    all(Message::new(buffer))
-                } else {
-                    let mut body = running.channel.body(frame, wait);
-                    let taken = all(Message::streaming(frame.length as usize, &mut body));
-                    // Then what was taken says nothing.
-                    if let Some(error) = body.failed() {
-                        return Err(Outcome::Failed(error.into()));
-                    }
-                    taken
-                };
-                taken.map_err(|error| protocol(error.to_string()))
-            }
-            FrameKind::Refusal => {
-                Err(Outcome::Kept(CallError::Refused { edge: edge(), message: text(buffer) }))
-            }
-            FrameKind::Fault => Err(Outcome::Ends(match unanswered {
-                Some(NoAnswer::Host { function, message }) => FaultKind::Host { function, message },
-                Some(_) => FaultKind::Callee(text(buffer)),
-                None => FaultKind::Panic(text(buffer)),
-            })),
-            FrameKind::Call => unreachable!("answered above"),
-        }
-    }
-
     /// Ends the guest, and says how it ended: by itself, if it did so first.
     fn stop(&mut self, cause: Cause) -> CallError {
         let edge = self.source.lowered.edge.clone();
@@ -835,79 +557,6 @@ impl ProcessCompartment {
             }
         })
     }
-}
-
-/// What is called.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Subject<'a> {
-    /// A function by its name.
-    Named(&'a str),
-    /// A function by its place among the guest's, and what must be there.
-    #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "only clients call so"))]
-    At(usize, &'a Offer),
-    /// The destructors of resources.
-    #[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "only clients call so"))]
-    Drop,
-}
-
-impl<'a> Subject<'a> {
-    fn name(self) -> &'a str {
-        match self {
-            Self::Named(name) => name,
-            Self::At(_, offer) => &offer.name,
-            Self::Drop => "[resource-drop]",
-        }
-    }
-}
-
-/// What a guest's calls of its host lead to.
-pub(crate) trait Imports {
-    /// Makes the call.
-    fn call(&mut self, import: &Offer, arguments: &[u8], deadline: Instant) -> Result<Vec<u8>, NoAnswer>;
-}
-
-/// Why a guest's call of its host has no answer.
-#[cfg_attr(not(feature = "wasm"), expect(dead_code, reason = "without a runtime, nobody answers at all"))]
-pub(crate) enum NoAnswer {
-    /// The guest did not keep to the types that it announced.
-    Protocol(String),
-    /// Another compartment had none: the text is told to the guest.
-    Callee(String),
-    /// A function of the host program failed. How, is told to the caller and not to the guest: its words are for people who may know them.
-    Host { function: String, message: String },
-}
-
-impl NoAnswer {
-    pub(super) fn nobody(import: &Offer) -> Self {
-        Self::Callee(format!("nobody provides `{}` here", import.name))
-    }
-}
-
-/// Nothing.
-pub(super) struct NoImports;
-
-impl Imports for NoImports {
-    fn call(&mut self, import: &Offer, _: &[u8], _: Instant) -> Result<Vec<u8>, NoAnswer> {
-        Err(NoAnswer::nobody(import))
-    }
-}
-
-fn number(index: Option<usize>) -> Option<u32> {
-    index.and_then(|index| u32::try_from(index).ok())
-}
-
-enum Outcome {
-    /// An error after which the guest goes on.
-    Kept(CallError),
-    /// The conversation broke off.
-    Failed(ChannelError),
-    /// The guest is at its end.
-    Ends(FaultKind),
-}
-
-/// A supervisor's last word; `None` if it panicked, which is a bug of the host.
-fn join(supervisor: JoinHandle<End>) -> Option<End> {
-    supervisor.join().ok()
 }
 
 fn describe(report: &LayerReport) -> String {
