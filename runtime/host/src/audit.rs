@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -143,5 +144,34 @@ impl AuditLog {
 impl fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditLog")
+    }
+}
+
+/// A span of time for people: a deadline that is what others left of it has no end of digits.
+pub(crate) fn readable_time(time: Duration) -> String {
+    let rest = match time.as_nanos() {
+        1_000_000_000.. => time.subsec_nanos() % 1_000_000,
+        1_000_000.. => time.subsec_nanos() % 1_000,
+        _ => 0,
+    };
+    format!("{:?}", time.saturating_sub(Duration::from_nanos(rest.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_three_digits_behind_its_point_at_most() {
+        for (nanoseconds, text) in [
+            (5_000_000_000, "5s"),
+            (1_999_832_456, "1.999s"),
+            (50_000_000, "50ms"),
+            (199_983_210, "199.983ms"),
+            (1_234, "1.234µs"),
+            (0, "0ns"),
+        ] {
+            assert_eq!(readable_time(Duration::from_nanos(nanoseconds)), text);
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::groups::Group;
 use super::launch::{Guest, Launch};
 use super::limits::START_DEADLINE;
 use super::lower::CPU;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, readable_time};
 
 /// Waits for the rest of a guest that is ending, and says how it ended.
 pub(super) fn finish(launch: &Launch, mut guest: Guest) -> End {
@@ -50,7 +50,7 @@ pub(super) fn finish(launch: &Launch, mut guest: Guest) -> End {
     };
     let recorded = match &cause {
         Cause::Dropped | Cause::Violation(_) | Cause::NotStarted => Ok(()),
-        Cause::Deadline(deadline) => fault("deadline", format!("{deadline:?}")),
+        Cause::Deadline(deadline) => fault("deadline", readable_time(*deadline)),
         Cause::Limit(what) => fault("limit", (*what).to_owned()),
         Cause::Fault(kind) => fault(kind.name(), kind.to_string()),
     };

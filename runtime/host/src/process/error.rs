@@ -234,7 +234,7 @@ pub enum CallError {
     #[error("`{edge}`: the guest {kind}")]
     Fault { edge: String, kind: FaultKind },
     /// The call took too long.
-    #[error("`{edge}`: no answer within {deadline:?}")]
+    #[error("`{edge}`: no answer within {}", crate::audit::readable_time(*.deadline))]
     Deadline { edge: String, deadline: Duration },
     /// The guest needed more than a limit allows.
     #[error("`{edge}`: needed more {what} than its limit allows")]

@@ -9,7 +9,7 @@ use super::error::{CallError, FaultKind, host_failed};
 use super::instance::Running;
 use super::link::Ungranted;
 use super::stream::Captured;
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, readable_time};
 
 /// A call without a result, before it is judged.
 pub(super) enum Failure<'a> {
@@ -151,7 +151,7 @@ pub(crate) fn event_of(edge: &str, error: &CallError) -> AuditEvent {
             fault("exit", kind.to_string())
         }
         CallError::Fault { kind, .. } => fault("trap", kind.to_string()),
-        CallError::Deadline { deadline, .. } => fault("deadline", format!("{deadline:?}")),
+        CallError::Deadline { deadline, .. } => fault("deadline", readable_time(*deadline)),
         CallError::Limit { what, .. } => fault("limit", (*what).to_owned()),
         CallError::Callee { source, .. } => fault("callee", source.to_string()),
         CallError::Host { function, message, .. } => fault("host", host_failed(function, message)),
