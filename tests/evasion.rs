@@ -412,6 +412,246 @@ fn a_macro_is_not_hidden_by_another_of_its_name() {
     assert!(unknown(&hidden).iter().any(|one| one.contains("x.in")), "{:?}", unknown(&hidden));
 }
 
+/// What is behind a condition that never holds is read where the macro that is handed it may leave the condition out.
+#[test]
+fn a_condition_that_a_macro_may_leave_out_hides_nothing() {
+    const STRIPS: &str = "macro_rules! m { ($(#[$a:meta])* pub $($t:tt)*) => { pub $($t)* } }";
+    let inputs = [
+        "#[cfg(any())] pub fn go() { std::fs::remove_file(\"a\").ok(); }",
+        "#[cfg(test)] pub fn go() { std::fs::remove_file(\"a\").ok(); }",
+        "#[test] pub fn go() { std::fs::remove_file(\"a\").ok(); }",
+        "#[cfg(any())] pub mod z; pub use z::q as go;",
+        "#[cfg(any())] pub mod y { pub use std::fs::remove_file as q; } pub use y::q as go;",
+        // No Rust: read token by token.
+        "#[cfg(any())] pub fn go() { std::fs::remove_file(\"a\").ok(); } what is this",
+    ];
+    let macros = [
+        (STRIPS.to_owned(), "m"),
+        ("macro_rules! m { ($a:tt $b:tt $($t:tt)*) => { $($t)* } }".to_owned(), "m"),
+        (format!("{STRIPS} macro_rules! n {{ ($($t:tt)*) => {{ m! {{ $($t)* }} }} }}"), "n"),
+        (format!("{STRIPS} use m as n;"), "n"),
+        // Of another crate.
+        ("use util::m;".to_owned(), "m"),
+        ("use util::m as vec;".to_owned(), "vec"),
+        ("use util::vec;".to_owned(), "vec"),
+        (String::new(), "util::vec"),
+    ];
+    for input in inputs {
+        for (rules, name) in &macros {
+            let codec = format!("{rules} {name}! {{ {input} }}");
+            let hidden = workspace("pub fn f() { codec::go(); }", &codec, "");
+            hidden.write("codec/src/z.rs", REMOVES);
+            assert!(brought(&hidden).contains("filesystem.write"), "{codec}");
+            assert_eq!(unknown(&hidden), [""; 0], "{codec}");
+        }
+        // Rules behind their use.
+        let codec = format!("crate::m! {{ {input} }} {STRIPS} use m;");
+        let before = workspace("pub fn f() { codec::go(); }", &codec, "");
+        before.write("codec/src/z.rs", REMOVES);
+        assert!(brought(&before).contains("filesystem.write"), "{codec}");
+    }
+}
+
+/// A macro that passes all on passes conditions on, and a file that is not there was not meant.
+#[test]
+fn a_condition_that_a_macro_passes_on_is_believed() {
+    let input = "#[cfg(any())] mod z; #[cfg(any())] pub fn h() { std::fs::remove_file(\"a\").ok(); } \
+        #[cfg(test)] mod tests { pub use std::fs::*; } pub fn go() { h() }";
+    for rules in [
+        "macro_rules! m { ($($t:tt)*) => { $($t)* } }",
+        "macro_rules! m { ($($i:item)*) => { $(#[cfg(not(any()))] $i)* } }",
+        "macro_rules! m { ($($i:item)*) => { m!(@ $($i)*); }; (@ $($i:item)*) => { $($i)* } }",
+        "",
+    ] {
+        let codec = if rules.is_empty() {
+            "cfg_if::cfg_if! { if #[cfg(any())] { mod z; } } pub fn go() {}".to_owned()
+        } else {
+            format!("{rules} m! {{ {input} }}")
+        };
+        let plain = workspace("pub fn f() { codec::go(); }", &codec, "");
+        assert_eq!(brought(&plain), BTreeSet::new(), "{codec}");
+        assert_eq!(unknown(&plain), [""; 0], "{codec}");
+    }
+    let missing =
+        "macro_rules! m { ($(#[$a:meta])* mod $n:ident;) => { } } m! { #[cfg(any())] mod z; } pub fn go() {}";
+    assert_eq!(unknown(&workspace("pub fn f() { codec::go(); }", missing, "")), [""; 0]);
+}
+
+/// What the rules of a macro name lies beside each use, whatever lies beside another use or beside the rules.
+#[test]
+fn the_files_that_a_macro_names_are_read_at_each_use() {
+    const EXPRESSION: &str = "std::fs::remove_file(\"a\").ok()";
+    type Written<'t> = (&'t str, &'t str);
+    let cases: &[(&str, &[Written<'_>], Written<'_>)] = &[
+        (
+            "macro_rules! m { () => { pub mod z; } } mod a { m!(); } mod b { m!(); pub fn go() { z::q(\"a\") } } pub use b::go;",
+            &[("a/z.rs", "")],
+            ("b/z.rs", REMOVES),
+        ),
+        (
+            "macro_rules! m { () => { include!(\"x.in\"); } } m!(); mod b; pub use b::go;",
+            &[("x.in", ""), ("b/mod.rs", "m!(); pub fn go() { q(\"a\") }")],
+            ("b/x.in", REMOVES),
+        ),
+        (
+            "macro_rules! m { () => { include!(\"x.in\") } } mod b; pub fn go() { m!(); b::go() }",
+            &[("x.in", "1"), ("b/mod.rs", "pub fn go() { m!(); }")],
+            ("b/x.in", EXPRESSION),
+        ),
+        (
+            "macro_rules! m { () => { include!(\"x.in\"); } } mod e { macro_rules! m { () => { } } m!(); } mod b; pub use b::go;",
+            &[("x.in", ""), ("b/mod.rs", "m!(); pub fn go() { q(\"a\") }")],
+            ("b/x.in", REMOVES),
+        ),
+    ];
+    for (codec, beside, (file, text)) in cases {
+        for refused in ["", REFUSED[0]] {
+            let hidden = workspace("pub fn f() { codec::go(); }", &format!("{codec}\n{refused}"), "");
+            for (name, text) in *beside {
+                hidden.write(&format!("codec/src/{name}"), text);
+            }
+            hidden.write(&format!("codec/src/{file}"), text);
+            let found = brought(&hidden);
+            assert_eq!(found, BTreeSet::from(["filesystem.write".to_owned()]), "{codec} {refused}");
+            assert_eq!(unknown(&hidden), [""; 0], "{codec} {refused}");
+        }
+    }
+}
+
+/// Uses of which it is not seen what they are, and files that lie elsewhere than what was read.
+#[test]
+fn a_use_of_a_macro_whose_files_are_not_read_is_said() {
+    let cases = [
+        // It takes something, and which rule is meant is not known.
+        ("macro_rules! m { ($t:tt) => { pub mod z; } } mod b { m!(1); }", ""),
+        ("macro_rules! m { ($t:tt) => { include!(\"x.in\"); } } mod b;", "m!(1);"),
+        // By another name, before its rules, through another macro.
+        ("macro_rules! m { () => { pub mod z; } } use m as n; mod b { crate::n!(); }", ""),
+        ("mod b { crate::m!(); } macro_rules! m { ($($t:tt)?) => { pub mod z; } } use m;", ""),
+        (
+            "macro_rules! m { () => { pub mod z; } } macro_rules! n { ($t:tt) => { m!(); } } mod b { n!(1); }",
+            "",
+        ),
+        // Its uses are in other crates.
+        ("#[macro_export] macro_rules! m { () => { mod z; } }", ""),
+    ];
+    for (codec, inside) in cases {
+        for refused in ["", REFUSED[0]] {
+            let codec = format!("{codec}\npub fn go() {{}}\n{refused}");
+            let hidden = workspace("pub fn f() { codec::go(); }", &codec, "");
+            // What is beside the rules must not pass for what is meant.
+            for (name, text) in [("z.rs", ""), ("x.in", ""), ("b/mod.rs", inside)] {
+                hidden.write(&format!("codec/src/{name}"), text);
+            }
+            hidden.write("codec/src/b/z.rs", REMOVES);
+            hidden.write("codec/src/b/x.in", REMOVES);
+            let unknown = unknown(&hidden);
+            assert!(
+                unknown.iter().any(|one| one.contains("names files beside its uses")),
+                "{codec}: {unknown:?}"
+            );
+        }
+    }
+}
+
+/// A macro can put the word that makes a file of a name beside that name.
+#[test]
+fn the_parts_of_a_module_that_are_handed_in_apart_are_not_analysed() {
+    let cases = [
+        "macro_rules! m { ($k:tt, $n:ident) => { $k $n; } } m!(mod, z);",
+        "macro_rules! m { ($n:ident $k:tt) => { $k $n; } } m!(z mod);",
+        "macro_rules! m { ($k:tt) => { #[path = \"x.in\"] $k t; } } m!(mod);",
+        "macro_rules! m { ($k:tt) => { #[path = \"x.in\"] $k t; } } macro_rules! n { ($($t:tt)*) => { m!($($t)*); } } n!(mod);",
+        "macro_rules! m { ($n:ident) => { n!(mod | $n); } } macro_rules! n { ($k:tt | $n:ident) => { $k $n; } } m!(z);",
+        "macro_rules! m { ($k:tt $n:tt) => { #[path = \"x.in\"] $k $n; } } m!(mod q);",
+        "m!(mod | z); use util::m;",
+        "macro_rules! m { ($i:ident $f:literal) => { $i!($f); } } m!(include \"x.in\");",
+        "macro_rules! m { ($i:ident $b:tt $f:literal) => { $i $b ($f); } } m!(include ! \"x.in\");",
+        "macro_rules! m { ($i:ident $f:literal) => { $i!($f); } } macro_rules! n { ($($t:tt)*) => { m! { $($t)* } } } n!(include \"x.in\");",
+    ];
+    for codec in cases {
+        for refused in ["", REFUSED[0]] {
+            let codec = format!("{codec}\npub fn go() {{}}\n{refused}");
+            let hidden = workspace("pub fn f() { codec::go(); }", &codec, "");
+            hidden.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+            hidden.write("codec/src/z.rs", REMOVES);
+            hidden.write("codec/src/x.in", REMOVES);
+            hidden.write("codec/src/t.rs", "");
+            let check = run(&hidden, &["check"]);
+            assert_eq!(check.code, Some(4), "{codec}: {check}");
+            assert!(check.stderr.contains("hands a macro the parts of a module"), "{codec}: {check}");
+        }
+    }
+}
+
+/// What honest macros do with the same words.
+#[test]
+fn words_that_make_no_file_are_nothing_to_report() {
+    let cases = [
+        "pub fn g() { let _ = util::Token![mod]; }",
+        "macro_rules! T { [mod] => { 1 }; [fn] => { 2 } } pub fn g() -> u8 { T![mod] + T![fn] }",
+        "pub fn g() { util::quote! { mod #name { } mod #name; include!(#file) } }",
+        "macro_rules! words { ($($k:tt => $v:expr),*) => { [$((stringify!($k), $v)),*] } } pub const W: [(&str, u8); 2] = words![mod => 1, fn => 2];",
+        "macro_rules! all { ($($t:tt)*) => { $($t)* } } all! { mod a { } #[cfg(any())] mod b; }",
+        "macro_rules! m { ($n:ident) => { mod $n { } } } m!(a); mod b { m!(c); }",
+        "macro_rules! m { () => { #[cfg(test)] mod tests; } } mod a { m!(); } mod b { m!(); }",
+        "pub fn g(include: bool) { assert!(include); println!(\"{}\", include); }",
+        "macro_rules! each { ($m:ident) => { $m!(1); $m!(2); } } macro_rules! one { ($t:tt) => { } } each!(one);",
+    ];
+    for codec in cases {
+        for refused in ["", REFUSED[0]] {
+            let codec = format!("{codec}\npub fn go() {{}}\n{refused}");
+            let plain = workspace("pub fn f() { codec::go(); }", &codec, "");
+            assert_eq!(unknown(&plain), [""; 0], "{codec}");
+        }
+    }
+}
+
+/// Each place in which the files of a macro are read is counted.
+#[test]
+fn the_files_of_macros_are_read_up_to_the_limit_and_no_further() {
+    let limit = cofferdam_audit::limits::MACRO_PLACES_MAX;
+    for (places, said) in [(limit, 0), (limit + 1, 1)] {
+        let uses: Vec<String> = (0..places).map(|place| format!("mod a{place} {{ m!(); }}\n")).collect();
+        let uses = uses.concat();
+        let codec = format!("macro_rules! m {{ () => {{ include!(\"x.in\"); }} }}\n{uses}pub fn go() {{}}");
+        let many = workspace("pub fn f() { codec::go(); }", &codec, "");
+        many.write("codec/src/x.in", "const A: u8 = 0;");
+        assert_eq!(unknown(&many).len(), said, "{places}: {:?}", unknown(&many));
+    }
+}
+
+/// What a macro may do is looked for in the macros that it uses, and past a limit everything is expected of it.
+#[test]
+fn the_macros_behind_a_macro_are_followed_up_to_the_limit_and_no_further() {
+    let limit = cofferdam_audit::limits::MACROS_BEHIND_MAX;
+    for (behind, found) in
+        [(limit, BTreeSet::new()), (limit + 1, BTreeSet::from(["filesystem.write".to_owned()]))]
+    {
+        let used: Vec<String> = (0..behind).map(|one| format!("a{one}!();\n")).collect();
+        let used = used.concat();
+        let codec = format!(
+            "macro_rules! m {{ ($($t:tt)*) => {{ $($t)* }}; (@) => {{ {used} }} }}\n\
+             m! {{ #[cfg(any())] pub fn h() {{ std::fs::remove_file(\"a\").ok(); }} pub fn go() {{ h() }} }}"
+        );
+        assert_eq!(brought(&workspace("pub fn f() { codec::go(); }", &codec, "")), found, "{behind}");
+    }
+}
+
+/// A raw word names the same macro.
+#[test]
+fn raw_names_of_macros_hide_nothing() {
+    for codec in [
+        "r#include!(\"x.in\"); pub fn go() { q(\"a\") }",
+        "macro_rules! m { () => { mod z; } } r#m!(); pub fn go() { z::q(\"a\") }",
+    ] {
+        let hidden = workspace("pub fn f() { codec::go(); }", codec, "");
+        hidden.write("codec/src/x.in", REMOVES);
+        hidden.write("codec/src/z.rs", REMOVES);
+        assert!(brought(&hidden).contains("filesystem.write"), "{codec}");
+    }
+}
+
 #[test]
 fn a_refused_file_without_modules_is_nothing_to_report() {
     for refused in REFUSED {

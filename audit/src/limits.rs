@@ -22,6 +22,12 @@ pub const STACK_BYTES: usize = 512 << 20;
 /// Deepest nesting of modules, and of macros whose input is source again.
 pub const MODULE_DEPTH_MAX: usize = 128;
 
+/// Most places of one target in which the files are read that the rules of macros name. Such a macro has a few uses.
+pub const MACRO_PLACES_MAX: usize = 256;
+
+/// Most uses of other macros, in the rules of the macros to which the use of one may lead, that are followed.
+pub const MACROS_BEHIND_MAX: usize = 1_024;
+
 /// Most items of one package.
 pub const ITEMS_MAX: usize = 2_000_000;
 

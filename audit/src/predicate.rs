@@ -119,6 +119,22 @@ impl Predicate {
         }
     }
 
+    /// The same, where a macro may have left it out.
+    pub(crate) fn doubted(self) -> Self {
+        Self::Any(vec![self, Self::Constant(None)])
+    }
+
+    /// What [`Self::doubted`] was made of.
+    pub(crate) fn undoubted(&self) -> &Self {
+        match self {
+            Self::Any(any) => match any.as_slice() {
+                [one, Self::Constant(None)] => one,
+                _ => self,
+            },
+            _ => self,
+        }
+    }
+
     /// Whether code behind it is compiled; `None` when that depends on what is not known here.
     pub fn evaluate(&self, set: &CfgSet, features: &BTreeSet<String>) -> Option<bool> {
         match self {

@@ -51,6 +51,10 @@ impl Scanner<'_> {
                 }
             }
         }
+        // Which of its macros the word is about is not looked at.
+        let exports = walked.seen.iter().any(|(_, one)| {
+            matches!(one, Seen::Path { segments, .. } if segments.iter().any(|word| word == "macro_export"))
+        });
         let declares = walked.seen.iter().any(|(_, one)| matches!(one, Seen::Module(_)));
         let mut declared = 0;
         for (around, one) in &walked.seen {
@@ -78,7 +82,19 @@ impl Scanner<'_> {
                         self.unknown_syntax(*line);
                     }
                 }
-                Seen::Rules { name, rules } => self.rules_in_tokens(name, rules),
+                Seen::Rules { name, rules } => {
+                    self.in_tokens(walked, *around, |scanner| scanner.rules_in_tokens(name, rules));
+                    if exports {
+                        let at =
+                            rules.clone().into_iter().next().map_or(0, |first| first.span().start().line);
+                        self.note_export(name, at);
+                    }
+                }
+                Seen::Apart { apart, line } => {
+                    if self.handed_to.is_some() && self.is_compiled(walked, *around, &[]) {
+                        self.note_apart(*apart, *line);
+                    }
+                }
                 Seen::Call { name, line } => {
                     let name = self.text(name);
                     self.call(name, *line);
@@ -116,7 +132,7 @@ impl Scanner<'_> {
         input: &TokenStream,
     ) {
         let name = path.last().map_or("", String::as_str);
-        if walked.is_in_module(around) && modules::mention(input.clone(), &["mod", "include"]) {
+        if walked.is_in_module(around) {
             self.in_tokens(walked, around, |scanner| {
                 scanner.macro_use(path, global, at, input.clone(), None);
             });
@@ -126,7 +142,8 @@ impl Scanner<'_> {
         if name == "include" && !modules::is_written(input) && !self.is_left_out(walked, around) {
             self.in_tokens(walked, around, |scanner| scanner.include(input, at, true));
         }
-        if input.is_empty() && self.plain_macros.contains_key(name) && !self.is_left_out(walked, around) {
+        let is_written = self.names_files(name) || self.plain_macros.contains_key(name);
+        if input.is_empty() && is_written && !self.is_left_out(walked, around) {
             self.in_tokens(walked, around, |scanner| scanner.write_out(name, at));
         }
     }

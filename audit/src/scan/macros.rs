@@ -8,10 +8,11 @@ use syn::punctuated::Punctuated;
 use syn::visit::Visit as _;
 use syn::{Expr, Meta, Token};
 
-use super::modules::mention;
+use super::modules::{FILE_WORDS, mention};
 use super::tokens::{self, check_depth, name as plain};
+use super::uses::{Apart, PASS_ON, arms, holds_include_apart};
 use super::walk::{line, segments};
-use super::{FilePlace, Observation, Scanner};
+use super::{Observation, Scanner};
 use crate::limits::MODULE_DEPTH_MAX;
 use crate::predicate::Predicate;
 use crate::summary::{ItemKind, Owner, Referent};
@@ -77,32 +78,41 @@ impl Scanner<'_> {
         if it.mac.path.is_ident("macro_rules") {
             let name = it.ident.as_ref().map(|ident| plain(&ident.to_string())).unwrap_or_default();
             let at = it.ident.as_ref().map_or(0, |ident| line(ident.span()));
-            let tokens = it.mac.tokens.clone();
-            self.rules_in_tokens(&name, &tokens);
+            self.rules_in_tokens(&name, &it.mac.tokens);
+            if exports(&it.attrs) {
+                self.note_export(&name, at);
+            }
             let outer = self.in_macro.replace(name.clone());
-            self.declare(&name, ItemKind::Macro, at, Owner::Scope, &[], |scanner| scanner.rules(tokens));
+            self.declare(&name, ItemKind::Macro, at, Owner::Scope, &[], |scanner| {
+                scanner.rules(&it.mac.tokens);
+            });
             self.in_macro = outer;
             return;
         }
         let before = std::mem::replace(&mut self.item, self.linked);
         self.macro_path(&it.mac.path);
-        let name = it.mac.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
+        let path = segments(&it.mac.path);
+        let name = path.last().cloned().unwrap_or_default();
         let at = it.mac.path.segments.first().map_or(0, |first| line(first.ident.span()));
+        self.note_use(&name, at);
         self.hand_in(&name, at, &it.mac.tokens);
         self.foreign_functions(&name, &it.mac.tokens);
         match name.as_str() {
-            "cfg_if" | "cfg_match" | "cfg_select" => self.cfg_if(&it.mac.tokens),
+            "cfg_if" | "cfg_match" | "cfg_select" => {
+                self.handed_to(&path, |scanner| scanner.cfg_if(&it.mac.tokens));
+            }
             "include" => self.include(&it.mac.tokens, at, true),
             "global_asm" => self.expression_macro(&it.mac),
-            name if it.mac.tokens.is_empty() && self.plain_macros.contains_key(name) => {
+            name if it.mac.tokens.is_empty() => {
                 // A macro that takes nothing writes its rule where it stands: modules, imports and all.
-                // Once for each target, so that a macro that uses itself ends.
-                self.used_macros.insert(name.to_owned());
+                self.read_at_use(name, at, true);
+                // What names no files once for each target, so that a macro that uses itself ends.
                 if let Some(body) = self.plain_macros.remove(name) {
-                    self.nested(without_dollars(body));
+                    self.used_macros.insert(name.to_owned());
+                    self.handed_to_none(false, |scanner| scanner.nested(without_dollars(body)));
                 }
             }
-            _ => self.nested(it.mac.tokens.clone()),
+            _ => self.handed_to(&path, |scanner| scanner.nested(it.mac.tokens.clone())),
         }
         self.item = before;
     }
@@ -112,8 +122,11 @@ impl Scanner<'_> {
         let at = rules.clone().into_iter().next().map(|first| first.span().start());
         let (at, column) = at.map_or((0, 0), |at| (at.line, at.column));
         self.defined_macros.entry(name.to_owned()).or_default().insert((self.place.number, at, column));
-        if let Some(body) = plain_rule(rules) {
-            self.plain_macros.insert(name.to_owned(), body);
+        let names_files = self.note_rules(name, rules);
+        match plain_rule(rules) {
+            Some(_) if names_files => _ = self.plain_macros.remove(name),
+            Some(body) => _ = self.plain_macros.insert(name.to_owned(), body),
+            None => {}
         }
         if tokens::writes_extern(rules.clone()) {
             self.foreign_macros.insert(name.to_owned());
@@ -127,9 +140,10 @@ impl Scanner<'_> {
     /// with its rules.
     pub(super) fn write_out(&mut self, name: &str, at: usize) {
         const TIMES_MAX: usize = 16;
+        self.read_at_use(name, at, true);
         let Some(body) = self.plain_macros.get(name).cloned() else { return };
         let uses_macros = |text: &str| text.contains('!');
-        if !mention(body.clone(), &["mod", "include"]) && !uses_macros(&body.to_string()) {
+        if !mention(body.clone(), FILE_WORDS) && !uses_macros(&body.to_string()) {
             return;
         }
         self.written_out += 1;
@@ -140,7 +154,7 @@ impl Scanner<'_> {
         let before = self.plain_macros.clone();
         self.used_macros.insert(name.to_owned());
         self.plain_macros.remove(name);
-        self.nested(without_dollars(body));
+        self.handed_to_none(false, |scanner| scanner.nested(without_dollars(body)));
         self.plain_macros = before;
     }
 
@@ -157,33 +171,10 @@ impl Scanner<'_> {
 
     /// Keeps what a macro is handed, for the macros that make paths of it.
     fn hand_in(&mut self, name: &str, at: usize, input: &TokenStream) {
-        const OF_STD: &[&str] = &[
-            "println",
-            "eprintln",
-            "print",
-            "eprint",
-            "format",
-            "write",
-            "writeln",
-            "vec",
-            "assert",
-            "assert_eq",
-            "assert_ne",
-            "debug_assert",
-            "debug_assert_eq",
-            "panic",
-            "matches",
-            "unreachable",
-            "todo",
-            "concat",
-            "stringify",
-            "cfg_if",
-            "thread_local",
-            "unimplemented",
-            "format_args",
-            "macro_rules",
-        ];
-        if input.is_empty() || OF_STD.contains(&name) {
+        if holds_include_apart(input) {
+            self.note_apart_to(name, Apart::Include, at);
+        }
+        if input.is_empty() || PASS_ON.contains(&name) || matches!(name, "cfg_if" | "macro_rules") {
             return;
         }
         self.glued.push(super::Glued {
@@ -196,7 +187,7 @@ impl Scanner<'_> {
     }
 
     /// The input of a macro that may be items: those are declared, whatever the macro does with them.
-    fn nested(&mut self, tokens: TokenStream) {
+    pub(super) fn nested(&mut self, tokens: TokenStream) {
         if tokens.is_empty() {
             return;
         }
@@ -247,26 +238,18 @@ impl Scanner<'_> {
     }
 
     /// The rules of a macro by example. What they write is read as statements where it can be, else token by token.
-    fn rules(&mut self, tokens: TokenStream) {
-        let list: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut at = 0;
-        while at < list.len() {
-            // matcher => transcriber
-            let arrow = matches!(&list[at], TokenTree::Punct(punct) if punct.as_char() == '>')
-                && at > 0
-                && matches!(&list[at - 1], TokenTree::Punct(punct) if punct.as_char() == '=');
-            if arrow && let Some(TokenTree::Group(body)) = list.get(at + 1) {
-                self.computed_modules(&body.stream());
-                self.body(without_dollars(body.stream()));
-                at += 2;
-            } else {
-                at += 1;
+    fn rules(&mut self, tokens: &TokenStream) {
+        // What is handed in may be rules.
+        self.handed_to_none(self.doubts, |scanner| {
+            for (_, body) in arms(tokens) {
+                scanner.computed_modules(&body.stream());
+                scanner.body(without_dollars(body.stream()));
             }
-        }
+        });
     }
 
     /// Tokens that may be statements.
-    fn body(&mut self, tokens: TokenStream) {
+    pub(super) fn body(&mut self, tokens: TokenStream) {
         self.depth += 1;
         if self.depth < MODULE_DEPTH_MAX && self.is_shallow(&tokens) {
             match syn::Block::parse_within.parse2(tokens.clone()) {
@@ -283,6 +266,11 @@ impl Scanner<'_> {
         let at = it.path.segments.first().map_or(0, |first| line(first.ident.span()));
         let path = segments(&it.path);
         self.macro_use(&path, it.path.leading_colon.is_some(), at, it.tokens.clone(), Some(it));
+        if it.tokens.is_empty()
+            && let Some(name) = path.last()
+        {
+            self.read_at_use(name, at, false);
+        }
     }
 
     pub(super) fn macro_use(
@@ -296,8 +284,13 @@ impl Scanner<'_> {
         let to = Referent::Macro(self.path(global, path));
         self.refer(to, at, None);
         let name = path.last().map_or("", String::as_str);
+        self.note_use(name, at);
         self.hand_in(name, at, &input);
         self.foreign_functions(name, &input);
+        self.handed_to(path, |scanner| scanner.input(name, at, input, it));
+    }
+
+    fn input(&mut self, name: &str, at: usize, input: TokenStream, it: Option<&syn::Macro>) {
         match name {
             "asm" | "global_asm" | "naked_asm" | "llvm_asm" => {
                 let enters_kernel = input.to_string().to_ascii_lowercase();
@@ -334,7 +327,7 @@ impl Scanner<'_> {
                 }
             }
             "cfg_if" | "cfg_match" | "cfg_select" => self.cfg_if(&input),
-            "macro_rules" => self.rules(input),
+            "macro_rules" => self.rules(&input),
             _ => self.arguments(input),
         }
     }
@@ -390,6 +383,10 @@ impl Scanner<'_> {
             return self.unknown(&path, at, "files are included too deeply", false);
         }
         match self.read(&path) {
+            Err(super::ReadError::System(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.capability("build.embed", at);
+                self.missing(&path, at, &error.to_string());
+            }
             Err(error) => {
                 // Data may be included from elsewhere; code that cannot be read here is not known.
                 self.capability("build.embed", at);
@@ -397,12 +394,8 @@ impl Scanner<'_> {
             }
             Ok((real, text)) => {
                 let folder = path.parent().unwrap_or(&self.folder).to_owned();
-                let place = FilePlace {
-                    number: self.file_number(&real),
-                    file_folder: folder.clone(),
-                    folder: folder.clone(),
-                    modules: folder,
-                };
+                let number = self.file_number(&real);
+                let place = self.place_in(number, folder.clone(), folder.clone(), folder);
                 self.in_file(place, &text, |scanner| {
                     if items {
                         return scanner.source(&path, &text);
@@ -417,8 +410,17 @@ impl Scanner<'_> {
     }
 }
 
+/// Whether attributes give a macro to other crates.
+fn exports(attributes: &[syn::Attribute]) -> bool {
+    let word = &["macro_export"];
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("macro_export")
+            || matches!(&attribute.meta, Meta::List(list) if mention(list.tokens.clone(), word))
+    })
+}
+
 /// The rule of a macro that takes nothing and has no other.
-fn plain_rule(tokens: &TokenStream) -> Option<TokenStream> {
+pub(super) fn plain_rule(tokens: &TokenStream) -> Option<TokenStream> {
     let list: Vec<TokenTree> = tokens.clone().into_iter().collect();
     match list.as_slice() {
         [

@@ -5,11 +5,13 @@
 
 mod bodies;
 mod conditions;
+mod glue;
 mod macros;
 mod modules;
 mod observe;
 mod text;
 pub(crate) mod tokens;
+mod uses;
 mod walk;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +22,7 @@ use std::path::{Path as FilePath, PathBuf};
 use conditions::Conditions;
 pub(crate) use observe::Observation;
 use proc_macro2::TokenStream;
+use uses::{Folders, Uses};
 
 use crate::limits::{FILE_BYTES_MAX, ITEMS_MAX, MODULE_DEPTH_MAX, PACKAGE_BYTES_MAX, PACKAGE_FILES_MAX};
 use crate::map::{Map, Set};
@@ -41,6 +44,7 @@ pub(crate) fn scan(
     let mut scanner = Scanner::new(package, workspace, platform);
     for target in &package.targets {
         scanner.plain_macros.clear();
+        scanner.uses = Uses::default();
         scanner.written_out = 0;
         scanner.target = TargetSummary::default();
         scanner.paths.clear();
@@ -55,6 +59,7 @@ pub(crate) fn scan(
             scanner.capability("build.link", 1);
         }
         scanner.module_file(&target.source, 0, true);
+        scanner.check_uses();
         scanner.join_glued();
         let mut done = std::mem::take(&mut scanner.target);
         done.files.sort_unstable();
@@ -69,6 +74,12 @@ pub(crate) fn scan(
     scanner.summary.unknowns.extend(
         asked.into_iter().filter(|(name, _)| !used.contains(name) || several(name)).map(|(_, one)| one),
     );
+    // What is read where it is used was read with its rules, too.
+    let mut told = HashSet::new();
+    scanner
+        .summary
+        .unknowns
+        .retain(|one| told.insert((one.file.clone(), one.line, one.condition, one.why.clone())));
     let summary = std::mem::take(&mut scanner.summary);
     let observed = scanner.observed.take();
     drop(scanner);
@@ -112,6 +123,14 @@ pub(crate) struct Scanner<'p> {
     /// Files that a macro's rules ask for and that are not beside it: they are beside its uses, if it is used.
     asked_by_macros: Vec<(String, Unknown)>,
     used_macros: HashSet<String>,
+    /// Where macros are used, and which of them have rules that name files.
+    uses: Uses,
+    /// Folders in which files are looked for, as numbers.
+    folders: HashMap<PathBuf, u32>,
+    /// The macro whose input is read.
+    handed_to: Option<String>,
+    /// It, or one around it, may leave out conditions that stand in it.
+    doubts: bool,
     /// Where macros by example of each name are: file, line and column.
     defined_macros: HashMap<String, HashSet<(u32, usize, usize)>>,
     /// Macros by example that write `extern` blocks.
@@ -163,6 +182,8 @@ struct FilePlace {
     folder: PathBuf,
     /// Where `mod name;` is looked for.
     modules: PathBuf,
+    /// The same by number.
+    folders: Folders,
 }
 
 /// Why a file is not read.
@@ -217,6 +238,10 @@ impl<'p> Scanner<'p> {
             plain_macros: HashMap::new(),
             asked_by_macros: Vec::new(),
             used_macros: HashSet::new(),
+            uses: Uses::default(),
+            folders: HashMap::new(),
+            handed_to: None,
+            doubts: false,
             defined_macros: HashMap::new(),
             foreign_macros: HashSet::new(),
             glue: HashMap::new(),
@@ -477,7 +502,7 @@ impl<'p> Scanner<'p> {
         let modules =
             if owns_folder { folder.clone() } else { folder.join(path.file_stem().unwrap_or_default()) };
         let number = self.file_number(&real);
-        let place = FilePlace { number, file_folder: folder.clone(), folder, modules };
+        let place = self.place_in(number, folder.clone(), folder, modules);
         self.in_file(place, &text, |scanner| scanner.source(path, &text));
     }
 
@@ -489,6 +514,8 @@ impl<'p> Scanner<'p> {
         let shallow = std::mem::replace(&mut self.shallow, false);
         let also = self.also.take();
         let modules_of = self.modules_of.take();
+        let handed_to = self.handed_to.take();
+        let doubts = std::mem::take(&mut self.doubts);
         self.read_tags(text);
         self.depth += 1;
         run(self);
@@ -499,6 +526,8 @@ impl<'p> Scanner<'p> {
         self.shallow = shallow;
         self.also = also;
         self.modules_of = modules_of;
+        self.handed_to = handed_to;
+        self.doubts = doubts;
     }
 
     /// Comments of the form `// capability: mmap.file, raw-syscall` name what unsafe code below or beside them reaches.
@@ -586,7 +615,7 @@ impl<'p> Scanner<'p> {
         let mut named = false;
         for (predicates, path) in paths {
             named |= predicates.is_empty();
-            if predicates.iter().any(|one| self.is_off(one)) {
+            if !self.doubts && predicates.iter().any(|one| self.is_off(one)) {
                 continue;
             }
             let before = self.condition.len();
@@ -610,7 +639,7 @@ impl<'p> Scanner<'p> {
         } else if !paths.iter().any(|(_, path)| self.is_file(&self.place.folder.join(path)))
             && !self.computed.contains(&(self.place.number, line))
         {
-            self.unknown(&beside, line, "does not exist", false);
+            self.missing(&beside, line, "does not exist");
         }
     }
 }

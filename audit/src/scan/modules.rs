@@ -8,6 +8,7 @@ use syn::Attribute;
 use syn::parse::Parser as _;
 
 use super::tokens::{self, Seen, Walked, ident, literal, punct};
+use super::uses::Apart;
 use super::walk::named_values;
 use super::{FilePlace, Scanner};
 use crate::summary::ScopeIndex;
@@ -163,6 +164,9 @@ pub(super) fn is_written(tokens: &TokenStream) -> bool {
     punct(&list, 0) == Some('#') && ident(&list, 1).is_some()
 }
 
+/// The words that name files.
+pub(super) const FILE_WORDS: &[&str] = &["mod", "include", "r#include"];
+
 /// Whether tokens hold one of some words.
 pub(super) fn mention(tokens: TokenStream, words: &[&str]) -> bool {
     let mut pending = vec![tokens];
@@ -201,7 +205,7 @@ impl Walked {
     }
 
     /// What may say that a place is not compiled.
-    fn conditions(&self, around: usize) -> Vec<Attribute> {
+    pub(super) fn conditions(&self, around: usize) -> Vec<Attribute> {
         let all = self.outwards(around).flat_map(|at| &self.around[at].attributes);
         let all: Vec<TokenStream> =
             all.filter(|attribute| is_condition(attribute)).take(ATTRIBUTES_MAX).cloned().collect();
@@ -261,26 +265,28 @@ impl Scanner<'_> {
     }
 
     /// Where the modules are that a module's braces declare. Its own `#[path]` names their folder.
-    pub(super) fn place_of_body(&self, name: &str, attributes: &[Attribute]) -> FilePlace {
+    pub(super) fn place_of_body(&mut self, name: &str, attributes: &[Attribute]) -> FilePlace {
         let paths = named_values(attributes, "path");
         let named = paths.iter().find(|(conditions, _)| conditions.is_empty());
         let folder = match named {
             Some((_, path)) => self.place.folder.join(path),
             None => self.place.modules.join(name),
         };
-        FilePlace {
-            number: self.place.number,
-            file_folder: self.place.file_folder.clone(),
-            folder: folder.clone(),
-            modules: folder,
-        }
+        self.place_in(self.place.number, self.place.file_folder.clone(), folder.clone(), folder)
     }
 
     /// Whether the parser's way would not read what stands there.
     pub(super) fn is_left_out(&mut self, walked: &Walked, around: usize) -> bool {
-        let added = self.push_conditions(&walked.conditions(around));
+        !self.is_compiled(walked, around, &[])
+    }
+
+    /// Whether the parser's way would read what tokens hold behind some attributes.
+    pub(super) fn is_compiled(&mut self, walked: &Walked, around: usize, own: &[TokenStream]) -> bool {
+        let mut conditions = walked.conditions(around);
+        conditions.extend(parsed(own));
+        let added = self.push_conditions(&conditions);
         self.pop_conditions(added);
-        walked.around[around].pattern || added.is_none()
+        added.is_some() && !walked.around[around].pattern
     }
 
     /// Reads the file of a module that tokens declare in the current scope.
@@ -305,8 +311,12 @@ impl Scanner<'_> {
             let inside = scanner.place.modules.join(&of.name).join("mod.rs");
             scanner.is_file(&beside) || scanner.is_file(&inside)
         };
-        if of.name.is_empty() || !of.certain && paths.is_empty() && !is_there(self) {
+        if of.name.is_empty() {
             return;
+        }
+        if !of.certain && paths.is_empty() && !is_there(self) {
+            // Its end may be written by the macro that it is handed to, and elsewhere.
+            return self.note_apart(Apart::Module, of.line);
         }
         let scope = self.add_scope(&of.name, false);
         let outer = std::mem::replace(&mut self.scope, scope);

@@ -3,6 +3,7 @@
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::modules::{self, Declaration};
+use super::uses::Apart;
 use crate::limits::{CHAIN_TOKENS_MAX, NESTING_MAX};
 
 /// Why tokens are not given to the parser.
@@ -82,6 +83,8 @@ pub(crate) enum Seen {
     Unsafe { line: usize },
     /// `mod name;`.
     Module(Declaration),
+    /// `mod` that declares nothing where it stands.
+    Apart { apart: Apart, line: usize },
 }
 
 /// What stands around a part of the tokens. Brackets that change nothing have none of their own.
@@ -294,7 +297,13 @@ impl Walk {
         if self.around[self.current].pattern {
             return at + 1;
         }
-        let Some(declared) = modules::declared(list, at) else { return at + 1 };
+        let Some(declared) = modules::declared(list, at) else {
+            // `Token![mod]`; `mod #name`, as procedural macros write it; `mod $name:ident`, as rules match it.
+            let named = matches!(punct(list, at + 1), Some('#' | '$')) && ident(list, at + 2).is_some();
+            let apart = if list.len() == 1 || named { Apart::Word } else { Apart::Module };
+            self.see(Seen::Apart { apart, line: list[at].span().start().line });
+            return at + 1;
+        };
         let end = declared.end;
         if let Some(body) = declared.body {
             let around = self.enter(|around| {

@@ -60,17 +60,17 @@ impl Scanner<'_> {
             let only_tests =
                 is_test(&predicate) || matches!(&predicate, Predicate::All(all) if all.iter().any(is_test));
             let off = only_tests || self.is_off(&predicate);
-            self.condition.push(predicate);
+            let doubted = off && self.doubts;
+            self.condition.push(if doubted { predicate.doubted() } else { predicate });
             added += 1;
-            if off {
+            if off && !doubted {
                 self.pop_conditions(Some(added));
                 return None;
             }
         }
-        if attributes
-            .iter()
-            .any(|attribute| attribute.path().is_ident("test") || attribute.path().is_ident("bench"))
-        {
+        let is_test =
+            |attribute: &Attribute| attribute.path().is_ident("test") || attribute.path().is_ident("bench");
+        if !self.doubts && attributes.iter().any(is_test) {
             self.pop_conditions(Some(added));
             return None;
         }
@@ -493,6 +493,7 @@ impl Scanner<'_> {
             let file = PathBuf::from(self.summary.files[self.place.number as usize].clone());
             self.unknown(&file, at, "gives `include!` another name", false);
         }
+        self.note_name(prefix, &of, &name);
         // A trait may be imported for its methods alone, and for nobody to name.
         let mut path = prefix.to_vec();
         let mut bound = name.clone();
