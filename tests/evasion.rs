@@ -584,6 +584,32 @@ fn the_parts_of_a_module_that_are_handed_in_apart_are_not_analysed() {
     }
 }
 
+/// A macro can write a module that it is handed into another one, where its file is another.
+#[test]
+fn a_module_that_a_macro_may_write_elsewhere_is_not_analysed() {
+    let cases = [
+        "macro_rules! m { ($($t:tt)*) => { pub mod inner { $($t)* } } } m! { pub mod z; } pub fn go() { inner::z::q(\"a\") }",
+        "macro_rules! m { ($i:item) => { #[path = \"inner/z.rs\"] $i } } m! { pub mod z; } pub fn go() { z::q(\"a\") }",
+        "macro_rules! m { ($(#[$a:meta])* pub mod z;) => { pub mod inner { pub mod z; } } } m! { #[cfg(any())] pub mod z; } pub fn go() { inner::z::q(\"a\") }",
+        "macro_rules! n { ($($t:tt)*) => { pub mod inner { $($t)* } } } macro_rules! m { ($($t:tt)*) => { n! { $($t)* } } } m! { pub mod z; } pub fn go() { inner::z::q(\"a\") }",
+    ];
+    for codec in cases {
+        for refused in ["", REFUSED[0]] {
+            let codec = format!("{codec}\n{refused}");
+            let hidden = workspace("pub fn f() { codec::go(); }", &codec, "");
+            hidden.append("Cargo.toml", "\n[workspace.metadata.capabilities.holds]\nclock = true\n");
+            hidden.write("codec/src/z.rs", "");
+            hidden.write("codec/src/inner/z.rs", REMOVES);
+            let check = run(&hidden, &["check"]);
+            assert_eq!(check.code, Some(4), "{codec}: {check}");
+            assert!(
+                check.stderr.contains("not analysed") || check.stderr.contains("not-analysed"),
+                "{codec}: {check}"
+            );
+        }
+    }
+}
+
 /// What honest macros do with the same words.
 #[test]
 fn words_that_make_no_file_are_nothing_to_report() {

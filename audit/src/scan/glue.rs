@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use super::modules::mention;
 use super::tokens::{ident, punct};
 
 /// What some rules do with the words that they are handed.
@@ -16,6 +17,8 @@ pub(super) struct Glue {
     pub(super) calls: bool,
     /// They may leave out an attribute, and not what stands behind it.
     pub(super) parts: bool,
+    /// They may write what they are handed into another module, or under another path.
+    pub(super) moves: bool,
 }
 
 impl Glue {
@@ -23,12 +26,14 @@ impl Glue {
         self.joins |= other.joins;
         self.calls |= other.calls;
         self.parts |= other.parts;
+        self.moves |= other.moves;
     }
 
     /// Adds a rule.
     pub(super) fn add(&mut self, matcher: &TokenStream, body: &TokenStream) {
         let (words, parts) = words(matcher);
         self.parts |= parts;
+        self.moves |= mention(body.clone(), &["mod", "path"]);
         let mut pending = vec![(body.clone(), false)];
         while let Some((tokens, repeated)) = pending.pop() {
             let list: Vec<TokenTree> = tokens.into_iter().collect();
@@ -153,6 +158,19 @@ mod tests {
         assert!(!parts("$($i:item)*", "$(#[cfg(x)] $i)*"));
         assert!(!parts("$n:ident $b:block $($t:tt)*", "fn $n() $b $($t)*"));
         assert!(!parts("($a:tt) => $b:tt, { $($c:tt)+ }", "$a $b $($c)+"));
+    }
+
+    #[test]
+    fn what_may_be_written_elsewhere_is_seen() {
+        let moves = |matcher: &str, body: &str| {
+            let mut glue = Glue::default();
+            glue.add(&matcher.parse().expect("tokens"), &body.parse().expect("tokens"));
+            glue.moves
+        };
+        assert!(moves("$($t:tt)*", "mod inner { $($t)* }"));
+        assert!(moves("$i:item", "#[path = \"q.rs\"] $i"));
+        assert!(!moves("$($i:item)*", "$(#[cfg(x)] $i)*"));
+        assert!(!moves("$($t:tt)*", "$($t)* fn f() {}"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::path::{Path as FilePath, PathBuf};
 use conditions::Conditions;
 pub(crate) use observe::Observation;
 use proc_macro2::TokenStream;
-use uses::{Folders, Uses};
+use uses::{Apart, Folders, Uses};
 
 use crate::limits::{FILE_BYTES_MAX, ITEMS_MAX, MODULE_DEPTH_MAX, PACKAGE_BYTES_MAX, PACKAGE_FILES_MAX};
 use crate::map::{Map, Set};
@@ -612,6 +612,7 @@ impl<'p> Scanner<'p> {
 
     /// `mod name;`: the file that it means, by the rules of the Rust reference ("module source filenames").
     fn module(&mut self, name: &str, line: usize, paths: &[(Vec<Predicate>, String)]) {
+        self.note_apart(Apart::Whole, line);
         let mut named = false;
         for (predicates, path) in paths {
             named |= predicates.is_empty();

@@ -101,6 +101,8 @@ pub(crate) enum Apart {
     Word,
     /// `include` without what it is handed.
     Include,
+    /// Nothing: it is a whole module, whose file lies where the macro writes it.
+    Whole,
 }
 
 impl Uses {
@@ -133,6 +135,7 @@ impl Uses {
         let Some(behind) = self.behind(name) else { return true };
         match apart {
             Apart::Include => behind.iter().any(|known| known.glue.calls || known.glue.joins),
+            Apart::Whole => behind.iter().any(|known| known.glue.moves || known.glue.joins),
             _ if behind.iter().any(|known| known.by_example) => behind.iter().any(|known| known.glue.joins),
             // Of a macro of another crate nothing is known.
             Apart::Module => true,
@@ -363,7 +366,11 @@ impl Scanner<'_> {
         let mut hidden: HashMap<(&str, Apart), bool> = HashMap::new();
         for (name, apart, told) in &uses.apart {
             if *hidden.entry((name, *apart)).or_insert_with(|| uses.is_hidden(name, *apart)) {
-                found.insert(*told, "hands a macro the parts of a module or an `include!`");
+                let why = match apart {
+                    Apart::Whole => "hands a module to a macro that may write it elsewhere",
+                    _ => "hands a macro the parts of a module or an `include!`",
+                };
+                found.insert(*told, why);
             }
         }
         for (told, why) in found {
