@@ -204,6 +204,68 @@ fn a_maze_of_globs_hides_nothing() {
     assert_eq!(brought(&workspace), BTreeSet::from(["filesystem.read".to_owned()]));
 }
 
+/// Nobody here knows all that a module of std holds, so that a glob of one seems to answer to every name. In a block it is nearer than what
+/// is meant.
+#[test]
+fn a_glob_of_std_hides_nothing_behind_it() {
+    const FORMS: &[&str] = &[
+        "use std::fs; pub fn go() { GLOB fs::read(\"a\").ok(); }",
+        "use std::fs::read; pub fn go() { let c = || { GLOB read(\"a\").ok() }; c(); }",
+        "fn own() { std::fs::read(\"a\").ok(); } pub fn go() { { GLOB own(); } }",
+        "mod m { pub fn own() { std::fs::read(\"a\").ok(); } } pub fn go() { GLOB m::own(); }",
+        "mod m { pub fn own() { std::fs::read(\"a\").ok(); } } use m::*; pub fn go() { GLOB own(); }",
+        "mod m { pub fn own() { std::fs::read(\"a\").ok(); } } pub fn go() { use m::*; { GLOB own(); } }",
+        "pub fn go() { fn own() { std::fs::read(\"a\").ok(); } { GLOB own(); } }",
+        "struct S; impl S { fn own() { std::fs::read(\"a\").ok(); } fn on() { GLOB Self::own(); } } pub fn go() { S::on(); }",
+        "struct S; impl S { fn own(&self) { std::fs::read(\"a\").ok(); } } pub fn go() { GLOB S.own(); }",
+        "trait T { fn own(&self); } impl T for u8 { fn own(&self) { std::fs::read(\"a\").ok(); } } pub fn go() { GLOB T::own(&1); }",
+        "macro_rules! own { () => { std::fs::read(\"a\").ok() } } pub fn go() { GLOB own!(); }",
+        "pub fn go() { GLOB util::own(); }",
+        "#[macro_use] extern crate util; GLOB pub fn go() { own!(); }",
+        "#[macro_use] extern crate util; pub fn go() { GLOB own!(); }",
+    ];
+    const UTIL: &str = "pub mod all { pub use std::io::prelude::*; } pub fn own() { std::fs::read(\"a\").ok(); } \
+        #[macro_export] macro_rules! own { () => { std::fs::read(\"a\").ok() } }";
+    for glob in ["use std::io::prelude::*;", "use core::fmt::*;", "use util::all::*;"] {
+        for form in FORMS {
+            let codec = format!("#![allow(unused)] {}", form.replace("GLOB", glob));
+            let found = brought(&workspace("pub fn f() { codec::go(); }", &codec, UTIL));
+            assert!(found.contains("filesystem.read"), "{codec}: {found:?}");
+        }
+        let old = format!(
+            "mod a {{ {glob} use helper::own; pub fn go() {{ own() }} }} mod helper {{ pub fn own() {{ ::std::fs::read(\"a\").ok(); }} }} pub use a::go;"
+        );
+        let workspace = workspace("pub fn f() { codec::go(); }", &old, UTIL);
+        let manifest = workspace.read("codec/Cargo.toml").replace("edition = \"2024\"", "edition = \"2015\"");
+        workspace.write("codec/Cargo.toml", &manifest);
+        assert!(brought(&workspace).contains("filesystem.read"), "{old}");
+    }
+}
+
+/// What nobody names and the linker, the loader or std's runtime calls is used over every edge, and so is all that it uses.
+#[test]
+fn code_that_runs_by_linking_is_followed() {
+    const CONNECTS: &str = "std::net::TcpStream::connect(\"127.0.0.1:9\").ok();";
+    for codec in [
+        "extern \"C\" fn run() { CONNECTS } #[used] #[unsafe(link_section = \".init_array\")] static INIT: extern \"C\" fn() = run;",
+        "extern \"C\" fn run() { CONNECTS } #[used] #[unsafe(link_section = \".fini_array\")] static DONE: extern \"C\" fn() = run;",
+        "mod deep { #[unsafe(no_mangle)] pub extern \"C\" fn getpid() -> i32 { CONNECTS 1 } }",
+        "struct S; impl S { #[unsafe(export_name = \"getpid\")] extern \"C\" fn own() -> i32 { CONNECTS 1 } }",
+        "#[cfg_attr(all(), unsafe(no_mangle))] extern \"C\" fn getpid() -> i32 { run() } fn run() -> i32 { CONNECTS 1 }",
+        "#[util::ctor] fn run() { CONNECTS }",
+        "use std::alloc::{GlobalAlloc, Layout, System}; struct A; #[global_allocator] static ONE: A = A; unsafe impl GlobalAlloc for A { \
+         unsafe fn alloc(&self, l: Layout) -> *mut u8 { CONNECTS unsafe { System.alloc(l) } } \
+         unsafe fn dealloc(&self, p: *mut u8, l: Layout) { unsafe { System.dealloc(p, l) } } }",
+    ] {
+        let codec = format!("{} pub fn go() {{}}", codec.replace("CONNECTS", CONNECTS));
+        let found = brought(&workspace("pub fn f() { codec::go(); }", &codec, ""));
+        assert!(found.contains("network.connect"), "{codec}: {found:?}");
+    }
+    let plain = "#[unsafe(no_mangle)] pub extern \"C\" fn run() {} fn other() { std::fs::read(\"a\").ok(); } pub fn go() {}";
+    let found = brought(&workspace("pub fn f() { codec::go(); }", plain, ""));
+    assert_eq!(found, BTreeSet::from(["init".to_owned()]), "and no more than that");
+}
+
 #[test]
 fn included_and_generated_code_is_read_or_said_not_to_be() {
     let workspace = workspace(

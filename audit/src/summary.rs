@@ -62,6 +62,7 @@ impl Summary {
                     let to = match one.to {
                         Referent::Path(to) | Referent::Macro(to) => path(to),
                         Referent::Capability(name) => text(&name),
+                        Referent::Item(to) => (to as usize) < target.items.len(),
                     };
                     to && scope(one.scope) && condition(one.condition) && one.argument.iter().all(text)
                 });
@@ -223,6 +224,8 @@ pub(crate) enum Referent {
     Macro(u32),
     /// A capability by its name, where the form itself is the use of it: `asm!`, `#[no_mangle]`.
     Capability(Text),
+    /// An index into [`TargetSummary::items`]: what runs, or is called, without being named.
+    Item(u32),
 }
 
 /// A method call.

@@ -307,7 +307,7 @@ const CAUGHT: &[(&str, &str, &[&str], &str)] = &[
     ("macros", "build.filesystem.read", &["source", "linked"], "exists"),
     ("spoofed", "network.unix", &["source", "objects", "linked"], "connect"),
     ("erased", "thread", &["source", "objects", "linked"], "spawn"),
-    ("before", "environment.read", &["objects", "linked"], "vars_os"),
+    ("before", "environment.read", &["source", "objects", "linked"], "vars_os"),
     ("app", "network.listen", &["source", "linked"], "bind"),
 ];
 
@@ -376,7 +376,7 @@ fn foreign_code_is_foreign_and_what_it_does_comes_over_the_edge() {
 fn a_symbol_without_a_dependency_is_foreign_to_who_calls_it_and_its_owners_own() {
     let fixture = fixture();
     let (state, layers, _) = fixture.own("symbolic", "environment.write").expect("it does that");
-    assert_eq!((state, layers), (State::Used, vec!["objects", "linked"]));
+    assert_eq!((state, layers), (State::Used, vec!["source", "objects", "linked"]));
     let (state, layers, way) = fixture.own("caller", "ffi").expect("it calls a symbol");
     assert_eq!((state, way.what.as_str()), (State::Used, "C `by_symbol`"));
     assert_eq!(layers, ["source", "objects", "linked"]);

@@ -390,6 +390,10 @@ impl<'g, 's> Engine<'g, 's> {
                         );
                     }
                 }
+                Referent::Item(to) => {
+                    let to = of.base + to;
+                    self.step(node, to, reference.line);
+                }
                 Referent::Path(path) | Referent::Macro(path) => {
                     let is_macro = matches!(reference.to, Referent::Macro(_));
                     let scope = self.out.names.effective(unit, reference.scope, path);

@@ -258,8 +258,9 @@ impl<'s> Names<'s> {
                 found.extend(exported.map(|item| Meaning::Item(of, *item, Vec::new())));
             }
         }
-        if found.is_empty() && path.segments.len() == 1 {
-            // A macro that a glob or `#[macro_use]` brings, or one of std's prelude.
+        let is_known = found.iter().any(|meaning| !matches!(meaning, Meaning::Std(_)));
+        if !is_known && path.segments.len() == 1 {
+            // A macro that a glob or `#[macro_use]` brings, or one of std's prelude. A glob of std answers to every name.
             for of in here.externs.values() {
                 let exported = self.units[*of].macros.get(&last).into_iter().flatten();
                 found.extend(exported.map(|item| Meaning::Item(*of, *item, Vec::new())));
@@ -419,21 +420,24 @@ impl Names<'_> {
             self.advance(query, unit, Meaning::Scope(unit, at), rest, &mut found);
         } else {
             let mut at = scope;
-            loop {
-                for meaning in self.lookup(query, unit, at, first).iter() {
+            let certain = loop {
+                let meanings = self.lookup(query, unit, at, first);
+                // A glob of std answers to every name, and so does one of a crate that passes it on: what is meant may be further out.
+                let certain = !here.bound(at, first).is_empty() && !meanings.is_empty()
+                    || meanings.iter().any(|one| matches!(one, Meaning::Scope(..) | Meaning::Item(..)));
+                for meaning in meanings.iter() {
                     self.advance(query, unit, meaning.clone(), rest, &mut found);
                 }
-                if !found.is_empty() || !here.target.scopes[at as usize].block {
-                    break;
+                if certain || !here.target.scopes[at as usize].block {
+                    break certain;
                 }
                 at = here.target.scopes[at as usize].parent;
-            }
-            // A glob of std answers to every name, so a crate of that name is asked for as well.
+            };
             let names_a_crate = here.externs.contains_key(&first) || self.std.contains(&first);
             if found.is_empty() || (!rest.is_empty() && names_a_crate) {
                 self.external(query, unit, path, &mut found);
             }
-            if found.is_empty() && here.edition_2015 && scope != 0 {
+            if (found.is_empty() || !certain) && here.edition_2015 && scope != 0 {
                 self.advance(query, unit, root, path, &mut found);
             }
         }

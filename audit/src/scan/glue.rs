@@ -10,6 +10,7 @@ use super::tokens::{ident, punct};
 
 /// What some rules do with the words that they are handed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own about the same rules")]
 pub(super) struct Glue {
     /// They put something behind a word that did not stand there.
     pub(super) joins: bool,

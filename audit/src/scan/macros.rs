@@ -12,7 +12,7 @@ use super::modules::{FILE_WORDS, mention};
 use super::tokens::{self, check_depth, name as plain};
 use super::uses::{Apart, PASS_ON, arms, holds_include_apart};
 use super::walk::{line, segments};
-use super::{Observation, Scanner};
+use super::{Observation, Scanner, line_number};
 use crate::limits::MODULE_DEPTH_MAX;
 use crate::predicate::Predicate;
 use crate::summary::{ItemKind, Owner, Referent};
@@ -51,22 +51,34 @@ impl Scanner<'_> {
                 }
             }
             ("no_mangle" | "export_name" | "link_section" | "used" | "linkage", _) => {
-                let before = std::mem::replace(&mut self.item, self.linked);
-                self.capability("init", at);
-                self.item = before;
+                self.by_linking("init", at);
             }
             ("global_allocator" | "panic_handler" | "alloc_error_handler", _) => {
-                let before = std::mem::replace(&mut self.item, self.linked);
-                self.capability("runtime-hook", at);
-                self.item = before;
+                self.by_linking("runtime-hook", at);
             }
             ("doc", Meta::NameValue(pair)) => {
                 // `#[doc = include_str!("../README.md")]` reads a file, but nothing of it is in the program.
                 let _ = pair;
             }
             (name, _) if INERT.contains(&name) => {}
-            _ => self.macro_path(path),
+            _ => {
+                self.macro_path(path);
+                // The crates of these names, or what else has them: code before and after `main`.
+                if path.segments.last().is_some_and(|last| last.ident == "ctor" || last.ident == "dtor") {
+                    self.by_linking("init", at);
+                }
+            }
         }
+    }
+
+    /// The item at hand is used because the crate is linked: nobody need name it for its code to run.
+    fn by_linking(&mut self, capability: &str, at: usize) {
+        let item = std::mem::replace(&mut self.item, self.linked);
+        self.capability(capability, at);
+        if item != self.linked {
+            self.refer(Referent::Item(line_number(item)), at, None);
+        }
+        self.item = item;
     }
 
     fn macro_path(&mut self, path: &syn::Path) {
