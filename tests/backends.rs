@@ -59,6 +59,9 @@ impl progress::Host for Told {
 
     fn ask(&self, words: Vec<String>) -> Result<String, String> {
         assert!(words != ["panic"], "as it was asked to");
+        if words == ["wait"] {
+            std::thread::sleep(Duration::from_millis(700));
+        }
         if words.is_empty() { Err("no words".to_owned()) } else { Ok(words.join(" ")) }
     }
 
@@ -392,6 +395,20 @@ fn a_callback_that_panics_ends_the_call_and_nothing_else() {
         assert_eq!(faults.len(), 1, "{backend}: {faults:?}");
         assert!(faults[0].contains("\"kind\":\"host\""), "{backend}: {faults:?}");
         assert_eq!(work.ask(&["on".to_owned()]).expect("a fresh guest"), Ok("on".to_owned()));
+    }
+}
+
+/// It cannot be ended, but it counts: the guest gets no answer any more, however quick it would be with it.
+#[test]
+fn a_callback_that_takes_all_the_time_is_a_missed_deadline() {
+    for backend in ISOLATED {
+        let app = App::new(backend, "call-deadline = \"200ms\"", 1);
+        let work = app.client().work();
+        for _ in 0..4 {
+            let error = work.ask(&["wait".to_owned()]).expect_err("it is over");
+            assert!(matches!(&error, CallError::Deadline { .. }), "{backend}: {error:?}");
+        }
+        assert_eq!(work.ask(&["on".to_owned()]).expect("a fresh guest"), Ok("on".to_owned()), "{backend}");
     }
 }
 

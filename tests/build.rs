@@ -175,9 +175,8 @@ fn denies_what_is_not_consumed() {
         "error[import-not-consumed]: the component of `stopwatch` imports `wasi:clocks/monotonic-clock@0.2.",
         "which means `clock`, and `stopwatch` does not consume it",
         "stopwatch/Cargo.toml:2:",
-        "add to stopwatch/Cargo.toml:",
-        "[package.metadata.capabilities]",
-        "consumes = { \"clock\" = \"why\" }",
+        "add to `consumes` of [package.metadata.capabilities] in stopwatch/Cargo.toml:",
+        "\"clock\" = \"why\"",
         "1 error",
     ];
     let mut rest = run.stderr.as_str();

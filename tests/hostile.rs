@@ -42,7 +42,7 @@ fn ten_megabytes() {
     let line = "# nothing to see here, only a comment that goes on and on and on and on and on\n";
     refused(
         line.repeat(10_000_000 / line.len() + 1).as_bytes(),
-        &["too-large", "the most that is read is 8388608"],
+        &["too-large", "has more than the 8388608 bytes that are read"],
     );
 }
 
@@ -123,7 +123,12 @@ fn bytes_of_a_manifest() {
         let head = "[crates.app]\n#";
         format!("{head}{}", "x".repeat(bytes - head.len()))
     };
-    at_the_limit(&text(8 << 20), &text((8 << 20) + 1), 3, &["too-large", "8388609 bytes long"]);
+    at_the_limit(
+        &text(8 << 20),
+        &text((8 << 20) + 1),
+        3,
+        &["too-large", "has more than the 8388608 bytes that are read"],
+    );
 }
 
 #[test]

@@ -23,11 +23,11 @@ pub struct ManifestText {
 #[non_exhaustive]
 pub enum TextError {
     /// Larger than [`MANIFEST_BYTES_MAX`].
-    #[error("`{name}` is {bytes} bytes long; the most that is read is {MANIFEST_BYTES_MAX}")]
+    #[error("`{name}` has more than the {MANIFEST_BYTES_MAX} bytes that are read")]
     TooLarge {
         /// The file.
         name: String,
-        /// Its size.
+        /// Its size, or what was read of it.
         bytes: usize,
     },
     /// Not UTF-8.

@@ -97,7 +97,9 @@ pub(crate) fn run(arguments: &Init, ambient: AmbientAuthority) -> Result<Exit, S
         let path = &loaded.paths[&file];
         std::fs::write(path, text).map_err(|error| Stop::Write(path.display().to_string(), error))?;
     }
-    writeln!(out, "{summary}")?;
+    // The record of what was read, which the next `check` compares.
+    let record = if recorded { String::new() } else { format!("; `{}` is written", record::NAME) };
+    writeln!(out, "{summary}{record}")?;
     writeln!(
         out,
         "paths, hosts and programs that the source does not name are examples: put what is meant in their place"

@@ -46,6 +46,9 @@ fn say(plan: &Plan, standalone: bool, verbose: bool) -> Result<(), Stop> {
     if plan.compartments.is_empty() {
         writeln!(out, "no compartments: every crate is inline")?;
     }
+    for linked in &plan.linked {
+        writeln!(out, "{} (inline), linked into the host program: not isolated", linked.edge())?;
+    }
     for compartment in &plan.compartments {
         say_one(&mut out, compartment, standalone, verbose)?;
     }

@@ -386,8 +386,14 @@ impl Judge<'_, '_> {
     fn unknowns(&self, accepted: &[String]) -> Vec<Diagnostic> {
         let mut by_package: BTreeMap<(PackageIndex, bool), Vec<String>> = BTreeMap::new();
         for unknown in self.verdict.unknowns() {
-            let line = if unknown.line > 0 { format!(":{}", unknown.line) } else { String::new() };
-            let text = format!("{}{line} {}", unknown.file, unknown.why);
+            // The line is of the source that includes what is not written yet, and of no file that anybody could open.
+            let text = match (unknown.line, unknown.generated) {
+                (0, _) => format!("{} {}", unknown.file, unknown.why),
+                (line, false) => format!("{}:{line} {}", unknown.file, unknown.why),
+                (line, true) => {
+                    format!("{} {}, and included by line {line} of a source", unknown.file, unknown.why)
+                }
+            };
             by_package.entry((unknown.package, unknown.generated)).or_default().push(text);
         }
         let mut all = Vec::new();

@@ -73,12 +73,15 @@ fn extent(call: &str, arguments: &[u64; 6]) -> Extent {
 fn path_argument(call: &str) -> Option<usize> {
     match call {
         "open" | "stat" | "lstat" | "access" | "execve" | "creat" | "mkdir" | "rmdir" | "unlink"
-        | "rename" | "link" | "symlink" | "chmod" | "chown" | "lchown" | "truncate" | "chdir" | "chroot"
-        | "statfs" | "readlink" | "mknod" | "setxattr" | "getxattr" | "mount" | "umount2" | "pivot_root"
-        | "swapon" | "acct" => Some(0),
+        | "rename" | "link" | "chmod" | "chown" | "lchown" | "truncate" | "chdir" | "chroot" | "statfs"
+        | "readlink" | "mknod" | "setxattr" | "getxattr" | "mount" | "umount2" | "pivot_root" | "swapon"
+        | "acct" => Some(0),
         "openat" | "openat2" | "newfstatat" | "statx" | "faccessat" | "faccessat2" | "execveat"
         | "mkdirat" | "unlinkat" | "renameat" | "renameat2" | "linkat" | "fchmodat" | "fchownat"
-        | "utimensat" | "mknodat" | "inotify_add_watch" | "name_to_handle_at" | "open_tree" => Some(1),
+        | "utimensat" | "mknodat" | "inotify_add_watch" | "name_to_handle_at" | "open_tree"
+        // What a link leads to is a text; it is written where its name is.
+        | "symlink" => Some(1),
+        "symlinkat" => Some(2),
         _ => None,
     }
 }
@@ -107,6 +110,19 @@ fn read_text(pid: u32, address: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_path_of_a_call_is_where_it_looks_or_writes() {
+        for (call, argument) in [
+            ("open", Some(0)),
+            ("openat", Some(1)),
+            ("symlink", Some(1)),
+            ("symlinkat", Some(2)),
+            ("getpid", None),
+        ] {
+            assert_eq!(path_argument(call), argument, "{call}");
+        }
+    }
 
     #[test]
     fn a_path_is_named_as_the_manifest_names_it() {

@@ -15,7 +15,7 @@ pub enum RuntimeError {
     #[error("{}", LoadText(.0))]
     Load(#[from] LoadError),
     /// The resolver said no.
-    #[error("{}", Findings(.files, .diagnostics))]
+    #[error("the manifest denies this:\n{}", Findings(.files, .diagnostics))]
     Denied {
         /// The manifests.
         files: Files,
@@ -67,7 +67,9 @@ struct LoadText<'a>(&'a LoadError);
 impl fmt::Display for LoadText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            LoadError::Invalid { files, diagnostics } => Findings(files, diagnostics).fmt(f),
+            LoadError::Invalid { files, diagnostics } => {
+                write!(f, "the manifest is not well-formed:\n{}", Findings(files, diagnostics))
+            }
             other => other.fmt(f),
         }
     }

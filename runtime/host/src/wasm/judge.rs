@@ -180,12 +180,12 @@ pub fn import_denial(project: &Project, krate: CrateIndex, import: &JudgedImport
             } else {
                 "package.metadata.capabilities".to_owned()
             };
-            let line = match consumes {
-                Some(_) => format!("add to `consumes` in {}:\n{line}", project.files().get(file).name()),
-                None => format!(
-                    "add to {}:\n[{table}]\nconsumes = {{ {line} }}",
-                    project.files().get(file).name()
-                ),
+            let in_file = project.files().get(file).name();
+            // Where there is a table, there may be a `consumes` too that is empty.
+            let line = if project.tables(krate).is_some() {
+                format!("add to `consumes` of [{table}] in {in_file}:\n{line}")
+            } else {
+                format!("add to {in_file}:\n[{table}]\nconsumes = {{ {line} }}")
             };
             diagnostic.help.push(line);
         }
@@ -257,7 +257,10 @@ mod tests {
             "the component of `guest` imports `wasi:random/random@0.2.6`, which means `entropy`, and `guest` does not \
              consume it"
         );
-        assert_eq!(denial.help, ["add to `consumes` in capabilities.toml:\n\"entropy\" = \"why\""]);
+        assert_eq!(
+            denial.help,
+            ["add to `consumes` of [crates.guest] in capabilities.toml:\n\"entropy\" = \"why\""]
+        );
         assert!(denial.primary.is_some() && denial.notes.len() == 1);
     }
 

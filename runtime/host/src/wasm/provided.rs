@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use wasmtime::StoreContextMut;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower};
+use wasmtime::{StoreContextMut, Trap};
 
 use super::error::StartError;
 use super::failure::CalleeFailed;
 use super::forward::alive;
+use super::host::WasmHost;
 use super::link::Linking;
 use super::signature;
 use super::state::State;
@@ -20,6 +21,7 @@ pub(crate) struct HostCall {
     edge: String,
     /// With its interface.
     function: String,
+    host: WasmHost,
 }
 
 impl HostCall {
@@ -35,7 +37,7 @@ impl HostCall {
         R: ComponentNamedList + Lower + Send + Sync + 'static,
         F: Fn(P) -> R + Send + Sync + 'static,
     {
-        let (edge, function) = (self.edge.clone(), self.function.clone());
+        let (edge, function, host) = (self.edge.clone(), self.function.clone(), self.host.clone());
         linker.func_wrap(item, move |caller: StoreContextMut<'_, State>, params: P| {
             alive(caller.data())?;
             let run = || guarded(|| call(params));
@@ -46,6 +48,10 @@ impl HostCall {
             } else {
                 run()
             };
+            // The host's own functions cannot be ended, and their time counts.
+            if host.ticker().epoch() >= caller.data().epoch {
+                return Err(Trap::Interrupt.into());
+            }
             answer.map_err(|error| {
                 let error = Box::new(error.into_call_error(edge.clone(), &function));
                 let text = error.to_string();
@@ -78,7 +84,8 @@ pub(super) fn add(
         let found = provided.functions.iter().find(|one| one.item == function);
         match found {
             Some(found) if signature::same(&text, &signature::canonical(found.item, found.signature)) => {
-                let host = HostCall { edge: linking.edge.to_owned(), function: found.name.clone() };
+                let (edge, function) = (linking.edge.to_owned(), found.name.clone());
+                let host = HostCall { edge, function, host: linking.host.clone() };
                 found.link(&mut linked, &host).map_err(failed)?;
             }
             other => {

@@ -123,6 +123,10 @@ impl ProcessCompartment {
                 return Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout)));
             }
             let answer = imports.call(import, buffer, deadline.at());
+            // The host's own functions cannot be ended, and their time counts.
+            if deadline.is_over() {
+                return Err(Outcome::Failed(ChannelError::Ring(RingError::Timeout)));
+            }
             unanswered = None;
             let (kind, bytes) = match answer {
                 Ok(bytes) => (FrameKind::Reply, bytes),
