@@ -137,19 +137,20 @@ fn is_run(tokens: &TokenStream, words: &HashMap<String, Word>) -> bool {
 mod tests {
     use super::*;
 
-    fn glue(matcher: &str, body: &str) -> (bool, bool) {
+    fn of(matcher: &str, body: &str) -> Glue {
         let mut glue = Glue::default();
         glue.add(&matcher.parse().expect("tokens"), &body.parse().expect("tokens"));
+        glue
+    }
+
+    fn glue(matcher: &str, body: &str) -> (bool, bool) {
+        let glue = of(matcher, body);
         (glue.joins, glue.calls)
     }
 
     #[test]
     fn attributes_that_may_be_left_out_are_seen() {
-        let parts = |matcher: &str, body: &str| {
-            let mut glue = Glue::default();
-            glue.add(&matcher.parse().expect("tokens"), &body.parse().expect("tokens"));
-            glue.parts
-        };
+        let parts = |matcher: &str, body: &str| of(matcher, body).parts;
         assert!(parts("$(#[$m:meta])* pub $($t:tt)*", "pub $($t)*"));
         assert!(parts("$a:tt $b:tt $($t:tt)*", "$a $b fn f() {} $($t)*"));
         assert!(parts("$($t:tt)*", "$(const _: () = (); $t)*"));
@@ -163,11 +164,7 @@ mod tests {
 
     #[test]
     fn what_may_be_written_elsewhere_is_seen() {
-        let moves = |matcher: &str, body: &str| {
-            let mut glue = Glue::default();
-            glue.add(&matcher.parse().expect("tokens"), &body.parse().expect("tokens"));
-            glue.moves
-        };
+        let moves = |matcher: &str, body: &str| of(matcher, body).moves;
         assert!(moves("$($t:tt)*", "mod inner { $($t)* }"));
         assert!(moves("$i:item", "#[path = \"q.rs\"] $i"));
         assert!(!moves("$($i:item)*", "$(#[cfg(x)] $i)*"));

@@ -101,7 +101,7 @@ impl Failure<'_> {
         {
             // What the host program itself failed of is no other compartment's.
             return match *source {
-                own if own.edge() == Some(&edge) => own,
+                own @ CallError::Host { .. } if own.edge() == Some(&edge) => own,
                 _ => CallError::Callee { edge, source },
             };
         }
