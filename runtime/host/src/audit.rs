@@ -147,14 +147,12 @@ impl fmt::Debug for AuditLog {
     }
 }
 
-/// A span of time for people: a deadline that is what others left of it has no end of digits.
+/// A span of time for people, in four digits: a deadline that is what others left of it has no end of them.
 pub(crate) fn readable_time(time: Duration) -> String {
-    let rest = match time.as_nanos() {
-        1_000_000_000.. => time.subsec_nanos() % 1_000_000,
-        1_000_000.. => time.subsec_nanos() % 1_000,
-        _ => 0,
-    };
-    format!("{:?}", time.saturating_sub(Duration::from_nanos(rest.into())))
+    let exact = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let step = 10_u64.pow(exact.checked_ilog10().unwrap_or(0).saturating_sub(3));
+    let rounded = exact.saturating_add(step / 2) / step * step;
+    format!("{:?}", Duration::from_nanos(rounded))
 }
 
 #[cfg(test)]
@@ -162,13 +160,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_three_digits_behind_its_point_at_most() {
+    fn a_time_has_four_digits_at_most() {
         for (nanoseconds, text) in [
             (5_000_000_000, "5s"),
-            (1_999_832_456, "1.999s"),
+            (999_996_321, "1s"),
+            (1_234_000_000, "1.234s"),
             (50_000_000, "50ms"),
-            (199_983_210, "199.983ms"),
+            (199_983_210, "200ms"),
+            (12_345_678, "12.35ms"),
             (1_234, "1.234µs"),
+            (7, "7ns"),
             (0, "0ns"),
         ] {
             assert_eq!(readable_time(Duration::from_nanos(nanoseconds)), text);
